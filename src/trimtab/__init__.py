@@ -1,0 +1,1 @@
+"""Trimtab: systematic trading on one path."""

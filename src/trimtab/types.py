@@ -1,0 +1,310 @@
+"""The nouns of Trimtab (L0): everything else is functions between these.
+
+A NamedTuple may enter a compiled loop, so it holds numbers and arrays of numbers only. A frozen Struct is stored,
+sent or configured. This module never imports numba.
+
+Conventions, everywhere: `ts` is int64 nanoseconds UTC and, for a bar, its CLOSE (the first instant at which the bar may
+be known). Quantities are `lots`, signed int64 multiples of the instrument's lot_size. Prices and cash are float64.
+Rates and limits are fractions. NaN means not observed (data) or abstain (forecasts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+
+SECOND: Final = 1_000_000_000
+MINUTE: Final = 60 * SECOND
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
+
+#: Canonical timeframes and their length in nanoseconds. Aliases (H4, 4H, 1D, …) are read by `data.timeframes`.
+TIMEFRAMES: Final[Mapping[str, int]] = {
+    "1m": MINUTE,
+    "5m": 5 * MINUTE,
+    "15m": 15 * MINUTE,
+    "30m": 30 * MINUTE,
+    "1h": HOUR,
+    "4h": 4 * HOUR,
+    "1d": DAY,
+    "1w": 7 * DAY,
+}
+
+#: Lots beyond this magnitude are refused: past 2**53 float64 no longer holds every integer.
+MAX_LOTS: Final = 2**53
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Codes. Compiled rules hold the integer; the tuples give the word a user reads (index = code).
+# ---------------------------------------------------------------------------------------------------------------------
+
+MARKET, LIMIT, STOP, STOP_LIMIT, TAKE_PROFIT, TRAILING = range(6)
+ORDER_KINDS: Final = ("MARKET", "LIMIT", "STOP", "STOP_LIMIT", "TAKE_PROFIT", "TRAILING")
+
+GTC, IOC, FOK, DAY_ORDER = range(4)
+TIFS: Final = ("GTC", "IOC", "FOK", "DAY")
+
+PENDING_NEW, NEW, PARTIALLY_FILLED, FILLED, PENDING_CANCEL, CANCELED, REJECTED, EXPIRED, UNKNOWN = range(9)
+ORDER_STATUSES: Final = (
+    "PENDING_NEW",
+    "NEW",
+    "PARTIALLY_FILLED",
+    "FILLED",
+    "PENDING_CANCEL",
+    "CANCELED",
+    "REJECTED",
+    "EXPIRED",
+    "UNKNOWN",
+)
+
+ACTIVE, REDUCING, HALTED = range(3)
+TRADING_STATES: Final = ("ACTIVE", "REDUCING", "HALTED")
+
+FEE, SPREAD, SLIPPAGE, IMPACT, LATENCY = range(5)
+COST_KINDS: Final = ("fee", "spread", "slippage", "impact", "latency")
+
+
+class Bar(NamedTuple):
+    """One closed bar: ts is the close instant, prices in quote currency, volume in base units (NaN: unknown)."""
+
+    ts: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
+class Costs(NamedTuple):
+    """What trading costs; all fractions unless said. An explicit `Costs(...)` holds exactly what it names.
+
+    maker_fee, taker_fee   of the fill's notional
+    half_spread            of mid, paid on each side
+    vol_spread             extra half spread per unit of per-bar volatility
+    slippage               of mid, size-independent
+    impact                 of mid when the day's same-side size equals the average daily volume
+    impact_power           exponent of size / average_volume (0.5: the square-root law)
+    latency                seconds between decision and arrival
+    participation          largest share of a bar's volume that may be ours
+    reject                 probability that the venue rejects an order
+    """
+
+    maker_fee: float = 0.0
+    taker_fee: float = 0.0
+    half_spread: float = 0.0
+    vol_spread: float = 0.0
+    slippage: float = 0.0
+    impact: float = 0.0
+    impact_power: float = 0.5
+    latency: float = 0.0
+    participation: float = np.inf
+    reject: float = 0.0
+
+
+class Limits(NamedTuple):
+    """Hard limits; inf means none. They cannot be raised while running.
+
+    gross_leverage    largest sum of |notional| / equity
+    max_weight        largest |notional| of one instrument / equity
+    drawdown_derisk   drawdown (fraction of the peak) beyond which every target is scaled by derisk_factor
+    derisk_factor     the scale in force while de-risked; ends when the drawdown is below half its trigger
+    drawdown_halt     drawdown beyond which the book is flattened and stays HALTED
+    stop_loss         protective stop below (above) the average price of the net position, fraction
+    take_profit       protective target beyond the average price, fraction
+    trailing_stop     protective stop below (above) the best price since entry, fraction
+    """
+
+    gross_leverage: float = np.inf
+    max_weight: float = np.inf
+    drawdown_derisk: float = np.inf
+    derisk_factor: float = 0.5
+    drawdown_halt: float = np.inf
+    stop_loss: float = np.inf
+    take_profit: float = np.inf
+    trailing_stop: float = np.inf
+
+
+class Order(NamedTuple):
+    """An instruction to a venue. Prices that the kind does not use are NaN; parent is 0 when there is none."""
+
+    order_id: int
+    ts: int
+    instrument: int
+    lots: int
+    kind: int
+    limit_price: float
+    stop_price: float
+    tif: int
+    post_only: bool
+    reduce_only: bool
+    parent: int
+
+
+class Fill(NamedTuple):
+    """An execution: lots signed, price in quote currency, fee in quote currency (positive = paid)."""
+
+    fill_id: int
+    order_id: int
+    ts: int
+    instrument: int
+    lots: int
+    price: float
+    fee: float
+    maker: bool
+
+
+class Position(NamedTuple):
+    """Average-cost position in one instrument: realised_pnl in quote currency, before fees."""
+
+    lots: int
+    avg_price: float
+    realised_pnl: float
+
+
+class Weights(NamedTuple):
+    """The rows at which a weight is new, sorted by row, then model, then instrument; parallel arrays (E,).
+
+    A weight is the fraction of book equity that a model wants in an instrument, decided at the close of that row. Rows
+    that are not listed keep what they have.
+    """
+
+    row: I64
+    model: I64
+    instrument: I64
+    value: F64
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Stored and configured values
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True):
+    """What is traded and the venue's rules for it. tick_size 0 means unknown; multiplier is units per contract."""
+
+    symbol: str
+    venue: str = "sim"
+    asset_class: str = "crypto"  # crypto, equity, index, commodity, fx
+    base: str = ""
+    quote: str = "USD"
+    kind: str = "spot"  # spot, equity, index, perpetual
+    tick_size: float = 0.0
+    lot_size: float = 1e-6
+    multiplier: float = 1.0
+    min_notional: float = 0.0
+    shortable: bool = True
+    calendar: str = "24/7"  # "24/7", or the name of an exchange calendar such as XNYS
+    costs: str = ""  # cost preset; empty: the asset class's
+    close_only: bool = False  # only closes were ever published: open = high = low = close, volume unknown
+
+
+class Panel(msgspec.Struct, frozen=True):
+    """Bars of N instruments on one grid of close instants; axis order is always T, N, K; NaN is not observed.
+
+    ts           (T,)       close instants, ns UTC, strictly increasing: the union of the instruments' closes
+    instruments  (N,)
+    fields       (K,)       open, high, low, close, volume, duration, then any extra columns
+    values       (T, N, K)  float64; duration is ns from that bar's open to its close (a session's last bar is shorter)
+    timeframe               name of the grid's timeframe
+    """
+
+    ts: I64
+    instruments: tuple[Instrument, ...]
+    fields: tuple[str, ...]
+    values: F64
+    timeframe: str
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return tuple(i.symbol for i in self.instruments)
+
+
+class Strategy(msgspec.Struct, frozen=True, kw_only=True):
+    """A strategy is a value: compiled `init(p) -> s` and `step(p, s, x) -> (s, forecast)` with what is known of them.
+
+    fields          the K axis of x, in this order; x is (L, K), this row only, for the strategy's L legs
+    params, ranges  a NamedTuple of defaults; per name the inclusive (low, high) that is searched and accepted
+    warmup(p)       rows of its timeframe before the first forecast that is not NaN
+    legs(p, s, x, f) -> (L,)   leg weights with sum of |w| = |f| (pairs and baskets)
+    across(p, f)    -> (N,)    over the model's instruments after step and before sizing, NaN = abstain (rank, demean)
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    params: Any
+    ranges: Mapping[str, tuple[float, float]]
+    init: Callable[..., Any]
+    step: Callable[..., Any]
+    warmup: Callable[..., int]
+    version: str = "1"
+    asset_classes: tuple[str, ...] = ()
+    timeframes: tuple[str, ...] = tuple(TIMEFRAMES)
+    n_legs: int = 1
+    legs: Callable[..., Any] | None = None
+    across: Callable[..., Any] | None = None
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One strategy in a book: what it trades, with which parameters, and the share of equity it may use."""
+
+    strategy: str
+    name: str = ""  # defaults to the strategy's name
+    params: dict[str, Any] = {}
+    universe: tuple[str, ...] = ()  # instruments, or legs in order; empty: the book's
+    timeframe: str = ""  # equal to or coarser than the book's; empty: the book's
+    budget: float = 1.0
+    sizing: str = "equal"  # equal: the budget is split over the instruments; fixed: each gets the whole budget
+
+
+class Execution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the one working order of an instrument is sent. offset: fraction of the close, away from the market."""
+
+    kind: str = "MARKET"  # MARKET or LIMIT
+    offset: float = 0.0
+    tif: str = "GTC"
+    post_only: bool = False
+
+
+class Rebalance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a model's standing weight is sized again. buffer: no trade below this share of equity."""
+
+    when: str = "on_change"  # on_change, or always: at every step of the model
+    buffer: float = 0.0
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole run as one value; the sha256 of its canonical JSON names the run."""
+
+    models: tuple[Model, ...]
+    name: str = ""
+    universe: tuple[str, ...]
+    timeframe: str = "4h"
+    base_currency: str = "USD"
+    start: str = ""
+    end: str = ""
+    capital: float = 1_000_000.0
+    costs: str | Costs = "venue"  # "venue": each instrument's preset; another preset's name; or exact costs
+    limits: Limits = Limits()
+    execution: Execution = Execution()
+    rebalance: Rebalance = Rebalance()
+    volume: str = "require"  # require: no fill where volume is zero or unknown; ignore
+    risk_free_rate: float = 0.0
+    seed: int = 0
+
+
+class TrimtabError(Exception):
+    """A mistake that the user can mend: what, where, what was expected, what to do. `code` is the exit code."""
+
+    code = 2
+
+
+class NotEnoughData(TrimtabError):
+    """The data cannot answer the question that was asked."""
+
+    code = 3
