@@ -1,0 +1,77 @@
+"""What every test shares: the hypothesis profile, and the real data beside the repository.
+
+Tests that need real data take the `shared` fixture; it skips where `../shared` is absent. With TRIMTAB_REQUIRE_SHARED=1
+(continuous integration) the run fails if one of these tests was skipped, or if there was none: a green run then proves
+that real data went through.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+_ran = pytest.StashKey[list[str]]()
+_skipped = pytest.StashKey[list[str]]()
+
+settings.register_profile("local", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and reference figures beside the repository; skips where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared (real data), which is not here")
+    return SHARED
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_ran] = []
+    config.stash[_skipped] = []
+    config.pluginmanager.register(SharedData(config), "trimtab-shared-data")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "shared" in getattr(item, "fixturenames", ()):
+            item.user_properties.append(("shared", True))
+
+
+class SharedData:
+    """Counts the tests on real data. Under xdist the reports of all workers arrive at the controller, which judges."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.required = os.environ.get("TRIMTAB_REQUIRE_SHARED") == "1" and not hasattr(config, "workerinput")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if ("shared", True) not in report.user_properties:
+            return
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self.config.stash[_skipped].append(report.nodeid)
+        elif report.when == "call":
+            self.config.stash[_ran].append(report.nodeid)
+
+    @property
+    def fault(self) -> str:
+        if not self.required or self.config.option.collectonly:
+            return ""
+        if skipped := self.config.stash[_skipped]:
+            return "tests on real data were skipped: " + ", ".join(sorted(set(skipped)))
+        return "" if self.config.stash[_ran] else "no test on real data ran"
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.fault and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.fault:
+            terminalreporter.write_line(f"TRIMTAB_REQUIRE_SHARED=1: {self.fault}", red=True)
+        elif self.required:
+            terminalreporter.write_line(f"{len(self.config.stash[_ran])} tests ran on real data")
