@@ -65,9 +65,9 @@ clean:  ## remove environments, caches and built files
 	  echo "Install one, or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.12" >&2; exit 1; fi; \
 	rm -rf .tools; \
 	if "$$python" -m venv .tools >/dev/null 2>&1; then \
-	  .tools/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r .ci/uv.lock || exit 1; \
+	  .tools/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r .ci/uv.lock || exit 1; \
 	elif rm -rf .tools && "$$python" -m pip --version >/dev/null 2>&1; then \
-	  "$$python" -m pip install -q --disable-pip-version-check --require-hashes --target .tools -r .ci/uv.lock || exit 1; \
+	  "$$python" -m pip install -qq --disable-pip-version-check --require-hashes --target .tools -r .ci/uv.lock || exit 1; \
 	else \
 	  echo "$$python has neither venv nor pip: install one (Debian, Ubuntu: apt-get install python3-venv)." >&2; exit 1; fi; \
 	printf '%s\n' "$$python" > .tools/.python; touch $@
