@@ -157,7 +157,12 @@ def test_a_run_that_must_see_real_data_fails_when_it_did_not(
     code, out = run_pytest(clone, test, required=True, workers=workers)
     assert code == 1, out
     assert fault in out
-    assert run_pytest(clone, test, required=False, workers=workers)[0] == 0
+
+
+def test_other_runs_may_skip_real_data(clone: Path) -> None:
+    code, out = run_pytest(clone, USES, required=False, workers=0)
+    assert code == 0, out
+    assert "1 skipped" in out
 
 
 def test_real_data_is_a_folder_with_data(shared: Path) -> None:
