@@ -61,7 +61,7 @@ clean:  ## remove environments, caches and built files
 .tools/.ready: .ci/uv.lock
 	@python=$$($(FIND_PYTHON)); \
 	if [ -z "$$python" ]; then \
-	  echo "Trimtab needs Python 3.11 to 3.14, but found only: $$(python3 -V 2>&1 || true)." >&2; \
+	  echo "Trimtab needs Python 3.11 to 3.14, but found only: $$($(or $(PYTHON),python3) -V 2>&1)." >&2; \
 	  echo "Install one, or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.12" >&2; exit 1; fi; \
 	rm -rf .tools; \
 	if "$$python" -m venv .tools >/dev/null 2>&1; then \
