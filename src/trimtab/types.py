@@ -10,7 +10,7 @@ Rates and limits are fractions. NaN means not observed (data) or abstain (foreca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -36,6 +36,9 @@ TIMEFRAMES: Final[Mapping[str, int]] = {
     "1d": DAY,
     "1w": 7 * DAY,
 }
+
+#: The fields that every panel has, in this order; further columns follow.
+BAR_FIELDS: Final = ("open", "high", "low", "close", "volume", "duration")
 
 #: Lots beyond this magnitude are refused: past 2**53 float64 no longer holds every integer.
 MAX_LOTS: Final = 2**53
@@ -224,6 +227,29 @@ class Panel(msgspec.Struct, frozen=True):
     def symbols(self) -> tuple[str, ...]:
         return tuple(i.symbol for i in self.instruments)
 
+    @classmethod
+    def from_frames(
+        cls, frames: Mapping[str, Any], timeframe: str, instruments: Iterable[Instrument] | None = None
+    ) -> Panel:
+        """Bars of several instruments on the union of their close instants; symbol -> Polars or pandas frame.
+
+        frames       columns open_time (naive means UTC), open, high, low, close; volume (absent: unknown); duration
+                     where a bar's true length differs from the timeframe; any other numeric columns all frames share
+        instruments  for the symbols that are not plain round-the-clock `Instrument(symbol=…)`
+
+        A bar is known at open_time + timeframe (or + duration). TrimtabError names the column that is missing or holds
+        no numbers, and the row and instant of a duplicate or of disorder.
+        """
+        if timeframe not in TIMEFRAMES:
+            raise TrimtabError(f"Panel.from_frames: unknown timeframe {timeframe!r}, known are {', '.join(TIMEFRAMES)}")
+        if not frames:
+            raise TrimtabError("Panel.from_frames: no frames given, expected a mapping of symbol to frame")
+        known = {i.symbol: i for i in instruments or ()}
+        fields = (*BAR_FIELDS, *_extra_fields(tuple(frames.values())))
+        bars = [_bars_of(symbol, frame, timeframe, fields) for symbol, frame in frames.items()]
+        ts, values = _aligned([b[0] for b in bars], [b[1] for b in bars])
+        return cls(ts, tuple(known.get(s, Instrument(symbol=s)) for s in frames), fields, values, timeframe)
+
 
 class Strategy(msgspec.Struct, frozen=True, kw_only=True):
     """A strategy is a value: compiled `init(p) -> s` and `step(p, s, x) -> (s, forecast)` with what is known of them.
@@ -308,3 +334,105 @@ class NotEnoughData(TrimtabError):
     """The data cannot answer the question that was asked."""
 
     code = 3
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Frames -> Panel
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _extra_fields(frames: Sequence[Any]) -> list[str]:
+    """Numeric columns that all frames share, beyond those of every bar, in the order of the first frame."""
+    first, *others = frames
+    names = [str(c) for c in first.columns if c not in BAR_FIELDS and c != "open_time"]
+    names = [n for n in names if all(n in f.columns for f in others)]
+    return [n for n in names if all(f[n].to_numpy().dtype.kind in "fiu" for f in frames)]
+
+
+def _bars_of(symbol: str, frame: Any, timeframe: str, fields: Sequence[str]) -> tuple[I64, list[F64 | float]]:
+    """Close instants and columns of one frame; a scalar stands for a column that is the same everywhere."""
+    columns = set(map(str, frame.columns))
+    missing = [c for c in ("open_time", "open", "high", "low", "close") if c not in columns]
+    if missing:
+        raise TrimtabError(
+            f"Panel.from_frames: {symbol}: no column {', '.join(missing)}; expected open_time, open, high, low, close "
+            f"and (if known) volume, found {', '.join(map(str, frame.columns))}"
+        )
+    opens = _instants(symbol, frame["open_time"])
+    _refuse_disorder(symbol, "open_time", opens, opens)
+    lengths: I64 | int = TIMEFRAMES[timeframe]
+    if "duration" in columns:
+        lengths = _lengths(symbol, frame["duration"], opens)
+    ts = opens + lengths
+    if not isinstance(lengths, int):
+        _refuse_disorder(symbol, "close (open_time + duration)", ts, opens)
+    values: list[F64 | float] = []
+    for field in fields:
+        if field == "duration":
+            values.append(float(lengths) if isinstance(lengths, int) else lengths.astype(np.float64))
+        else:
+            values.append(_numbers(symbol, field, frame[field]) if field in columns else np.nan)
+    return ts, values
+
+
+def _instants(symbol: str, column: Any) -> I64:
+    """ns UTC of a datetime column; pandas converts a time zone only when it is asked for a dtype."""
+    zoned = getattr(column.dtype, "tz", None) is not None
+    raw = column.to_numpy(dtype="datetime64[ns]") if zoned else column.to_numpy()
+    if raw.dtype.kind != "M":
+        raise TrimtabError(
+            f"Panel.from_frames: {symbol}: column open_time is {column.dtype}, expected datetimes "
+            "(UTC, or naive for UTC)"
+        )
+    if np.isnat(raw).any():
+        raise TrimtabError(f"Panel.from_frames: {symbol}: row {int(np.isnat(raw).argmax())}: open_time is missing")
+    return raw.astype("datetime64[ns]", copy=False).view(np.int64)
+
+
+def _lengths(symbol: str, column: Any, opens: I64) -> I64:
+    raw = column.to_numpy()
+    lengths = raw.astype("timedelta64[ns]").astype(np.int64) if raw.dtype.kind == "m" else raw.astype(np.int64)
+    if (lengths <= 0).any():
+        row = int((lengths <= 0).argmax())
+        raise TrimtabError(f"Panel.from_frames: {symbol}: row {row} ({_utc(opens[row])}): duration is not positive")
+    return lengths
+
+
+def _numbers(symbol: str, field: str, column: Any) -> F64:
+    try:
+        return np.asarray(column.to_numpy(), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TrimtabError(f"Panel.from_frames: {symbol}: column {field} is {column.dtype}, expected numbers") from None
+
+
+def _refuse_disorder(symbol: str, what: str, ts: I64, opens: I64) -> None:
+    wrong = ts[1:] <= ts[:-1]
+    if wrong.any():
+        row = int(wrong.argmax()) + 1
+        fault = "is a duplicate of" if ts[row] == ts[row - 1] else "is before"
+        raise TrimtabError(
+            f"Panel.from_frames: {symbol}: row {row} ({_utc(opens[row])}): {what} {fault} the row above; "
+            "rows must be sorted by open_time, each instant once"
+        )
+
+
+def _utc(ts: Any) -> str:
+    return f"{np.datetime64(int(ts), 'ns').astype('datetime64[s]')}Z"
+
+
+def _aligned(stamps: Sequence[I64], columns: Sequence[Sequence[F64 | float]]) -> tuple[I64, F64]:
+    """Put N series of K columns on the union of their instants: -> ts (T,), values (T, N, K), NaN where absent."""
+    ts = stamps[0]
+    if any(len(s) != len(ts) or not np.array_equal(s, ts) for s in stamps[1:]):
+        ts = np.unique(np.concatenate(stamps))
+    shape = (len(ts), len(stamps), len(columns[0]))
+    whole = all(len(s) == len(ts) for s in stamps)
+    values = np.empty(shape) if whole else np.full(shape, np.nan)
+    step = max(1, 65_536 // (shape[1] * shape[2]))  # rows that fit in the second-level cache: each line is written once
+    for n, (instants, series) in enumerate(zip(stamps, columns, strict=True)):
+        rows = None if len(instants) == len(ts) else np.searchsorted(ts, instants)
+        for a in range(0, len(instants), step):
+            target = slice(a, a + step) if rows is None else rows[a : a + step]
+            for k, column in enumerate(series):
+                values[target, n, k] = column[a : a + step] if isinstance(column, np.ndarray) else column
+    return ts, values
