@@ -1,0 +1,70 @@
+"""A spec as bytes: one canonical JSON whose sha256 names the run, and YAML that people read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from trimtab.app import units
+from trimtab.types import Costs, Spec
+
+
+def plain(spec: Spec) -> dict[str, Any]:
+    """The whole spec, defaults included, as dicts, lists, texts and numbers (inf stays a float)."""
+    values = msgspec.structs.asdict(spec)
+    values["universe"] = list(spec.universe)
+    values["models"] = [_plain_model(model) for model in spec.models]
+    values["costs"] = spec.costs._asdict() if isinstance(spec.costs, Costs) else spec.costs
+    values["limits"] = spec.limits._asdict()
+    values["execution"] = msgspec.structs.asdict(spec.execution)
+    values["rebalance"] = msgspec.structs.asdict(spec.rebalance)
+    return values
+
+
+def canonical_json(spec: Spec) -> str:
+    """One text per spec: sorted keys, no spaces, the shortest numbers (2.0 is 2), inf as "inf", defaults included.
+
+    Two specs that are equal have the same text, and the reader makes the same spec of it again.
+    """
+    return json.dumps(_written(plain(spec)), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def run_id(spec: Spec) -> str:
+    """The run's name: sha256 of its canonical JSON, 64 hexadecimal digits, of which people are shown 16."""
+    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()
+
+
+def to_yaml(spec: Spec) -> str:
+    """The whole spec as YAML, defaults included, in the order of the noun's fields."""
+    import yaml
+
+    values = _written(plain(spec))
+    ordered = {name: values[name] for name in ("name", *(key for key in values if key != "name"))}
+    return yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+
+
+def _plain_model(model: Any) -> dict[str, Any]:
+    values = msgspec.structs.asdict(model)
+    values["universe"] = list(model.universe)
+    return values
+
+
+def _written(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _written(item) for key, item in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_written(item) for item in cast("Sequence[Any]", value)]
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    number = float(value)
+    if not math.isfinite(number):
+        return units.shortest(number)
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
