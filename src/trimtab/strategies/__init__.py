@@ -1,0 +1,117 @@
+"""Strategies (L2): one file each, found by name, by entry point, or as a file of the user's own.
+
+A strategy file holds `Params` and `State` (NamedTuples), compiled `init(p)` and `step(p, s, x)`, and `STRATEGY`, the
+value that describes them. This module loads none of them until asked, so it does not import numba.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import math
+import os
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from typing import Any, Final
+
+from trimtab.strategies.files import checked, load
+from trimtab.types import Strategy, TrimtabError
+
+#: Name -> module. A test holds the names against the STRATEGY values.
+BUILT_IN: Final[Mapping[str, str]] = {
+    "buy_and_hold": "trimtab.strategies.buy_and_hold",
+    "equity_trend": "trimtab.strategies.equity_trend",
+    "index_mean_reversion": "trimtab.strategies.index_mean_reversion",
+    "momentum": "trimtab.strategies.momentum",
+    "pairs_reversion": "trimtab.strategies.pairs_reversion",
+    "sma_cross": "trimtab.strategies.sma_cross",
+}
+
+#: Packages offer strategies here; an entry point is a Strategy, or a module that holds STRATEGY.
+ENTRY_POINTS: Final = "trimtab.strategies"
+
+
+def names() -> tuple[str, ...]:
+    """Names of the built-in strategies and of those that installed packages offer, sorted."""
+    return tuple(sorted({*BUILT_IN, *_offered()}))
+
+
+def find(name_or_path: str | os.PathLike[str]) -> Strategy:
+    """The strategy of that name, or the one in that .py file.
+
+    A built-in name wins over an entry point's. The same file with the same text gives the same value, so its compiled
+    code is shared. Raises TrimtabError that says what is missing or wrong, and where.
+    """
+    name = os.fspath(name_or_path)
+    if name.endswith(".py") or os.sep in name:
+        return load(name)
+    if name in BUILT_IN:
+        return importlib.import_module(BUILT_IN[name]).STRATEGY
+    offered = _offered()
+    if name in offered:
+        return _enter(offered[name])
+    raise TrimtabError(
+        f"no strategy is named {name!r}{closest(name, names())}; expected one of {', '.join(names())}, "
+        "or the path of a .py file that holds STRATEGY."
+    )
+
+
+def params_of(strategy: Strategy, given: Mapping[str, Any]) -> Any:
+    """The strategy's Params with the given values, each checked for name, type and range, then all together.
+
+    An integral float stands for an int, an int for a float; nothing else is converted. Compiled code is typed by the
+    defaults, so every value gets its default's type.
+    """
+    known = strategy.params._fields
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in known:
+            expected = ", ".join(known) or "none"
+            raise TrimtabError(
+                f"{strategy.name}: no parameter is named {name!r}{closest(name, known)}; its parameters: {expected}."
+            )
+        values[name] = _param(strategy, name, value)
+    params = strategy.params._replace(**values)
+    # Rules between parameters (exit_z < entry_z) live in warmup, which no run can start without.
+    strategy.warmup(params)
+    return params
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """' (did you mean …?)' with the nearest known name, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _param(strategy: Strategy, name: str, value: Any) -> bool | int | float:
+    default = getattr(strategy.params, name)
+    where = f"{strategy.name}.{name}"
+    if isinstance(default, bool):
+        if isinstance(value, bool):
+            return value
+        raise TrimtabError(f"{where}: expected true or false, got {value!r}.")
+    number = value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
+    kind = "a whole number" if isinstance(default, int) else "a number"
+    if isinstance(number, bool) or not isinstance(number, int | float) or math.isnan(number):
+        raise TrimtabError(f"{where}: expected {kind}, got {value!r}.")
+    if isinstance(default, int) and not float(number).is_integer():
+        raise TrimtabError(f"{where}: expected {kind}, got {value!r}.")
+    low, high = strategy.ranges.get(name, (-math.inf, math.inf))
+    if not low <= number <= high:
+        raise TrimtabError(f"{where}: expected {kind} from {low:g} to {high:g}, got {value!r}.")
+    return int(number) if isinstance(default, int) else float(number)
+
+
+def _offered() -> dict[str, metadata.EntryPoint]:
+    return {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
+
+
+def _enter(point: metadata.EntryPoint) -> Strategy:
+    where = f"entry point {point.name!r} ({point.value})"
+    try:
+        value = point.load()
+    except Exception as error:
+        raise TrimtabError(
+            f"{where} cannot be loaded: {type(error).__name__}: {error}. Reinstall its package."
+        ) from error
+    return checked(value if isinstance(value, Strategy) else getattr(value, "STRATEGY", None), where)
