@@ -172,7 +172,21 @@ def _costs(node: Node | None, faults: Faults) -> Any:
         return defaults_of(Spec)["costs"]
     if isinstance(node, Mapping):
         return _section(node, ("costs",), fields.COSTS, defaults_of(Costs), faults)
-    return _value(node, ("costs",), fields.PRESET, None, faults)
+    name = _value(node, ("costs",), fields.PRESET, None, faults)
+    if name is not None and name != "venue":
+        _check_preset(name, faults)
+    return name
+
+
+def _check_preset(name: str, faults: Faults) -> None:
+    from trimtab.data.catalogue import preset
+
+    try:
+        preset(name)
+    except TrimtabError as error:
+        faults.add(
+            ("costs",), f"{error}; or `venue` for each instrument's own, or a mapping such as {{taker_fee: 10bps}}"
+        )
 
 
 def _models(node: Node | None, faults: Faults) -> list[dict[str, Any]]:

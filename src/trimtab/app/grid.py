@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -28,8 +29,8 @@ _FORM: Final = "a path and its values such as models.0.params.fast=5:30:1 (30 no
 def read_grid(spec: Spec, texts: Sequence[str]) -> dict[str, list[Any]]:
     """The values of every axis, by path, in the order given.
 
-    Each text is `path=start:stop:step` (plain numbers; stop is not included, as in Python) or `path=a,b,c` (anything that
-    the key accepts). TrimtabError names the option, the path and the value that is not accepted.
+    Each text is `path=start:stop:step` (plain numbers; stop is not included, as in Python) or `path=a,b,c` (anything
+    that the key accepts). TrimtabError names the option, the path and the value that is not accepted.
     """
     if not texts:
         raise TrimtabError("--grid is missing; expected at least one, e.g. --grid models.0.params.fast=5:30:1")
@@ -111,5 +112,5 @@ def _steps(text: str, values: str) -> list[str]:
         raise TrimtabError(f"--grid {text}: there is no value in it; expected start below stop and a step above 0")
     if (stop - start) / step > LONGEST:
         raise TrimtabError(f"--grid {text}: more than {LONGEST:,} values on one axis; take a larger step")
-    count = -int(-(stop - start) // step)
+    count = math.ceil((stop - start) / step)
     return [str(start + i * step) for i in range(count)]

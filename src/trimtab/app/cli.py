@@ -1,0 +1,140 @@
+"""The command line: `trimtab`. Commands are functions in `cli_*`; here are their order, their exit codes and `main`.
+
+Nothing heavy is imported before a command runs: `trimtab --help` answers at once.
+
+Exit codes: 0 good, 1 a check failed, 2 usage or bad input, 3 not enough data, 4 the book was halted, 70 a bug of
+Trimtab, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from trimtab.app import cli_config, cli_run, cli_strategies
+from trimtab.app.console import say
+
+BUG: Final = 70
+
+#: The order of the help page: what a newcomer needs first.
+ORDER: Final = ("demo", "data", "backtest", "sweep", "check", "strategies", "replay", "report", "config")
+START, DATA, RESEARCH, SETTINGS = "Start here", "Data", "Research", "Settings"
+
+
+class GuardedGroup(TyperGroup):
+    """Every command's mistakes end here: one message on stderr and an exit code, never a traceback."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("Interrupted.")
+            raise typer.Exit(130) from None
+        except Exception as error:
+            code = report(error)
+            if code is None:
+                raise
+            raise typer.Exit(code) from None
+
+
+class DeferredData(TyperGroup):
+    """The data commands, imported when one of them is asked for (they load Polars)."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        self.load()
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        self.load()
+        return super().get_command(ctx, cmd_name)
+
+    def load(self) -> None:
+        if not self.commands:
+            loaded = typer.main.get_command(importlib.import_module("trimtab.app.cli_data").app)
+            self.commands.update(loaded.commands if isinstance(loaded, TyperGroup) else {})
+
+
+def report(error: Exception) -> int | None:
+    """Says an error as a user needs it and gives its exit code; None if it is no business of ours (typer's own)."""
+    if isinstance(error, typer.Exit | typer.Abort) or hasattr(error, "exit_code"):
+        return None
+    if os.environ.get("TRIMTAB_TRACEBACK"):
+        import traceback
+
+        traceback.print_exception(error, file=sys.stderr)
+    # trimtab.types loads NumPy: if it is not there yet, the error cannot be one of its own.
+    types: Any = sys.modules.get("trimtab.types")
+    if types is not None and isinstance(error, types.TrimtabError):
+        say(str(error))
+        return int(getattr(error, "code", 2))
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:
+        return None  # the reader went away (`trimtab … | head`)
+    if isinstance(error, OSError) and error.strerror:
+        say(f"{error.filename or 'the system'}: {error.strerror}")
+        return 2
+    what = " ".join(str(error).split())
+    say(
+        f"This is a bug in Trimtab: {type(error).__name__}: {what}. "
+        "Run it again with TRIMTAB_TRACEBACK=1 to see where, and report it with that traceback."
+    )
+    return BUG
+
+
+app = typer.Typer(
+    name="trimtab",
+    cls=GuardedGroup,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Systematic trading on one path: the backtest, paper and live call the same compiled rules.\n\n"
+    "New here? [bold]trimtab demo[/bold] needs no network, no account and no data.",
+)
+
+app.command("demo", rich_help_panel=START)(cli_run.demo)
+app.add_typer(
+    typer.Typer(no_args_is_help=True, help="Import, list, show, validate and query market data."),
+    name="data",
+    cls=DeferredData,
+    rich_help_panel=DATA,
+)
+app.command("backtest", rich_help_panel=RESEARCH)(cli_run.backtest)
+app.command("sweep", rich_help_panel=RESEARCH)(cli_run.sweep)
+app.command("check", rich_help_panel=RESEARCH)(cli_strategies.check)
+app.add_typer(cli_strategies.app, name="strategies", rich_help_panel=RESEARCH)
+app.command("replay", rich_help_panel=RESEARCH)(cli_run.replay)
+app.command("report", rich_help_panel=RESEARCH)(cli_run.report)
+app.add_typer(cli_config.app, name="config", rich_help_panel=SETTINGS)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"trimtab {version('trimtab')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Options of the program itself; the text of its help stands where the app is made."""
+
+
+def main() -> None:
+    """The entry point of the `trimtab` command."""
+    try:
+        app(prog_name="trimtab")
+    except KeyboardInterrupt:
+        say("Interrupted.")
+        sys.exit(130)

@@ -1,0 +1,342 @@
+"""What a trader reads in the terminal, as functions of plain values. Results go to stdout, everything else to stderr.
+
+Rich is imported when something is printed; `trimtab --help` must not wait for it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, cast
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+#: progress(stage, done, total): called as often as the work likes; total 0 means that the end is not known.
+Progress = Callable[[str, int, int], None]
+
+#: Named figures, or anything else that JSON calls an object.
+Figures = Mapping[str, Any]
+
+#: The figures of the summary, in the order a trader looks for them; the report has all of them.
+HEADLINE: Final = (
+    "total_return",
+    "cagr",
+    "volatility_annual",
+    "sharpe",
+    "sortino",
+    "calmar",
+    "max_drawdown",
+    "longest_drawdown",
+    "var_95",
+    "cvar_95",
+    "win_rate",
+    "profit_factor",
+    "trades",
+    "average_holding",
+    "turnover",
+    "exposure",
+    "alpha",
+    "beta",
+)
+PER_MODEL: Final = ("total_return", "sharpe", "max_drawdown", "trades", "win_rate", "profit_factor", "turnover")
+
+_QUIET_SECONDS: Final = 1.0
+#: So many actions of the limits are printed; all are in the bundle.
+MOST_ACTIONS: Final = 12
+
+
+def stdout() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def stderr() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """A message for people, on stderr, one line and without markup."""
+    sys.stderr.write(text.rstrip("\n") + "\n")
+    sys.stderr.flush()
+
+
+def write_json(value: Any) -> None:
+    """One JSON document on stdout: NaN and inf are null, since JSON has neither."""
+    text = json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    sys.stdout.write(text + "\n")
+
+
+def jsonable(value: Any) -> Any:
+    """The value in JSON's own types; what is not finite is None."""
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in cast("Sequence[Any]", value)]
+    if hasattr(value, "item") and not isinstance(value, str | bytes):
+        return jsonable(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+@contextmanager
+def progress(*, shown: bool = True) -> Generator[Progress]:
+    """A progress bar on stderr for work that takes more than a second; silent where stderr is no terminal."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda stage, done, total: None
+        return
+    from rich import progress as rich_progress
+
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.TimeElapsedColumn(),
+        rich_progress.TimeRemainingColumn(),
+    )
+    bar = rich_progress.Progress(*columns, console=stderr(), transient=True)
+    task = bar.add_task("working", total=None)
+    # The first second may pass inside one call (compiling, reading), so the bar appears by the clock.
+    start = threading.Timer(_QUIET_SECONDS, bar.start)
+    start.daemon = True
+    start.start()
+    try:
+        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total or None)
+    finally:
+        start.cancel()
+        start.join()
+        bar.stop()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A run
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def print_run(console: Console, run: Figures) -> None:
+    """The summary of a backtest.
+
+    run  run_id, spec (plain), metrics (net, gross, holding, models, costs, break_even_cost), the first actions (rows), n_actions,
+         verdict, bundle (a path; None: nothing was written)
+    """
+    spec, metrics = run["spec"], run["metrics"]
+    currency = str(spec["base_currency"])
+    console.print(settings_line(run))
+    console.print(headline_table(metrics, currency))
+    if part(metrics, "models"):
+        console.print(models_table(part(metrics, "models"), currency))
+    if part(metrics, "costs"):
+        console.print(costs_table(metrics, currency))
+    if run.get("actions"):
+        console.print(actions_table(run["actions"], run["n_actions"]))
+    for line in conventions(spec, metrics):
+        console.print(line, style="dim")
+    console.print()
+    if run.get("verdict"):
+        console.print(run["verdict"], style="bold", markup=False)
+    if run.get("bundle"):
+        console.print(f"Bundle: {run['bundle']}", markup=False, soft_wrap=True)
+
+
+def settings_line(run: Figures) -> RenderableType:
+    """What was run, on one or two lines: name, instruments, grid, window, capital, costs, run id."""
+    from rich.text import Text
+
+    spec = run["spec"]
+    symbols = list(spec["universe"])
+    shown = " ".join(symbols[:6]) + (f" … ({len(symbols)} instruments)" if len(symbols) > 6 else "")
+    window = f"{spec['start'] or 'first bar'} to {spec['end'] or 'last bar'}"
+    costs = spec["costs"] if isinstance(spec["costs"], str) else named_costs(spec["costs"])
+    parts = (
+        f"{shown}",
+        f"{spec['timeframe']}",
+        run.get("window") or window,
+        f"capital {spec['capital']:,.0f} {spec['base_currency']}",
+        f"costs: {costs}",
+    )
+    text = Text()
+    text.append(f"{spec['name'] or 'Backtest'}  ", style="bold")
+    text.append(f"run {str(run['run_id'])[:16]}\n", style="dim")
+    return text.append(" · ".join(parts))
+
+
+def named_costs(costs: Mapping[str, float]) -> str:
+    """The costs that are not zero, or the plain words that there are none."""
+    rates = ("maker_fee", "taker_fee", "half_spread", "slippage", "impact", "reject")
+    parts = [f"{name} {costs[name] * 1e4:g} bps" for name in rates if costs.get(name)]
+    parts += [f"{name} {costs[name]:g}" for name in ("vol_spread",) if costs.get(name)]
+    parts += [f"latency {costs['latency']:g} s"] if costs.get("latency") else []
+    return ", ".join(parts) or "none (a frictionless run)"
+
+
+def headline_table(metrics: Figures, currency: str) -> RenderableType:
+    """Net, gross and holding side by side; figures that one of them does not have are left empty."""
+    table = _table("", "Net", "Gross", "Holding")
+    columns = [part(metrics, name) for name in ("net", "gross", "holding")]
+    for name in HEADLINE:
+        if any(name in column for column in columns):
+            table.add_row(label_of(name), *(_cell(column, name, currency) for column in columns))
+    return table
+
+
+def models_table(models: Mapping[str, Figures], currency: str) -> RenderableType:
+    """One row per model, net of costs, with its gross return beside it."""
+    present = [name for name in PER_MODEL if any(name in part(figures, "net") for figures in models.values())]
+    table = _table("Model", *(label_of(name) for name in present), "Gross return")
+    for model, figures in models.items():
+        net, gross = part(figures, "net"), part(figures, "gross")
+        cells = [_cell(net, name, currency) for name in present]
+        table.add_row(_plain(model), *cells, _cell(gross, "total_return", currency))
+    return table
+
+
+def costs_table(metrics: Figures, currency: str) -> RenderableType:
+    """What trading cost, by kind, and the cost per unit of turnover at which the gross profit is gone."""
+    table = _table("Costs", f"Paid, {currency}")
+    for kind, amount in part(metrics, "costs").items():
+        if isinstance(amount, int | float):
+            table.add_row(_plain(kind.replace("_", " ")), f"{amount:,.2f}" if math.isfinite(amount) else "–")
+    if (level := metrics.get("break_even_cost")) is not None:
+        table.add_row("break-even cost", format_value("break_even_cost", level, currency))
+    return table
+
+
+def actions_table(actions: Sequence[Figures], total: int) -> RenderableType:
+    """What the limits did, oldest first; beyond a dozen rows only their number is told."""
+    names = list(actions[0])
+    table = _table(*(_plain(name.replace("_", " ").capitalize()) for name in names), left=len(names))
+    table.title = "What the limits did"
+    for row in actions:
+        table.add_row(*(_plain(_shown(row[name])) for name in names))
+    if total > len(actions):
+        table.caption = f"and {total - len(actions):,} more, in the bundle's actions.parquet"
+    return table
+
+
+def conventions(spec: Figures, metrics: Figures) -> list[str]:
+    """How the figures above were taken, so that nobody has to guess which Sharpe this is."""
+    from trimtab.research.metrics_table import METRICS, sampling_convention
+
+    lines: list[str] = []
+    if periods := metrics.get("periods"):
+        lines.append(sampling_convention(float(periods), float(spec["risk_free_rate"])))
+    told = [METRICS[name] for name in ("sharpe", "max_drawdown") if name in part(metrics, "net")]
+    lines += [f"{metric.label}: {metric.convention}." for metric in told]
+    lines.append("Net: after every cost. Gross: the same fills at mid. Holding: the same instruments, bought and kept.")
+    return lines
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sweeps, checks, strategies
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def print_sweep(console: Console, rows: Sequence[Figures], sort: str, total: int) -> None:
+    """The best parameter sets, best first."""
+    table = _table(*(_plain(label_of(name)) for name in rows[0]) if rows else ())
+    for row in rows:
+        table.add_row(*(format_value(name, value, "") for name, value in row.items()))
+    table.caption = f"the first {len(rows):,} of {total:,} sets by {label_of(sort)}"
+    console.print(table)
+
+
+def print_findings(console: Console, name: str, findings: Sequence[Figures]) -> None:
+    """Pass or fail per law; a failure says the field, the row and what that usually means."""
+    table = _table("Law", "Verdict", "Field", "Row", "What it means", left=5)
+    for finding in findings:
+        verdict = "[green]pass[/]" if finding["passed"] else "[red]FAIL[/]"
+        texts = (_plain(_shown(finding.get(key))) for key in ("field", "row", "message"))
+        table.add_row(_plain(str(finding["law"])), verdict, *texts)
+    table.title = f"The laws, on {_plain(name)}"
+    console.print(table)
+
+
+def print_strategies(console: Console, rows: Sequence[Mapping[str, str]]) -> None:
+    """One line per strategy: name, the idea, its parameters."""
+    table = _table("Strategy", "Idea", "Parameters", left=3)
+    for row in rows:
+        table.add_row(_plain(row["name"]), _plain(row["idea"]), _plain(row["params"]))
+    console.print(table)
+
+
+def print_strategy(console: Console, strategy: Figures) -> None:
+    """The strategy's own text, then its parameters with their defaults and ranges."""
+    console.print(f"{strategy['name']}, version {strategy['version']}", style="bold", markup=False)
+    console.print(strategy["about"] + "\n", markup=False)
+    console.print(
+        f"reads {', '.join(strategy['fields'])} · {strategy['legs']} leg(s) · {strategy['warmup']:,} rows of "
+        f"warm-up with the defaults · {', '.join(strategy['timeframes'])}",
+        markup=False,
+    )
+    table = _table("Parameter", "Default", "From", "To")
+    for name, param in part(strategy, "params").items():
+        low, high = param["range"] or ("", "")
+        table.add_row(_plain(name), _shown(param["default"]), _shown(low), _shown(high))
+    console.print(table)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Cells
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def label_of(name: str) -> str:
+    """A metric's label; a path or a name that is no metric stays as it is, without its section."""
+    from trimtab.research.metrics_table import METRICS
+
+    if name in METRICS:
+        return METRICS[name].label
+    return name.removeprefix("models.").replace(".params.", ".")
+
+
+def format_value(name: str, value: Any, currency: str) -> str:
+    """A figure with its metric's unit; an en dash where it is undefined."""
+    from trimtab.research.metrics_table import METRICS, format_metric
+
+    if value is None:
+        return "–"
+    if name in METRICS and isinstance(value, int | float):
+        return format_metric(METRICS[name], float(value), currency)
+    return _plain(_shown(value))
+
+
+def part(figures: Figures, name: str) -> Figures:
+    """The figures under a name; none where there are none."""
+    found = figures.get(name)
+    return cast("Figures", found) if isinstance(found, Mapping) else {}
+
+
+def _cell(column: Figures, name: str, currency: str) -> str:
+    return format_value(name, column[name], currency) if name in column else ""
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else f"{value:,.6g}"
+    return str(value)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _table(*headers: str, left: int = 1) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
+    for i, header in enumerate(headers):
+        table.add_column(header, justify="left" if i < left else "right", overflow="fold")
+    return table
