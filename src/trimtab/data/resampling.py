@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trimtab.data.sessions import Session, closes_of, is_round_the_clock, local_times, session_of
 from trimtab.data.timeframes import canonical, divides
@@ -63,7 +64,7 @@ def buckets(opens: I64, durations: I64, source: str, target: str, calendar: str)
         rows = np.arange(len(opens), dtype=np.int64)
     else:
         start, end, rows = _session_spans(opens, durations, source, target, calendar)
-    return _grouped(opens, start, end, rows)
+    return _grouped(opens, durations, start, end, rows)
 
 
 def aggregate(x: F64, fields: tuple[str, ...], found: Buckets) -> F64:
@@ -166,7 +167,7 @@ def _on_grid(close: I64, wall: I64, source: str) -> I64:
     return close + (wall - close) % step if step <= HOUR else close  # longer bars are a session's own: they end there
 
 
-def _intraday_spans(wall: I64, anchor: I64, close: I64, regular: I64, length: int) -> tuple[I64, I64]:
+def _intraday_spans(wall: I64, anchor: I64, close: I64, regular: NDArray[np.bool_], length: int) -> tuple[I64, I64]:
     start = anchor + (wall - anchor) // length * length
     end = np.minimum(start + length, close)
     after = close + (wall - close) // length * length
@@ -177,9 +178,11 @@ def _intraday_spans(wall: I64, anchor: I64, close: I64, regular: I64, length: in
     return start, end
 
 
-def _grouped(opens: I64, start: I64, end: I64, rows: I64) -> Buckets:
+def _grouped(opens: I64, durations: I64, start: I64, end: I64, rows: I64) -> Buckets:
     edges = np.flatnonzero(np.diff(start)) + 1
     first = np.concatenate((np.zeros(1, dtype=np.int64), edges))
-    if opens[0] > start[0]:
-        first = first[1:]
-    return Buckets(rows, first, start[first], end[first])
+    # A source bar that reaches beyond the close it belongs to carries the end with it: nothing is known before it closes.
+    last = rows[np.append(first[1:], len(rows)) - 1]
+    end = np.maximum(end[first], opens[last] + durations[last])
+    found = Buckets(rows, first, start[first], end)
+    return found if opens[0] <= start[0] else Buckets(rows, first[1:], found.start[1:], end[1:])

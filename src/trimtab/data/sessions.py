@@ -99,7 +99,7 @@ _SINGLE_EARLY_CLOSES: Final = frozenset(
 
 
 def _is_early_close(day: dt.date) -> bool:
-    """13:00 in New York: the day after Thanksgiving, Christmas Eve, the day before Independence Day (1993 and later)."""
+    """13:00 in New York, since 1993: the day after Thanksgiving, Christmas Eve, the day before Independence Day."""
     if day.year < 1993:
         return False
     if day in _SINGLE_EARLY_CLOSES:

@@ -1,0 +1,121 @@
+"""What an instrument looks like by default, and what trading it costs.
+
+An import without further word gets the instrument of its asset class and venue; its rules (lot, tick, calendar) can be
+changed in the catalogue. Costs are presets by name: `Instrument.costs`, else the venue's, else the asset class's.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Final
+
+import msgspec
+
+from trimtab.types import Costs, Instrument, TrimtabError
+
+ASSET_CLASSES: Final = ("crypto", "equity", "index", "commodity", "fx")
+
+# Slippage and impact, one pair per asset class. Impact follows the square-root law: about one daily volatility when the
+# day's size equals the average daily volume (Toth et al. 2011, Phys. Rev. X 1, 021006; Almgren et al. 2005, Risk 18).
+# Daily volatility taken: crypto 3%, single US equities 1.5%, indices 1%, oil 2%, major currencies 0.5%.
+# Participation of 10% of a bar's volume is the usual limit of execution desks.
+_CRYPTO = Costs(half_spread=0.0001, slippage=0.0001, impact=0.03, participation=0.1)
+_EQUITY = Costs(half_spread=0.0001, slippage=0.0001, impact=0.015, participation=0.1)
+_INDEX = Costs(taker_fee=0.00002, maker_fee=0.00002, half_spread=0.00005, slippage=0.00005, impact=0.01)
+_COMMODITY = Costs(taker_fee=0.00003, maker_fee=0.00003, half_spread=0.0001, slippage=0.0001, impact=0.02)
+_FX = Costs(taker_fee=0.00002, maker_fee=0.00002, half_spread=0.00005, slippage=0.00002, impact=0.005)
+
+
+def _crypto(maker: float, taker: float) -> Costs:
+    return _CRYPTO._replace(maker_fee=maker, taker_fee=taker)
+
+
+#: Name -> costs. Fees are the venues' published entry tier, as of 2024; fractions of notional.
+COST_PRESETS: Final[dict[str, Costs]] = {
+    "binance": _crypto(0.0010, 0.0010),  # spot, VIP 0, without the BNB discount: binance.com/en/fee/trading
+    "binance_perpetual": _crypto(0.0002, 0.0005),  # USD-margined futures, VIP 0: binance.com/en/fee/futureFee
+    "bitvavo": _crypto(0.0015, 0.0025),  # spot, below EUR 100,000 in 30 days: bitvavo.com/en/fees
+    "kraken": _crypto(0.0025, 0.0040),  # Kraken Pro spot, below USD 10,000 in 30 days: kraken.com/features/fee-schedule
+    "kraken_perpetual": _crypto(0.0002, 0.0005),  # futures, entry tier: same page
+    "bybit": _crypto(0.0010, 0.0010),  # spot, VIP 0: bybit.com/en/help-center, Trading Fee Structure
+    "bybit_perpetual": _crypto(0.0002, 0.00055),  # perpetuals, VIP 0: same page
+    "alpaca": _EQUITY,  # US equities without commission (alpaca.markets/pricing); the spread is what is paid
+    "crypto": _crypto(0.0010, 0.0010),  # the commonest entry tier of the venues above
+    "equity": _EQUITY._replace(maker_fee=0.00005, taker_fee=0.00005),  # USD 0.005 a share of 100: IBKR
+    "index": _INDEX,  # traded through its future: about USD 2 a side on 100,000 notional (CME and broker fees)
+    "commodity": _COMMODITY,  # WTI future: about USD 2 a side on 70,000 notional; a tick of 0.01 on 70
+    "fx": _FX,  # USD 2 per 100,000 a side: Interactive Brokers IdealPro
+    "none": Costs(),
+}
+
+_QUOTES: Final = ("USDT", "USDC", "FDUSD", "BUSD", "TUSD", "EUR", "USD", "GBP", "JPY", "BTC", "ETH", "BNB")
+
+#: What differs from `Instrument`'s own defaults, by asset class.
+_DEFAULTS: Final[dict[str, dict[str, Any]]] = {
+    "crypto": {"kind": "spot", "lot_size": 1e-6, "shortable": False, "calendar": "24/7"},
+    "equity": {"kind": "equity", "lot_size": 1.0, "tick_size": 0.01, "shortable": True, "calendar": "XNYS"},
+    "index": {"kind": "index", "lot_size": 0.01, "tick_size": 0.01, "shortable": True, "calendar": "XNYS"},
+    "commodity": {"kind": "spot", "lot_size": 0.01, "tick_size": 0.01, "shortable": True, "calendar": "XNYM"},
+    "fx": {"kind": "spot", "lot_size": 1.0, "tick_size": 1e-5, "shortable": True, "calendar": "24/5"},
+}
+
+
+def default_instrument(symbol: str, asset_class: str = "crypto", venue: str = "", kind: str = "") -> Instrument:
+    """The usual rules of an asset class for a symbol; venue empty: sim. A perpetual can be sold short, spot cannot.
+
+    TrimtabError for an unknown asset class or an empty symbol.
+    """
+    if not symbol.strip():
+        raise TrimtabError("an instrument needs a symbol, such as BTCEUR")
+    if asset_class not in _DEFAULTS:
+        near = difflib.get_close_matches(asset_class, ASSET_CLASSES, n=1, cutoff=0.0)
+        raise TrimtabError(
+            f"unknown asset class {asset_class!r}: did you mean {near[0]}? Known are {', '.join(ASSET_CLASSES)}"
+        )
+    base, quote = _pair(symbol) if asset_class in ("crypto", "fx") else (symbol, "USD")
+    rules = dict(_DEFAULTS[asset_class], base=base, quote=quote)
+    if kind == "perpetual":
+        rules["shortable"] = True
+    if kind:
+        rules["kind"] = kind
+    return Instrument(symbol=symbol, venue=venue or "sim", asset_class=asset_class, **rules)
+
+
+def costs_for(instrument: Instrument) -> Costs:
+    """What trading the instrument costs: its own preset, else its venue's (and kind's), else its asset class's."""
+    if instrument.costs:
+        return preset(instrument.costs)
+    for name in (f"{instrument.venue}_{instrument.kind}", instrument.venue, instrument.asset_class):
+        if name in COST_PRESETS:
+            return COST_PRESETS[name]
+    raise TrimtabError(f"{instrument.symbol}: no cost preset for asset class {instrument.asset_class!r}; set `costs`")
+
+
+def preset(name: str) -> Costs:
+    """Costs by name; unknown: TrimtabError with the closest known."""
+    if name in COST_PRESETS:
+        return COST_PRESETS[name]
+    near = difflib.get_close_matches(name, COST_PRESETS, n=1, cutoff=0.0)
+    raise TrimtabError(f"unknown cost preset {name!r}: did you mean {near[0]}? Known are {', '.join(COST_PRESETS)}")
+
+
+def with_changes(instrument: Instrument, **changes: object) -> Instrument:
+    """The instrument with some of its rules changed, checked: lot_size > 0, tick_size >= 0, multiplier > 0."""
+    changed = msgspec.structs.replace(instrument, **changes)
+    for field, lowest in (("lot_size", 1e-18), ("tick_size", 0.0), ("multiplier", 1e-18), ("min_notional", 0.0)):
+        value = getattr(changed, field)
+        if not lowest <= value < float("inf"):
+            raise TrimtabError(f"{changed.symbol}: {field} = {value} is out of range, expected at least {lowest}")
+    return changed
+
+
+def _pair(symbol: str) -> tuple[str, str]:
+    """Base and quote currency: BTC/EUR, BTC-EUR, BTCEUR, EURUSD; quote USD where the symbol does not say."""
+    for separator in ("/", "-", "_"):
+        base, found, quote = symbol.partition(separator)
+        if found and base and quote:
+            return base, quote.partition(":")[0]
+    for quote in _QUOTES:
+        if symbol.upper().endswith(quote) and len(symbol) > len(quote):
+            return symbol[: -len(quote)], quote
+    return symbol, "USD"

@@ -1,0 +1,289 @@
+"""The store: Parquet files by asset class, symbol and timeframe, a catalogue of instruments, DuckDB over all of it.
+
+    <root>/instruments.json                                   the catalogue
+    <root>/bars/<asset_class>/<symbol>/<timeframe>.parquet    open_time (us, UTC), open, high, low, close, volume
+
+A file is either the old one or the new one: it is written beside its place, flushed to the disk and renamed. Writers
+take turns by a lock file; readers need none. A symbol is percent-encoded in its path where a file name could not hold it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+import msgspec
+
+from trimtab.data.timeframes import canonical, divides
+from trimtab.types import TIMEFRAMES, Instrument, NotEnoughData, TrimtabError
+
+if TYPE_CHECKING:
+    import duckdb
+    import polars as pl
+
+COLUMNS: Final = ("open_time", "open", "high", "low", "close", "volume")
+_LOCK_PATIENCE: Final = 10.0  # seconds
+
+
+class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The stored form of the instruments."""
+
+    instruments: tuple[Instrument, ...] = ()
+    version: int = 1
+
+
+class Store(msgspec.Struct, frozen=True):
+    """Bars and instruments under one folder; the folder appears with the first write."""
+
+    root: Path
+
+    def path_of(self, instrument: Instrument, timeframe: str) -> Path:
+        return self.root / "bars" / instrument.asset_class / _file_name(instrument.symbol) / f"{timeframe}.parquet"
+
+
+def open_store(root: str | Path | None = None) -> Store:
+    """The store at `root`, else at $TRIMTAB_DATA, else at ./trimtab-data."""
+    place = Path(root or os.environ.get("TRIMTAB_DATA") or "trimtab-data").expanduser()
+    if place.exists() and not place.is_dir():
+        raise TrimtabError(f"the data folder {place} is a file: give a folder with --data or TRIMTAB_DATA")
+    return Store(place)
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def instruments(store: Store) -> tuple[Instrument, ...]:
+    """The catalogue, by symbol; empty where nothing was imported yet."""
+    path = store.root / "instruments.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Catalogue).instruments
+    except FileNotFoundError:
+        return ()
+    except msgspec.DecodeError as error:
+        raise TrimtabError(
+            f"{path}: the catalogue cannot be read ({error}); mend it or import the data again"
+        ) from None
+
+
+def find_instrument(store: Store, symbol: str) -> Instrument:
+    """The instrument of a symbol; unknown: TrimtabError with the closest known."""
+    known = {i.symbol: i for i in instruments(store)}
+    if symbol in known:
+        return known[symbol]
+    if not known:
+        raise TrimtabError(
+            f"unknown symbol {symbol!r}: the store {store.root} is empty; start with `trimtab data import`"
+        )
+    by_case = {s.upper(): s for s in known}
+    near = difflib.get_close_matches(symbol.upper(), by_case, n=1, cutoff=0.0)
+    more = "" if len(known) == 1 else f" ({len(known)} known: `trimtab data list`)"
+    raise TrimtabError(f"unknown symbol {symbol!r} in the store {store.root}: did you mean {by_case[near[0]]}?{more}")
+
+
+def timeframes(store: Store, instrument: Instrument) -> tuple[str, ...]:
+    """Timeframes that are stored for an instrument, finest first."""
+    return tuple(name for name in TIMEFRAMES if store.path_of(instrument, name).exists())
+
+
+def finest_for(store: Store, instrument: Instrument, timeframe: str) -> str:
+    """The stored timeframe to take for another: itself, else the finest that divides it. NotEnoughData if none does."""
+    stored = timeframes(store, instrument)
+    if timeframe in stored:
+        return timeframe
+    fit = [name for name in stored if divides(name, timeframe)]
+    if fit:
+        return fit[0]
+    raise NotEnoughData(
+        f"{instrument.symbol}: no {timeframe} bars, and none that they could be made of; stored: "
+        f"{', '.join(stored) or 'nothing'}. Import {timeframe} or finer bars"
+    )
+
+
+def read_bars(store: Store, instrument: Instrument, timeframe: str) -> pl.DataFrame:
+    """Stored bars, oldest first: open_time, open, high, low, close, volume (null: unknown)."""
+    import polars as pl
+
+    path = store.path_of(instrument, timeframe)
+    try:
+        return pl.read_parquet(path)
+    except FileNotFoundError:
+        stored = ", ".join(timeframes(store, instrument)) or "nothing"
+        raise NotEnoughData(f"{instrument.symbol}: no {timeframe} bars are stored (stored: {stored})") from None
+    except pl.exceptions.PolarsError as error:
+        raise TrimtabError(f"{path}: not readable as Parquet ({error}); import the bars again") from None
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def write_bars(store: Store, instrument: Instrument, timeframe: str, frame: pl.DataFrame) -> None:
+    """Replace the stored bars of one timeframe and enter the instrument in the catalogue, all or nothing.
+
+    Refused where the symbol is known at another venue or in another asset class, or differs from a known one in case
+    only (some file systems could not hold both).
+    """
+    timeframe = canonical(timeframe)
+    with _locked(store):
+        known = {i.symbol: i for i in instruments(store)}
+        _refuse_conflict(known, instrument)
+        path = store.path_of(instrument, timeframe)
+        _write_atomically(path, lambda p: frame.select(COLUMNS).write_parquet(p, compression="zstd"))
+        if known.get(instrument.symbol) != instrument:
+            known[instrument.symbol] = instrument
+            ordered = Catalogue(tuple(known[s] for s in sorted(known)))
+            text = msgspec.json.format(msgspec.json.encode(ordered), indent=1)
+            _write_atomically(store.root / "instruments.json", lambda p: p.write_bytes(text))
+
+
+def _refuse_conflict(known: dict[str, Instrument], new: Instrument) -> None:
+    for symbol, old in known.items():
+        if symbol.lower() != new.symbol.lower():
+            continue
+        if symbol != new.symbol:
+            raise TrimtabError(f"{new.symbol} differs from the stored {symbol} only in case: choose another --symbol")
+        if (old.venue, old.asset_class) != (new.venue, new.asset_class):
+            raise TrimtabError(
+                f"{symbol} is stored as {old.asset_class} at {old.venue}, not as {new.asset_class} at {new.venue}: "
+                f"import under another name, such as --symbol {symbol}.{new.venue}"
+            )
+
+
+def _write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        write(part)
+        _flush(part)
+        part.chmod(0o644)
+        part.replace(path)
+        _flush(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot open a folder
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked(store: Store) -> Generator[None]:
+    """One writer at a time, in this process and beyond; the lock ends with its holder."""
+    store.root.mkdir(parents=True, exist_ok=True)
+    with open(store.root / ".lock", "ab") as file:
+        until = time.monotonic() + _LOCK_PATIENCE
+        while not _try_lock(file.fileno()):
+            if time.monotonic() > until:
+                raise TrimtabError(f"another process is writing to {store.root}: try again when it is done")
+            time.sleep(0.05)
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows: research only, one writer is up to the user
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _file_name(symbol: str) -> str:
+    name = quote(symbol, safe="")
+    name = name.replace("~", "%7E").replace(".", "%2E") if name.startswith(".") else name
+    if len(name) > 180:
+        raise TrimtabError(f"the symbol {symbol[:40]!r}… is too long for a file name (180 characters)")
+    return name
+
+
+# --- DuckDB ----------------------------------------------------------------------------------------------------------
+
+
+def sql(store: Store, query: str) -> pl.DataFrame:
+    """Answer one SELECT over the views `bars` (symbol, asset_class, timeframe, open_time, …) and `instruments`.
+
+    open_time is UTC without a zone. Nothing can be written, and no file outside the store be read. A mistake in the
+    query: TrimtabError with DuckDB's own words.
+    """
+    import duckdb
+
+    with duckdb.connect() as connection:
+        _create_views(connection, store)
+        try:
+            statements = duckdb.extract_statements(query)
+            if [s.type for s in statements] != [duckdb.StatementType.SELECT]:
+                raise TrimtabError(
+                    "data sql: expected one SELECT statement; the store is changed by `trimtab data import`"
+                )
+            return _frame_of(connection.execute(statements[0]))
+        except duckdb.Error as error:
+            raise TrimtabError(f"data sql: {error}") from None
+
+
+def _create_views(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
+    connection.execute(_INSTRUMENTS_TABLE)
+    connection.execute("create temp table files (path varchar, symbol varchar, asset_class varchar, timeframe varchar)")
+    files: list[tuple[str, str, str, str]] = []
+    for instrument in instruments(store):
+        connection.execute(
+            f"insert into instruments values ({', '.join('?' * len(Instrument.__struct_fields__))})",
+            msgspec.structs.astuple(instrument),
+        )
+        for timeframe in timeframes(store, instrument):
+            path = str(store.path_of(instrument, timeframe).resolve())
+            files.append((path, instrument.symbol, instrument.asset_class, timeframe))
+    root = str(store.root.resolve()).replace("'", "''")
+    connection.execute(f"set allowed_directories = ['{root}']")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+    if files:
+        connection.executemany("insert into files values (?, ?, ?, ?)", files)
+        paths = ", ".join("'" + f[0].replace("'", "''") + "'" for f in files)
+        connection.execute(_BARS_VIEW.replace("$paths", paths))
+    else:
+        connection.execute(_NO_BARS_VIEW)
+
+
+_SQL_TYPES: Final = {str: "varchar", float: "double", bool: "boolean"}
+_INSTRUMENTS_TABLE: Final = "create temp table instruments ({})".format(
+    ", ".join(f"{f.name} {_SQL_TYPES[type(f.default) if f.default is not msgspec.NODEFAULT else str]}"
+              for f in msgspec.structs.fields(Instrument))
+)  # fmt: skip
+_BARS_VIEW: Final = """
+create temp view bars as
+select f.symbol, f.asset_class, f.timeframe, make_timestamp(epoch_us(b.open_time)) as open_time,
+       b.open, b.high, b.low, b.close, b.volume
+from read_parquet([$paths], filename = true) b join files f on f.path = b.filename
+"""
+_NO_BARS_VIEW: Final = """
+create temp view bars as
+select symbol, asset_class, timeframe, null::timestamp as open_time, null::double as open, null::double as high,
+       null::double as low, null::double as close, null::double as volume
+from files
+"""
+
+
+def _frame_of(result: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    import polars as pl
+
+    names = [str(d[0]) for d in result.description or ()]
+    rows = result.fetchall()
+    unique = [n if names.index(n) == i else f"{n}_{i}" for i, n in enumerate(names)]
+    return pl.DataFrame(rows, schema=unique, orient="row", infer_schema_length=None)
