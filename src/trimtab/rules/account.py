@@ -1,0 +1,46 @@
+"""The only accounting in the project: positions, cash and equity (design §7).
+
+Average cost: adding to a position moves its average price, reducing it realises profit at that average, and crossing
+zero does both, closing the old part and opening the rest at the fill's price.
+"""
+
+from __future__ import annotations
+
+from trimtab.compiled import part
+from trimtab.types import Position
+
+
+@part
+def apply(position, lots, price, unit):
+    """The position after a fill, and nothing else: fees are cash, not part of it.
+
+    position   Position before the fill
+    lots       signed lots filled, not 0
+    price      fill price, quote currency
+    unit       quote currency per lot and unit of price (lot_size x multiplier)
+    ->         Position; realised_pnl grows by (price - avg_price) x lots closed x unit
+    """
+    held = position.lots
+    after = held + lots
+    if held == 0 or (held > 0) == (lots > 0):
+        avg = price if held == 0 else (position.avg_price * held + price * lots) / after
+        return Position(after, avg, position.realised_pnl)
+    closed = -lots if abs(lots) <= abs(held) else held  # signed like the position
+    realised = position.realised_pnl + (price - position.avg_price) * closed * unit
+    if after == 0:
+        return Position(0, 0.0, realised)
+    return Position(after, price if (after > 0) != (held > 0) else position.avg_price, realised)
+
+
+@part
+def mark(cash, quantity, marks):
+    """Equity: cash plus every position at its mark, summed in instrument order.
+
+    cash       quote currency, all wallets
+    quantity   (N,) lots x unit
+    marks      (N,) last price seen; 0 before the first
+    """
+    equity = cash
+    for i in range(quantity.shape[0]):
+        equity += quantity[i] * marks[i]
+    return equity

@@ -1,0 +1,248 @@
+"""The book: everything a run remembers about its account, as arrays that a compiled rule can hold.
+
+A Book's bytes are its snapshot. Cold state sits in records, hot state (read on every bar) in columns. `Terms` are the
+facts of the instruments and their costs, `Style` how orders are sent; neither changes while running.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.compiled import part
+from trimtab.types import COST_KINDS, F64, I64, Costs, Instrument
+
+#: Slots of an instrument's order table, in the order in which they match inside a bar.
+TARGET, STOP_LOSS, TRAIL, PROFIT = range(4)
+SLOTS = 4
+
+HEAD = np.dtype(
+    [
+        ("equity", "f8"),  # at the last row marked
+        ("cash", "f8"),  # sum over wallets, summed in wallet order
+        ("peak", "f8"),
+        ("worst", "f8"),  # deepest drawdown so far, a fraction <= 0
+        ("floor", "f8"),  # equity below: something happens (see limits.watch)
+        ("ceiling", "f8"),  # equity above: something happens
+        ("state", "i8"),
+        ("derisked", "i8"),
+        ("orders", "i8"),  # ids given so far
+        ("fills", "i8"),
+        ("working", "i8"),  # instruments with a target order that may meet the market, or a crossing due
+        ("resting", "i8"),  # instruments whose resting orders have a band
+        ("round_trips", "i8"),
+        ("traded", "f8"),  # notional bought and sold, quote currency
+        ("saved", "f8"),  # costs that internal crossing saved
+        ("event", "i8"),  # cursor into Weights
+        ("sample", "i8"),  # cursor into the rows at which the curves are sampled
+        ("recorded", "i8"),  # rows of the per-bar equity written so far
+    ]
+)
+
+POSITION = np.dtype(
+    [
+        ("lots", "i8"),
+        ("avg_price", "f8"),
+        ("realised", "f8"),  # before costs of closing fees; quote currency
+        ("scale", "f8"),  # goal / wanted of that decision: how the gate's cut is shared between models
+        ("best", "f8"),  # best price since entry, bars < t, for the trailing stop
+        ("used", "i8"),  # lots filled in bar `used_row`, both sides
+        ("used_row", "i8"),
+        ("day", "i8"),  # UTC day of `bought` and `sold`
+        ("bought", "i8"),  # lots bought (sold) on that day: impact is charged on the cumulative size
+        ("sold", "i8"),
+        ("opened", "i8"),  # ts of the fill that opened the position
+        ("live", "i8"),  # bit per slot: an open order is there
+        ("resting", "i8"),  # 1: has a band
+        ("crossing", "i8"),  # two models may exchange lots at the next open
+    ]
+)
+
+ORDER = np.dtype(
+    [
+        ("order_id", "i8"),
+        ("ts", "i8"),
+        ("instrument", "i8"),
+        ("lots", "i8"),
+        ("filled", "i8"),
+        ("kind", "i8"),
+        ("limit_price", "f8"),
+        ("stop_price", "f8"),
+        ("tif", "i8"),
+        ("post_only", "i8"),
+        ("reduce_only", "i8"),
+        ("parent", "i8"),
+        ("status", "i8"),
+        ("reason", "i8"),
+        ("done_ts", "i8"),  # when it became terminal
+        ("arrived", "i8"),  # it has met the market once
+        ("triggered", "i8"),  # a stop whose level was touched
+    ]
+)
+
+TERMS = np.dtype(
+    [
+        ("unit", "f8"),  # lot_size x multiplier: quote currency per lot and unit of price
+        ("lot_size", "f8"),
+        ("min_notional", "f8"),
+        ("shortable", "i8"),
+        ("wallet", "i8"),
+        *[(name, "f8") for name in Costs._fields],
+    ]
+)
+
+FILL = np.dtype(
+    [
+        ("fill_id", "i8"),
+        ("order_id", "i8"),  # 0: models crossed internally
+        ("ts", "i8"),
+        ("row", "i8"),
+        ("instrument", "i8"),
+        ("lots", "i8"),
+        ("price", "f8"),
+        ("fee", "f8"),
+        ("maker", "i8"),
+        ("mid", "f8"),
+        ("spread", "f8"),  # money, each kind apart; positive = paid
+        ("slippage", "f8"),
+        ("impact", "f8"),
+        ("latency", "f8"),
+        ("realised", "f8"),
+        ("position", "i8"),  # lots held after it
+        ("crossed", "f8"),  # lots exchanged between models
+    ]
+)
+
+ACTION = np.dtype(
+    [
+        ("ts", "i8"),
+        ("row", "i8"),
+        ("limit", "i8"),
+        ("instrument", "i8"),  # -1: the whole book
+        ("model", "i8"),  # -1: all models
+        ("wanted", "f8"),
+        ("allowed", "f8"),
+        ("action", "i8"),
+    ]
+)
+
+
+class Book(NamedTuple):
+    """The account of one run. N instruments, M models, C wallets (one per venue and currency)."""
+
+    head: NDArray[np.void]  # (1,) HEAD
+    cash: F64  # (C,)
+    positions: NDArray[np.void]  # (N,) POSITION
+    orders: NDArray[np.void]  # (N, SLOTS) ORDER
+    unit: F64  # (N,) quote currency per lot and unit of price
+    quantity: F64  # (N,) lots x unit, signed: equity = cash + sum(quantity x mark)
+    goal: I64  # (N,) lots that the gate allowed at the last decision
+    wanted: I64  # (N,) scratch of one decision: lots asked of the gate
+    allowed: I64  # (N,) scratch of one decision: lots that the gate lets through
+    dirty: I64  # (N,) scratch: decided anew in this decision
+    todo: I64  # (N,) scratch: instruments that a row has to look at
+    working: I64  # (N,) 1: must be matched on every bar
+    low: F64  # (N,) a bar whose low is at or below meets a resting order; -inf when there is none
+    high: F64  # (N,) likewise for its high; +inf when there is none
+    target: F64  # (M, N) virtual lots each model wants
+    weight: F64  # (M, N) the weight they came from; NaN before the first
+    blocked: F64  # (M, N) sign of the weight that a protective stop closed; 0 when free
+    held: F64  # (M, N) each model's part of the lots held
+    ledger: F64  # (M, N) each model's money: minus what its lots cost, plus what they earned, less costs
+    charges: F64  # (M, N, 5) costs paid by kind
+
+
+class Style(NamedTuple):
+    """How orders are sent and when a weight is worth a trade."""
+
+    kind: int  # MARKET or LIMIT
+    offset: float  # limit price away from the close, fraction
+    tif: int
+    post_only: int
+    ignore_volume: int  # 1: a bar of zero or unknown volume still trades
+    always: int  # 1: an unchanged weight is sized again whenever its model steps
+    buffer: float  # no trade below this share of equity
+    seed: int
+
+
+class Log(NamedTuple):
+    """What a run writes down; a driver returns early when it is full and goes on once it is emptied."""
+
+    count: I64  # (3,) rows written in orders, fills, actions
+    orders: NDArray[np.void]  # orders that ended
+    fills: NDArray[np.void]
+    shares: F64  # (fills, M) lots of each fill by model
+    actions: NDArray[np.void]
+    equity: F64  # (T,) per bar, or empty: not kept
+    sample: I64  # (D,) rows at which the curves below are sampled, ascending
+    curve: F64  # (D, 5) equity, costs paid, gross notional, net notional, notional traded
+    pnl: F64  # (D, M) each model's net profit, cumulative
+    cost: F64  # (D, M) each model's costs, cumulative
+
+
+def open_book(capital: float, terms: NDArray[np.void], models: int) -> Book:
+    """A flat book of M models over the instruments of `terms`, with all its capital in the first wallet."""
+    n, m, wallets = len(terms), models, int(terms["wallet"].max()) + 1
+    book = Book(
+        np.zeros(1, HEAD),
+        np.zeros(wallets),
+        np.zeros(n, POSITION),
+        np.zeros((n, SLOTS), ORDER),
+        np.ascontiguousarray(terms["unit"]),
+        np.zeros(n),
+        *(np.zeros(n, np.int64) for _ in range(6)),
+        np.full(n, -np.inf),
+        np.full(n, np.inf),
+        np.zeros((m, n)),
+        np.full((m, n), np.nan),
+        np.zeros((m, n)),
+        np.zeros((m, n)),
+        np.zeros((m, n)),
+        np.zeros((m, n, len(COST_KINDS))),
+    )
+    book.cash[0] = capital
+    reset_head(book, capital)
+    return book
+
+
+def reset_head(book: Book, capital: float) -> None:
+    head = book.head[0]
+    head["equity"] = head["cash"] = head["peak"] = capital
+    head["floor"], head["ceiling"] = np.inf, -np.inf  # the first mark sets them
+    book.positions["scale"] = 1.0
+    book.positions["used_row"] = -1
+    book.positions["day"] = -1
+
+
+def terms_of(instruments: tuple[Instrument, ...], costs: tuple[Costs, ...]) -> NDArray[np.void]:
+    """(N,) TERMS of the instruments under their costs. One wallet per venue and quote currency, in order of first use."""
+    terms = np.zeros(len(instruments), TERMS)
+    wallets: dict[tuple[str, str], int] = {}
+    for i, (instrument, cost) in enumerate(zip(instruments, costs, strict=True)):
+        terms[i]["unit"] = instrument.lot_size * instrument.multiplier
+        terms[i]["lot_size"] = instrument.lot_size
+        terms[i]["min_notional"] = instrument.min_notional
+        terms[i]["shortable"] = instrument.shortable
+        terms[i]["wallet"] = wallets.setdefault((instrument.venue, instrument.quote), len(wallets))
+        for name, value in zip(cost._fields, cost, strict=True):
+            terms[i][name] = value
+    return terms
+
+
+@part
+def costs_of(terms):
+    """The Costs of one record of TERMS."""
+    return Costs(
+        terms.maker_fee,
+        terms.taker_fee,
+        terms.half_spread,
+        terms.vol_spread,
+        terms.slippage,
+        terms.impact,
+        terms.impact_power,
+        terms.latency,
+        terms.participation,
+        terms.reject,
+    )

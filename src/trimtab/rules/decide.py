@@ -1,0 +1,142 @@
+"""One decision: new weights -> virtual lots -> wanted -> the gate -> orders. Both drivers call this row (design §1)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trimtab.compiled import part
+from trimtab.rules.book import TARGET
+from trimtab.rules.fills import end_order, place, set_band
+from trimtab.rules.limits import LOT_RANGE, MIN_NOTIONAL, NO_PRICE, REFUSE, gate, note
+from trimtab.rules.orders import REPLACED, net, size
+from trimtab.types import ACTIVE, CANCELED, LIMIT, MARKET, MAX_LOTS
+
+
+@part
+def resize(book, log, terms, style, m, i, weight, price, row, ts):
+    """Take a model's new weight: its virtual lots change unless it is the same weight, blocked, or inside the buffer.
+
+    A weight that is bit-equal to the last is no new decision. After a protective stop the lots stay 0 until the weight
+    changes sign or passes through 0.
+    """
+    if weight == book.weight[m, i] and style.always == 0:
+        return
+    if book.blocked[m, i] != 0.0:
+        if weight * book.blocked[m, i] > 0.0:
+            book.weight[m, i] = weight
+            return
+        book.blocked[m, i] = 0.0
+    equity = max(book.head[0].equity, 0.0)
+    unit = terms[i].unit
+    lots = size(weight, equity, price, unit)
+    if not lots == lots:
+        note(log, row, ts, NO_PRICE, i, weight, 0.0, REFUSE)
+        return
+    standing = book.target[m, i]
+    if weight != 0.0 and standing != 0.0 and abs(lots - standing) * unit * price <= style.buffer * equity:
+        book.weight[m, i] = weight
+        return
+    book.weight[m, i] = weight
+    book.target[m, i] = lots
+    book.dirty[i] = 1
+
+
+@part
+def plan(book, log, terms, style, i, price, row, ts, forced):
+    """At most one working target order per instrument: allowed - held, in place of the one that is there."""
+    position, order = book.positions[i], book.orders[i, TARGET]
+    lots = book.allowed[i] - position.lots
+    live = (position.live >> TARGET) & 1 == 1
+    if live and order.lots - order.filled == lots:
+        return
+    if live:
+        end_order(book, log, i, TARGET, CANCELED, REPLACED, ts)
+    if lots == 0:
+        return
+    reduces = position.lots != 0 and (lots > 0) != (position.lots > 0) and abs(lots) <= abs(position.lots)
+    if abs(lots) * terms[i].unit * price < terms[i].min_notional and book.allowed[i] != 0:
+        note(log, row, ts, MIN_NOTIONAL, i, lots, 0.0, REFUSE)
+        return
+    kind, limit = style.kind, np.nan
+    if forced != 0 or book.head[0].state != ACTIVE:
+        kind = MARKET  # what the gate demands does not wait for a price
+    if kind == LIMIT:
+        limit = price * (1.0 - (1.0 if lots > 0 else -1.0) * style.offset)
+    place(book, i, TARGET, ts, lots, kind, limit, np.nan, style.tif, style.post_only, 1 if reduces else 0, 0)
+
+
+@part
+def want(book, log, i, row, ts):
+    """Net the models' virtual lots of an instrument; more than can be counted exactly is refused."""
+    wanted = net(book.target, i)
+    if abs(wanted) >= MAX_LOTS:
+        note(log, row, ts, LOT_RANGE, i, wanted, book.goal[i], REFUSE)
+        wanted = book.goal[i]
+    book.wanted[i] = wanted
+
+
+@part
+def divide(book, i):
+    """Remember how the gate's cut is shared between models, and whether two of them want opposite changes."""
+    position = book.positions[i]
+    wanted, allowed = book.wanted[i], book.allowed[i]
+    if book.dirty[i] == 0:  # its models' wish stands, only the gate's cut is new
+        wanted = net(book.target, i)
+    position.scale = 1.0
+    if wanted != allowed:
+        position.scale = allowed / wanted if wanted != 0 else 0.0
+    position.crossing = 0
+    models = book.target.shape[0]
+    if models == 1:
+        return
+    up, down = 0, 0
+    for m in range(models):
+        gap = book.target[m, i] * position.scale - book.held[m, i]
+        up |= 1 if gap > 1e-9 else 0
+        down |= 1 if gap < -1e-9 else 0
+    position.crossing = up & down
+
+
+@part
+def decide(book, log, weights, marks, terms, limits, style, row, ts, forced):
+    """Turn the weights that are new at this row into orders; everything that reaches a venue has passed here.
+
+    weights   Weights, consumed from head.event while their row is this one
+    marks     (N,) last prices seen
+    forced    a breaker was crossed: every instrument is decided again
+    """
+    head = book.head[0]
+    e, todo = head.event, 0
+    while e < weights.row.shape[0] and weights.row[e] == row:
+        i = weights.instrument[e]
+        was = book.dirty[i]
+        resize(book, log, terms, style, weights.model[e], i, weights.value[e], marks[i], row, ts)
+        if book.dirty[i] != was:
+            book.todo[todo] = i
+            todo += 1
+        e += 1
+    head.event = e
+    n = book.goal.shape[0]
+    if forced == 1:
+        todo = n
+        for i in range(n):
+            book.dirty[i] = 1
+            book.todo[i] = i
+    if todo == 0:
+        return
+    for i in range(n):
+        book.wanted[i] = book.goal[i]
+    for k in range(todo):
+        want(book, log, book.todo[k], row, ts)
+    if gate(book, log, marks, terms, limits, row, ts) != 0:
+        for i in range(n):
+            if book.dirty[i] == 0 and book.allowed[i] != book.goal[i]:
+                book.todo[todo] = i
+                todo += 1
+    for k in range(todo):
+        i = book.todo[k]
+        divide(book, i)
+        book.goal[i] = book.allowed[i]
+        book.dirty[i] = 0
+        plan(book, log, terms, style, i, marks[i], row, ts, forced)
+        set_band(book, i)

@@ -1,0 +1,320 @@
+"""What a fill does to the book: cash, position, costs by kind, each model's part of it, and the orders around it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trimtab.compiled import part
+from trimtab.rules.account import apply
+from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
+from trimtab.rules.limits import FLATTEN, note
+from trimtab.rules.match import half_spread_now
+from trimtab.rules.orders import NO_REASON, UNPROTECTED
+from trimtab.types import (
+    CANCELED,
+    DAY_ORDER,
+    FEE,
+    FILLED,
+    GTC,
+    IMPACT,
+    LATENCY,
+    LIMIT,
+    MARKET,
+    NEW,
+    PARTIALLY_FILLED,
+    SLIPPAGE,
+    SPREAD,
+    STOP,
+    STOP_LIMIT,
+    TAKE_PROFIT,
+    TRAILING,
+    Position,
+)
+
+
+@part
+def end_order(book, log, i, slot, status, reason, ts):
+    """Make an order terminal: write it to the log and free its slot."""
+    order = book.orders[i, slot]
+    order.status = status
+    order.reason = reason
+    order.done_ts = ts
+    log.orders[log.count[0]] = order
+    log.count[0] += 1
+    book.positions[i].live &= ~(1 << slot)
+
+
+@part
+def set_band(book, i):
+    """Bring the driver's view of an instrument up to date: its band, and whether it must be matched on every bar.
+
+    A bar whose low is above book.low[i] and whose high is below book.high[i] can meet none of its resting orders.
+    """
+    position = book.positions[i]
+    was_working = book.working[i]
+    low, high, working = -np.inf, np.inf, position.crossing
+    if position.live != 0:
+        for slot in range(SLOTS):
+            if (position.live >> slot) & 1 == 0:
+                continue
+            order = book.orders[i, slot]
+            if slot == TARGET and (order.arrived == 0 or order.tif == DAY_ORDER):
+                working = 1
+            elif order.kind == MARKET or (order.triggered == 1 and order.kind != STOP_LIMIT):
+                working = 1
+            elif order.kind == LIMIT or order.kind == TAKE_PROFIT or order.triggered == 1:
+                low, high = (max(low, order.limit_price), high) if order.lots > 0 else (low, min(high, order.limit_price))
+            else:
+                low, high = (low, min(high, order.stop_price)) if order.lots > 0 else (max(low, order.stop_price), high)
+                if order.kind == TRAILING:  # a better extreme moves its level
+                    low, high = (max(low, position.best), high) if order.lots > 0 else (low, min(high, position.best))
+    book.low[i] = low
+    book.high[i] = high
+    book.working[i] = working
+    head = book.head[0]
+    head.working += working - was_working
+    resting = 1 if (low > -np.inf or high < np.inf) else 0
+    head.resting += resting - position.resting
+    position.resting = resting
+
+
+@part
+def place(book, i, slot, ts, lots, kind, limit_price, stop_price, tif, post_only, reduce_only, parent):
+    """Put a new order into an instrument's slot; its id is the next of the book's."""
+    head = book.head[0]
+    head.orders += 1
+    order = book.orders[i, slot]
+    order.order_id = head.orders
+    order.ts = ts
+    order.instrument = i
+    order.lots = lots
+    order.filled = 0
+    order.kind = kind
+    order.limit_price = limit_price
+    order.stop_price = stop_price
+    order.tif = tif
+    order.post_only = post_only
+    order.reduce_only = reduce_only
+    order.parent = parent
+    order.status = NEW
+    order.reason = NO_REASON
+    order.done_ts = 0
+    order.arrived = 0
+    order.triggered = 0
+    book.positions[i].live |= 1 << slot
+
+
+@part
+def protect(book, log, i, limits, ts, parent):
+    """Bring the reduce-only OCO orders into line with the net position and its average price, after each fill.
+
+    An order that stays keeps its id and is resized; all are canceled when the position is gone, and all are new when
+    it has changed sign.
+    """
+    position = book.positions[i]
+    for slot in range(STOP_LOSS, SLOTS):
+        distance = limits.stop_loss
+        if slot == TRAIL:
+            distance = limits.trailing_stop
+        elif slot == PROFIT:
+            distance = limits.take_profit
+        if distance == np.inf:
+            continue
+        live = (position.live >> slot) & 1 == 1
+        order = book.orders[i, slot]
+        if live and (position.lots == 0 or (order.lots > 0) == (position.lots > 0)):
+            end_order(book, log, i, slot, CANCELED, UNPROTECTED, ts)
+            live = False
+        if position.lots == 0:
+            continue
+        side = 1.0 if position.lots > 0 else -1.0
+        if not live:
+            kind = STOP if slot == STOP_LOSS else (TRAILING if slot == TRAIL else TAKE_PROFIT)
+            place(book, i, slot, ts, -position.lots, kind, np.nan, np.nan, GTC, 0, 1, parent)
+        order.lots = order.filled - position.lots
+        if slot == PROFIT:
+            order.limit_price = position.avg_price * (1.0 + side * distance)
+        elif slot == STOP_LOSS:
+            order.stop_price = position.avg_price * (1.0 - side * distance)
+        else:
+            order.stop_price = position.best * (1.0 - side * distance)
+
+
+@part
+def split_fill(book, i, lots, protective, shares):
+    """Each model's part of a fill, signed lots into shares (M,) (design §6.14); the parts add up to the fill.
+
+    What a decision left over goes by each model's part of the gap on the fill's side; a protective fill, or one that
+    no gap explains, pro rata to the lots held.
+    """
+    models = book.held.shape[0]
+    position = book.positions[i]
+    if models == 1:
+        shares[0] = lots
+        return
+    before = position.lots - lots  # the position is already applied
+    whole = 0.0
+    if protective == 0:
+        for m in range(models):
+            gap = book.target[m, i] * position.scale - book.held[m, i]
+            if gap * lots > 0.0:
+                whole += gap
+    left, largest = float(lots), 0
+    for m in range(models):
+        shares[m] = 0.0
+        if whole != 0.0:
+            gap = book.target[m, i] * position.scale - book.held[m, i]
+            if gap * lots > 0.0:
+                shares[m] = lots * (gap / whole)
+        elif before != 0:
+            shares[m] = lots * (book.held[m, i] / before)
+        left -= shares[m]
+        if abs(shares[m]) > abs(shares[largest]):
+            largest = m
+    shares[largest] += left
+
+
+@part
+def share_fill(book, i, lots, notional, fee, quote, mid, unit, shares):
+    """Book each model's part of a fill: lots, money, and costs by kind; fees go by the part's absolute value."""
+    models = book.held.shape[0]
+    paid = abs(mid * lots * unit)
+    size = 0.0
+    for m in range(models):
+        size += abs(shares[m])
+    for m in range(models):
+        if shares[m] == 0.0:
+            continue
+        ratio = shares[m] / lots
+        due = fee * (abs(shares[m]) / size)
+        held = book.held[m, i] + shares[m]
+        # What rounding leaves of a part that was given back whole is not a holding.
+        book.held[m, i] = 0.0 if abs(held) < 1e-9 * abs(shares[m]) else held
+        book.ledger[m, i] -= notional * ratio + due
+        charges = book.charges
+        charges[m, i, FEE] += due
+        charges[m, i, SPREAD] += paid * quote.spread * ratio
+        charges[m, i, SLIPPAGE] += paid * quote.slippage * ratio
+        charges[m, i, IMPACT] += paid * quote.impact * ratio
+        charges[m, i, LATENCY] += paid * quote.latency * ratio
+
+
+@part
+def settle(book, log, terms, i, slot, lots, touch, quote, row, ts):
+    """Book a fill of an order: cash, position, models, turnover, and its line in the log.
+
+    lots    signed, within what the order has left
+    touch   Touch: the mid it met and whether as maker
+    quote   Quote: the price and what it contains
+    """
+    head, position, order = book.head[0], book.positions[i], book.orders[i, slot]
+    unit = terms[i].unit
+    notional = lots * unit * quote.price
+    fee = abs(notional) * (terms[i].maker_fee if touch.maker == 1 else terms[i].taker_fee)
+    was = Position(position.lots, position.avg_price, position.realised)
+    now = apply(was, lots, quote.price, unit)
+    position.lots, position.avg_price, position.realised = now.lots, now.avg_price, now.realised_pnl
+    if was.lots == 0 or (was.lots > 0) != (now.lots > 0):
+        position.best = quote.price
+        position.opened = ts
+    if was.lots != 0 and (now.lots == 0 or (was.lots > 0) != (now.lots > 0)):
+        head.round_trips += 1
+    book.quantity[i] = now.lots * unit
+    book.cash[terms[i].wallet] -= notional + fee
+    cash = 0.0
+    for c in range(book.cash.shape[0]):
+        cash += book.cash[c]
+    head.cash = cash
+    head.fills += 1
+    head.traded += abs(notional)
+    position.used += abs(lots)
+    if lots > 0:
+        position.bought += lots
+    else:
+        position.sold -= lots
+    order.filled += lots
+    order.status = FILLED if order.filled == order.lots else PARTIALLY_FILLED
+    k = log.count[1]
+    log.count[1] = k + 1
+    split_fill(book, i, lots, 1 if slot != TARGET else 0, log.shares[k])
+    share_fill(book, i, lots, notional, fee, quote, touch.mid, unit, log.shares[k])
+    paid = abs(touch.mid * lots * unit)
+    fill = log.fills[k]
+    fill.fill_id = head.fills
+    fill.order_id = order.order_id
+    fill.ts = ts
+    fill.row = row
+    fill.instrument = i
+    fill.lots = lots
+    fill.price = quote.price
+    fill.fee = fee
+    fill.maker = touch.maker
+    fill.mid = touch.mid
+    fill.spread = paid * quote.spread
+    fill.slippage = paid * quote.slippage
+    fill.impact = paid * quote.impact
+    fill.latency = paid * quote.latency
+    fill.realised = now.realised_pnl - was.realised_pnl
+    fill.position = now.lots
+    fill.crossed = 0.0
+
+
+@part
+def stop_out(book, i, limit, log, row, ts):
+    """After a protective fill the models' virtual lots there are 0 until their forecast changes sign or passes 0."""
+    position = book.positions[i]
+    book.goal[i] = 0
+    position.scale = 1.0
+    for m in range(book.target.shape[0]):
+        if book.target[m, i] != 0.0:
+            book.blocked[m, i] = 1.0 if book.weight[m, i] > 0.0 else -1.0
+        book.target[m, i] = 0.0
+    note(log, row, ts, limit, i, book.positions[i].lots, 0.0, FLATTEN)
+
+
+@part
+def cross(book, log, terms, i, mid, row, ts, vol):
+    """Let models that want opposite changes exchange lots at mid, free; what remains is one-sided and trades."""
+    head, position = book.head[0], book.positions[i]
+    position.crossing = 0
+    models = book.held.shape[0]
+    buying, selling = 0.0, 0.0
+    for m in range(models):
+        gap = book.target[m, i] * position.scale - book.held[m, i]
+        if gap > 0.0:
+            buying += gap
+        else:
+            selling -= gap
+    lots = min(buying, selling)
+    if not lots > 0.0:
+        return
+    unit = terms[i].unit
+    k = log.count[1]
+    log.count[1] = k + 1
+    for m in range(models):
+        gap = book.target[m, i] * position.scale - book.held[m, i]
+        share = lots * (gap / buying) if gap > 0.0 else lots * (gap / selling)
+        log.shares[k, m] = share
+        book.held[m, i] += share
+        book.ledger[m, i] -= share * unit * mid
+    half = half_spread_now(costs_of(terms[i]), vol)
+    head.saved += 2.0 * lots * unit * mid * (terms[i].taker_fee + half + terms[i].slippage)
+    head.fills += 1
+    fill = log.fills[k]
+    fill.fill_id = head.fills
+    fill.order_id = 0
+    fill.ts = ts
+    fill.row = row
+    fill.instrument = i
+    fill.lots = 0
+    fill.price = mid
+    fill.fee = 0.0
+    fill.maker = 0
+    fill.mid = mid
+    fill.spread = 0.0
+    fill.slippage = 0.0
+    fill.impact = 0.0
+    fill.latency = 0.0
+    fill.realised = 0.0
+    fill.position = position.lots
+    fill.crossed = lots

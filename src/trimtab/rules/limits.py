@@ -1,0 +1,177 @@
+"""The gate: what the models want goes in, what the account may hold comes out (design §8). Nothing goes round it.
+
+Limits are data and hard. Comparisons are strict: a measure exactly at its limit has not broken it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from trimtab.compiled import part
+from trimtab.types import ACTIVE, HALTED
+
+# What acted; index = code, the word is what a user reads in the actions table.
+LIMIT_NAMES: Final = (
+    "max_weight",
+    "gross_leverage",
+    "drawdown_derisk",
+    "drawdown_halt",
+    "shortable",
+    "stop_loss",
+    "take_profit",
+    "trailing_stop",
+    "min_notional",
+    "no_price",
+    "bankrupt",
+    "lot_range",
+)
+(
+    MAX_WEIGHT,
+    GROSS_LEVERAGE,
+    DRAWDOWN_DERISK,
+    DRAWDOWN_HALT,
+    SHORTABLE,
+    STOP_LOSS_LIMIT,
+    TAKE_PROFIT_LIMIT,
+    TRAILING_LIMIT,
+    MIN_NOTIONAL,
+    NO_PRICE,
+    BANKRUPT,
+    LOT_RANGE,
+) = range(12)
+
+ACTIONS: Final = ("SCALE", "REFUSE", "REDUCE", "FLATTEN", "HALT", "RESUME")
+SCALE, REFUSE, REDUCE, FLATTEN, HALT, RESUME = range(6)
+
+
+@part
+def note(log, row, ts, limit, instrument, wanted, allowed, action):
+    """Write one row of the actions table: every refusal and scaling has a name."""
+    k = log.count[2]
+    log.count[2] = k + 1
+    entry = log.actions[k]
+    entry.ts = ts
+    entry.row = row
+    entry.limit = limit
+    entry.instrument = instrument
+    entry.model = -1
+    entry.wanted = wanted
+    entry.allowed = allowed
+    entry.action = action
+
+
+@part
+def watch(head, equity, limits):
+    """The breakers on equity, and the peak and worst drawdown they are measured by; changes `head`.
+
+    ->   -1 when nothing changed, else the code of the limit whose crossing makes this row a decision
+
+    Leaves in head.floor and head.ceiling the band in which the next equity changes nothing, so that a driver may skip
+    every row inside it without asking again.
+    """
+    if equity > head.peak:
+        head.peak = equity
+    peak = head.peak
+    if equity < peak * (1.0 + head.worst):
+        head.worst = equity / peak - 1.0
+    crossed = -1
+    if head.state != HALTED and (equity < 0.0 or equity < peak * (1.0 - limits.drawdown_halt)):
+        head.state = HALTED
+        crossed = BANKRUPT if equity < 0.0 else DRAWDOWN_HALT
+    elif head.derisked == 0 and equity < peak * (1.0 - limits.drawdown_derisk):
+        head.derisked = 1
+        crossed = DRAWDOWN_DERISK
+    elif head.derisked == 1 and equity > peak * (1.0 - 0.5 * limits.drawdown_derisk):
+        head.derisked = 0
+        crossed = DRAWDOWN_DERISK
+    floor = peak * (1.0 + head.worst)
+    if head.state != HALTED:
+        floor = max(floor, max(0.0, peak * (1.0 - limits.drawdown_halt)))
+    ceiling = peak
+    if head.derisked == 0:
+        floor = max(floor, peak * (1.0 - limits.drawdown_derisk))
+    else:
+        ceiling = min(ceiling, peak * (1.0 - 0.5 * limits.drawdown_derisk))
+    head.floor = floor
+    head.ceiling = ceiling
+    return crossed
+
+
+@part
+def clip_weight(lots, equity, notional_per_lot, max_weight):
+    """The lots nearest to `lots` whose notional is at most max_weight of equity."""
+    bound = max(equity, 0.0) * max_weight / notional_per_lot
+    if abs(lots) <= bound:
+        return lots
+    return np.int64(bound) if lots > 0 else -np.int64(bound)
+
+
+@part
+def gate_position(book, log, i, equity, per_lot, terms, limits, row, ts):
+    """Position limits of one instrument: what may not be short, and the largest weight."""
+    wanted = book.allowed[i]
+    allowed = wanted
+    if allowed < 0 and terms[i].shortable == 0:
+        allowed = np.int64(0)
+        note(log, row, ts, SHORTABLE, i, wanted, allowed, REFUSE)
+    clipped = clip_weight(allowed, equity, per_lot, limits.max_weight)
+    if clipped != allowed:
+        note(log, row, ts, MAX_WEIGHT, i, allowed, clipped, SCALE)
+    book.allowed[i] = clipped
+
+
+@part
+def gate_account(book, log, limits, row, ts):
+    """The account's state over every instrument: de-risked, reducing or halted; toward zero only."""
+    head = book.head[0]
+    for i in range(book.allowed.shape[0]):
+        allowed = book.allowed[i]
+        if head.derisked == 1 and book.dirty[i] == 1 and allowed != 0:
+            book.allowed[i] = np.int64(allowed * limits.derisk_factor)
+            note(log, row, ts, DRAWDOWN_DERISK, i, allowed, book.allowed[i], SCALE)
+            allowed = book.allowed[i]
+        if head.state == HALTED:
+            book.allowed[i] = 0
+        elif head.state != ACTIVE:
+            lots = book.positions[i].lots
+            if (allowed > 0) != (lots > 0):
+                book.allowed[i] = 0
+            else:
+                book.allowed[i] = min(allowed, lots) if lots > 0 else max(allowed, lots)
+
+
+@part
+def gate(book, log, marks, terms, limits, row, ts):
+    """book.wanted -> book.allowed for the whole book, in the order of design §8; each cut is noted.
+
+    Position limits, then gross leverage over everything that is allowed, then the account's state. Every step moves
+    lots toward zero only, so no step can break what an earlier one kept.
+
+    ->   1 when anything was cut
+    """
+    head = book.head[0]
+    equity = head.equity
+    most = max(equity, 0.0) * limits.max_weight
+    gross, cut = 0.0, 0
+    for i in range(book.wanted.shape[0]):
+        wanted = book.wanted[i]
+        book.allowed[i] = wanted
+        per_lot = book.unit[i] * marks[i]
+        notional = abs(wanted) * per_lot
+        if notional > most or wanted < 0:
+            gate_position(book, log, i, equity, per_lot, terms, limits, row, ts)
+            notional = abs(book.allowed[i]) * per_lot
+            cut |= book.allowed[i] != wanted
+        gross += notional
+    if gross > limits.gross_leverage * max(equity, 0.0):
+        scale = limits.gross_leverage * max(equity, 0.0) / gross
+        for i in range(book.allowed.shape[0]):
+            book.allowed[i] = np.int64(book.allowed[i] * scale)
+        note(log, row, ts, GROSS_LEVERAGE, -1, gross / equity if equity > 0.0 else np.inf, limits.gross_leverage, SCALE)
+        cut = 1
+    if head.derisked == 1 or head.state != ACTIVE:
+        gate_account(book, log, limits, row, ts)
+        cut = 1
+    return cut

@@ -1,0 +1,313 @@
+"""One row at the venue: every open order of the book meets its instrument's bar (design §6)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.compiled import part
+from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
+from trimtab.rules.fills import cross, end_order, protect, set_band, settle, stop_out
+from trimtab.rules.limits import STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT, TRAILING_LIMIT
+from trimtab.rules.match import (
+    Quote,
+    Row,
+    Touch,
+    affordable,
+    cap_of,
+    capped_quote,
+    delay_of,
+    half_spread_now,
+    meet_inside,
+    meet_open,
+    taker_quote,
+)
+from trimtab.rules.orders import (
+    ABSURD_COST,
+    CASH_CUT,
+    CROSSED,
+    END_OF_DAY,
+    NO_AVERAGE_VOLUME,
+    NO_CASH,
+    NO_REASON,
+    NO_VOLATILITY,
+    NO_VOLUME,
+    NOT_AT_ONCE,
+    NOT_WHOLE,
+    OCO,
+    PARTICIPATION,
+    REJECT,
+    STOPPED,
+    draw,
+)
+from trimtab.types import (
+    CANCELED,
+    DAY,
+    DAY_ORDER,
+    EXPIRED,
+    F64,
+    FILLED,
+    FOK,
+    I64,
+    IOC,
+    LIMIT,
+    REJECTED,
+)
+
+#: Columns of Market.rows: one cache line per instrument and bar.
+OPEN, HIGH, LOW, CLOSE, VOLUME, VOL, AVERAGE_VOLUME, DURATION = range(8)
+
+
+class Market(NamedTuple):
+    """The bars as the rules read them; T rows, N instruments. Built once per panel by `sim.market`.
+
+    rows    (T, N, 8)  open, high, low, close, volume, vol, average_volume, duration; NaN open: no bar
+    mark    (T, N)     close, filled forward; 0 before the first bar, when nothing can be held
+    low     (T, N)     +inf where there is no bar: meets no order; likewise high with -inf
+    """
+
+    ts: I64
+    rows: F64
+    mark: F64
+    low: F64
+    high: F64
+    block_low: F64  # (T // 8,) extremes of the mark over blocks of 8 rows, for N = 1; else empty
+    block_high: F64
+
+
+@part
+def row_of(rows, t, i):
+    """The Row of one instrument at one row."""
+    x = rows[t, i]
+    return Row(x[OPEN], x[HIGH], x[LOW], x[VOLUME], x[VOL], x[AVERAGE_VOLUME], x[DURATION])
+
+
+@part
+def unknown_cost(costs, row, ignore_volume):
+    """The reason why a taker's cost cannot be known yet, or NO_REASON."""
+    if (costs.vol_spread != 0.0 or costs.latency != 0.0) and not row.vol >= 0.0:
+        return NO_VOLATILITY
+    if costs.impact != 0.0 and ignore_volume == 0 and not row.average_volume > 0.0:
+        return NO_AVERAGE_VOLUME
+    return NO_REASON
+
+
+@part
+def arrive(book, log, i, costs, row, style, now):
+    """First contact of an order with the venue: it may reject it. True when the order is there."""
+    order = book.orders[i, TARGET]
+    if costs.reject > 0.0 and draw(style.seed, order.order_id) < costs.reject:
+        end_order(book, log, i, TARGET, REJECTED, REJECT, now)
+        return False
+    side = 1.0 if order.lots > 0 else -1.0
+    near = row.open * (1.0 + side * half_spread_now(costs, row.vol))
+    if order.kind == LIMIT and order.post_only == 1 and side * (order.limit_price - near) >= 0.0:
+        end_order(book, log, i, TARGET, REJECTED, CROSSED, now)
+        return False
+    return True
+
+
+@part
+def lots_now(book, terms, style, costs, i, slot, touch, row, reduce_only):
+    """How many signed lots of an order fill here and now, and why not more: reduction first, participation, cash."""
+    order, position = book.orders[i, slot], book.positions[i]
+    left = order.lots - order.filled
+    side = 1 if left > 0 else -1
+    reducible = max(-position.lots * side, 0)
+    want = abs(left)
+    if reduce_only or order.reduce_only == 1:
+        want = min(want, reducible)
+    if want == 0:
+        return np.int64(0), NO_REASON
+    reason = NO_REASON
+    cap = cap_of(costs.participation, row.volume, terms[i].lot_size, style.ignore_volume) - position.used
+    if cap < want:
+        reason = PARTICIPATION if row.volume > 0.0 else NO_VOLUME
+        want = max(cap, 0)
+    if side > 0 and want > reducible:  # buying back a short is never refused for want of cash
+        cash = book.cash[terms[i].wallet]
+        before = position.bought * terms[i].lot_size
+        room = affordable(want, cash, terms[i].unit, terms[i].lot_size, touch.mid, before, row, costs, touch)
+        if room < want:
+            want = max(room, reducible)
+            reason = CASH_CUT if want > 0 else NO_CASH
+    return want * side, reason
+
+
+@part
+def start_bar(position, t, opened):
+    """Forget what was filled in an earlier bar and on an earlier UTC day."""
+    if position.used_row != t:
+        position.used_row = t
+        position.used = 0
+    if opened // DAY != position.day:
+        position.day = opened // DAY
+        position.bought = 0
+        position.sold = 0
+
+
+@part
+def execute(book, log, terms, style, i, slot, touch, row, t, ts, passing):
+    """Fill what can be filled of an order that met the market; returns the lots filled.
+
+    passing   0: reductions at the open, 1: increases at the open, 2: inside the bar
+    """
+    order, position = book.orders[i, slot], book.positions[i]
+    costs = costs_of(terms[i])
+    if touch.maker == 0:
+        reason = unknown_cost(costs, row, style.ignore_volume)
+        if reason != NO_REASON:
+            order.reason = reason
+            return 0
+    left = order.lots - order.filled
+    whole = order.tif == FOK
+    if passing == 0 and (left > 0) == (position.lots > 0 or (position.lots == 0 and left > 0)):
+        return 0  # it only increases: its turn comes
+    if passing == 0 and whole and abs(left) > abs(position.lots):
+        return 0  # what must fill whole is not split into a reduction and an increase
+    lots, reason = lots_now(book, terms, style, costs, i, slot, touch, row, passing == 0)
+    if whole and lots != left:
+        end_order(book, log, i, slot, CANCELED, NOT_WHOLE, ts)
+        return 0
+    order.reason = reason
+    if lots == 0:
+        if reason == NO_CASH:
+            end_order(book, log, i, slot, CANCELED, NO_CASH, ts)
+        return 0
+    side = 1.0 if lots > 0 else -1.0
+    quote = Quote(touch.mid, 0.0, 0.0, 0.0, 0.0)
+    if touch.maker == 0:
+        # Slices of one order over midnight stay one order: impact starts from the larger of day and order.
+        before = max(position.bought if lots > 0 else position.sold, abs(order.filled)) * terms[i].lot_size
+        size = abs(lots) * terms[i].lot_size
+        quote = capped_quote(taker_quote(side, touch.mid, size, before, row, costs), side, touch.mid, touch.limit)
+        if not quote.price > 0.0:
+            order.reason = ABSURD_COST
+            return 0
+    settle(book, log, terms, i, slot, lots, touch, quote, t, ts)
+    return lots
+
+
+@part
+def after_fill(book, log, limits, i, slot, t, ts):
+    """What follows a fill: the models told of a stop, its siblings canceled, protective orders in line again."""
+    order, position = book.orders[i, slot], book.positions[i]
+    parent = order.order_id
+    if order.status == FILLED:
+        end_order(book, log, i, slot, FILLED, order.reason, ts)
+    elif order.reason == CASH_CUT:
+        end_order(book, log, i, slot, CANCELED, CASH_CUT, ts)  # cash is not waited for
+    if slot != TARGET:
+        limit = STOP_LOSS_LIMIT if slot == STOP_LOSS else (TRAILING_LIMIT if slot == TRAIL else TAKE_PROFIT_LIMIT)
+        stop_out(book, i, limit, log, t, ts)
+        if (position.live >> TARGET) & 1 == 1:
+            end_order(book, log, i, TARGET, CANCELED, STOPPED, ts)
+        if position.lots == 0:
+            for other in range(STOP_LOSS, SLOTS):
+                if (position.live >> other) & 1 == 1:
+                    end_order(book, log, i, other, CANCELED, OCO, ts)
+    protect(book, log, i, limits, ts, parent)
+
+
+@part
+def close_open(book, log, i, opened):
+    """After its first open a target order rests, unless its time in force is over: IOC and FOK at once, DAY by date."""
+    order = book.orders[i, TARGET]
+    order.arrived = 1
+    if order.tif == IOC or order.tif == FOK:
+        end_order(book, log, i, TARGET, CANCELED, NOT_AT_ONCE, opened)
+    elif order.tif == DAY_ORDER and opened // DAY != order.ts // DAY:
+        end_order(book, log, i, TARGET, EXPIRED, END_OF_DAY, opened)
+
+
+@part
+def close_bar(book, i, limits, row, close, opened):
+    """The end of an instrument's bar: protective orders of this bar rest from now on, and the trailing stop follows.
+
+    The best price since entry takes the bar's extreme, or only its close if the position was opened inside the bar.
+    """
+    position = book.positions[i]
+    for slot in range(STOP_LOSS, SLOTS):
+        book.orders[i, slot].arrived = 1
+    if position.lots == 0 or limits.trailing_stop == np.inf:
+        return
+    long = position.lots > 0
+    extreme = row.high if long else row.low
+    if position.opened > opened:
+        extreme = close
+    if (extreme > position.best) if long else (extreme < position.best):
+        position.best = extreme
+        order = book.orders[i, TRAIL]
+        if (position.live >> TRAIL) & 1 == 1 and order.triggered == 0:
+            order.stop_price = extreme * (1.0 - (1.0 if long else -1.0) * limits.trailing_stop)
+
+
+@part
+def meet(order, slot, side, row, costs, passing, opened):
+    """The Touch of an order in one of the three passes of a bar."""
+    if passing == 2:
+        # After an entry inside the bar only the stop is live; after one at the open the target is too.
+        waits = order.arrived == 0 and (slot == TARGET or (slot == PROFIT and order.ts > opened))
+        if waits:
+            return Touch(np.nan, 0, np.nan, 0)
+        return meet_inside(order, side, row, costs, order.ts <= opened)
+    if slot != TARGET and order.arrived == 0:
+        return Touch(np.nan, 0, np.nan, 0)  # placed by a fill of this very open: met inside the bar
+    return meet_open(order, side, row, costs)
+
+
+@part
+def concerned(book, market, t):
+    """Instruments with a bar at row t that have work at the venue or whose resting orders it touches, into book.todo."""
+    todo = 0
+    for i in range(book.working.shape[0]):
+        met = (book.working[i] != 0) | (market.low[t, i] <= book.low[i]) | (market.high[t, i] >= book.high[i])
+        if met and market.rows[t, i, OPEN] > 0.0:
+            book.todo[todo] = i
+            todo += 1
+    return todo
+
+
+@part
+def trade(book, log, market, terms, limits, style, t):
+    """Match every open order against row t: crossings and reductions at the open, increases at the open, the inside.
+
+    Instruments without a bar are passed over; their orders wait. An order is at the venue once its latency's whole bars
+    have passed, and never inside the bar in which it was decided.
+    """
+    todo = concerned(book, market, t)
+    for passing in range(3):
+        for k in range(todo):
+            i = book.todo[k]
+            position = book.positions[i]
+            row = row_of(market.rows, t, i)
+            opened = market.ts[t] - np.int64(row.duration)
+            now = market.ts[t] if passing == 2 else opened
+            costs = costs_of(terms[i])
+            if passing == 0 and position.crossing == 1:
+                cross(book, log, terms, i, row.open, t, opened, row.vol)
+            for slot in range(SLOTS):
+                if (position.live >> slot) & 1 == 0:
+                    continue
+                order = book.orders[i, slot]
+                if slot == TARGET and order.ts + delay_of(costs, row.duration) > opened:
+                    continue
+                if passing == 0 and slot == TARGET and order.arrived == 0:
+                    if not arrive(book, log, i, costs, row, style, now):
+                        continue
+                side = 1.0 if order.lots > 0 else -1.0
+                touch = meet(order, slot, side, row, costs, passing, opened)
+                if touch.triggered == 1:
+                    order.triggered = 1
+                if touch.mid > 0.0:
+                    start_bar(position, t, opened)
+                    if execute(book, log, terms, style, i, slot, touch, row, t, now, passing) != 0:
+                        after_fill(book, log, limits, i, slot, t, now)
+            if passing == 1 and position.live & 1 == 1:
+                if book.orders[i, TARGET].ts + delay_of(costs, row.duration) <= opened:
+                    close_open(book, log, i, opened)
+            if passing == 2:
+                close_bar(book, i, limits, row, market.rows[t, i, CLOSE], opened)
+                set_band(book, i)

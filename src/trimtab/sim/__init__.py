@@ -1,0 +1,1 @@
+"""The compiled driver (L3): folds the rules over history."""

@@ -1,0 +1,201 @@
+"""The compiled driver: one loop over rows, the same rules as everywhere (design §1), resumable.
+
+Time is split at what can happen. While an order works or a crossing is due, every row is matched. Otherwise the loop is
+quiet: it looks for the first row that leaves the band of a resting order, takes equity out of [floor, ceiling] (peak,
+worst drawdown, breakers: see limits.watch) or carries a new weight, and everything before that row is a mark and no
+more. For one instrument it passes over 8 rows at a time whose extremes lie inside, which is exact: with cash and lots
+fixed, equity is monotone in the mark, and rounding keeps order.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from trimtab.compiled import part, rule
+from trimtab.rules.account import mark
+from trimtab.rules.book import SLOTS
+from trimtab.rules.decide import decide
+from trimtab.rules.limits import (
+    DRAWDOWN_DERISK,
+    DRAWDOWN_HALT,
+    HALT,
+    RESUME,
+    SCALE,
+    note,
+    watch,
+)
+from trimtab.rules.trade import trade
+
+BLOCK: Final = 8
+
+
+@part
+def touched(book, market, t):
+    """Does row t leave the band of any resting order?"""
+    hit = False
+    for i in range(book.low.shape[0]):
+        hit |= (market.low[t, i] <= book.low[i]) | (market.high[t, i] >= book.high[i])
+    return hit
+
+
+@part
+def quiet_one(book, market, t, stop):
+    """quiet() for a single instrument: by blocks where nothing rests."""
+    head = book.head[0]
+    cash, quantity, floor, ceiling = head.cash, book.quantity[0], head.floor, head.ceiling
+    if head.resting != 0:
+        low, high = book.low[0], book.high[0]
+        while t < stop:
+            equity = cash + quantity * market.mark[t, 0]
+            if (market.low[t, 0] <= low) | (market.high[t, 0] >= high) | (equity < floor) | (equity > ceiling):
+                return t
+            t += 1
+        return t
+    if quantity == 0.0:
+        return stop if floor <= cash <= ceiling else t
+    while t < stop:
+        if t % BLOCK == 0:
+            while t + BLOCK <= stop:
+                one = cash + quantity * market.block_low[t // BLOCK]
+                other = cash + quantity * market.block_high[t // BLOCK]
+                if (min(one, other) < floor) | (max(one, other) > ceiling):
+                    break
+                t += BLOCK
+        end = min(stop, (t // BLOCK + 1) * BLOCK)
+        while t < end:
+            equity = cash + quantity * market.mark[t, 0]
+            if (equity < floor) | (equity > ceiling):
+                return t
+            t += 1
+    return t
+
+
+@part
+def quiet_many(book, market, t, stop):
+    """quiet() for a book of several instruments."""
+    head = book.head[0]
+    cash, floor, ceiling, resting = head.cash, head.floor, head.ceiling, head.resting
+    while t < stop:
+        equity = mark(cash, book.quantity, market.mark[t])
+        if (equity < floor) | (equity > ceiling):
+            return t
+        if resting != 0 and touched(book, market, t):
+            return t
+        t += 1
+    return t
+
+
+@part
+def sample(book, log, market, before):
+    """Write the curves at the sampled rows before row `before`: nothing has changed since they were passed."""
+    head = book.head[0]
+    k = head.sample
+    models, n = book.held.shape
+    paid = 0.0
+    for m in range(models):
+        for i in range(n):
+            for kind in range(book.charges.shape[2]):
+                paid += book.charges[m, i, kind]
+    while k < log.sample.shape[0] and log.sample[k] < before:
+        marks = market.mark[log.sample[k]]
+        gross, netted = 0.0, 0.0
+        for i in range(n):
+            notional = book.quantity[i] * marks[i]
+            gross += abs(notional)
+            netted += notional
+        log.curve[k, 0] = mark(head.cash, book.quantity, marks)
+        log.curve[k, 1] = paid
+        log.curve[k, 2] = gross
+        log.curve[k, 3] = netted
+        log.curve[k, 4] = head.traded
+        for m in range(models):
+            profit, cost = 0.0, 0.0
+            for i in range(n):
+                profit += book.ledger[m, i] + book.held[m, i] * book.unit[i] * marks[i]
+                for kind in range(book.charges.shape[2]):
+                    cost += book.charges[m, i, kind]
+            log.pnl[k, m] = profit
+            log.cost[k, m] = cost
+        k += 1
+    head.sample = k
+
+
+@part
+def record(book, log, market, before):
+    """Write the equity of every row before `before`, where it is kept."""
+    head = book.head[0]
+    t = head.recorded
+    if log.equity.shape[0] == 0:
+        return
+    if book.quantity.shape[0] == 1:
+        cash, quantity = head.cash, book.quantity[0]
+        for r in range(t, before):
+            log.equity[r] = cash + quantity * market.mark[r, 0]
+    else:
+        for r in range(t, before):
+            log.equity[r] = mark(head.cash, book.quantity, market.mark[r])
+    head.recorded = before
+
+
+@part
+def observe(book, log, limits, row, ts):
+    """Ask the breakers about this row's equity; 1 when it becomes a decision by force."""
+    head = book.head[0]
+    crossed = watch(head, head.equity, limits)
+    if crossed < 0:
+        return 0
+    drawdown = 1.0 - head.equity / head.peak
+    if crossed == DRAWDOWN_DERISK:
+        note(log, row, ts, crossed, -1, drawdown, limits.drawdown_derisk, SCALE if head.derisked == 1 else RESUME)
+    else:
+        note(log, row, ts, crossed, -1, drawdown, limits.drawdown_halt if crossed == DRAWDOWN_HALT else 0.0, HALT)
+    return 1
+
+
+@part
+def has_room(book, log):
+    """Is there room in the log for everything that one row can write?"""
+    n = book.quantity.shape[0]
+    return (
+        log.count[0] + 4 * SLOTS * n <= log.orders.shape[0]
+        and log.count[1] + 4 * SLOTS * n <= log.fills.shape[0]
+        and log.count[2] + 8 * (n + 1) * book.held.shape[0] <= log.actions.shape[0]
+    )
+
+
+@rule
+def run(book, log, market, weights, terms, limits, style, t0, t1):
+    """Fold rows t0 ≤ t < t1 into the book; returns t1, or the row to go on from once the log is emptied.
+
+    A row is: match what is open, mark, ask the breakers, decide what is new.
+    """
+    head = book.head[0]
+    t = t0
+    single = book.quantity.shape[0] == 1
+    events = weights.row.shape[0]
+    while has_room(book, log):
+        if head.working == 0:
+            stop = t1
+            if head.event < events:
+                stop = min(weights.row[head.event], t1)
+            t = quiet_one(book, market, t, stop) if single else quiet_many(book, market, t, stop)
+        matched = t < t1 and (head.working != 0 or (head.resting != 0 and touched(book, market, t)))
+        if matched or t == t1:
+            sample(book, log, market, t)
+            record(book, log, market, t)
+        if t == t1:
+            break
+        if matched:
+            trade(book, log, market, terms, limits, style, t)
+        head.equity = mark(head.cash, book.quantity, market.mark[t])
+        forced = 0
+        if head.equity < head.floor or head.equity > head.ceiling:
+            forced = observe(book, log, limits, t, market.ts[t])
+        if forced == 1 or (head.event < events and weights.row[head.event] == t):
+            decide(book, log, weights, market.mark[t], terms, limits, style, t, market.ts[t], forced)
+        t += 1
+    if t > t0:
+        head.equity = mark(head.cash, book.quantity, market.mark[t - 1])
+    return t
