@@ -7,8 +7,14 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 
+from trimtab.compiled import point_cache
+
 P = ParamSpec("P")
 R = TypeVar("R")
+
+# numba chooses a function's cache when it is decorated. In any other place an edited kernel would meet compiled callers
+# that still hold its old state, field for field, and crash.
+point_cache()
 
 # numba publishes no types.
 _njit = cast(Any, numba).njit

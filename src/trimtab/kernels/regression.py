@@ -12,17 +12,22 @@ from trimtab.types import F64
 
 
 class WindowPair(NamedTuple):
-    """Means, and sums of products of deviations, of the last `length` (x, y); peaks are the largest of late."""
+    """Sums of products of deviations from the mean, m_xx, m_xy, m_yy, of the last `length` (x, y).
+
+    shift: the oldest pair at the last recomputation; offset: mean - shift; peak: the largest m_xx and m_yy since then.
+    """
 
     xs: F64
     ys: F64
     age: int
     length: int
-    mean_x: float
-    mean_y: float
     m_xx: float
     m_xy: float
     m_yy: float
+    shift_x: float
+    shift_y: float
+    offset_x: float
+    offset_y: float
     peak_xx: float
     peak_yy: float
 
@@ -31,17 +36,19 @@ class WindowPair(NamedTuple):
 def pair_init(length: int) -> WindowPair:
     """An empty window of `length` pairs, 3 or more."""
     nan = np.nan
-    return WindowPair(ring_of(length), ring_of(length), -length, length, nan, nan, nan, nan, nan, nan, nan)
+    return WindowPair(ring_of(length), ring_of(length), -length, length, nan, nan, nan, nan, nan, nan, nan, nan, nan)
 
 
 @compiled
-def ring_product(xs: F64, ys: F64, first: int, length: int, mean_x: float, mean_y: float) -> float:
-    """Sum of the products of deviations from the means, of the `length` pairs from slot `first` on."""
+def ring_product(
+    xs: F64, ys: F64, first: int, length: int, mean_x: tuple[float, float], mean_y: tuple[float, float]
+) -> float:
+    """Sum of the products of deviations from the means (shift, offset), of the `length` pairs from slot `first` on."""
     mask = np.uint64(xs.shape[0] - 1)
     total = 0.0
     for k in range(length):
         slot = np.uint64(first + k) & mask
-        total += (xs[slot] - mean_x) * (ys[slot] - mean_y)
+        total += (xs[slot] - mean_x[0] - mean_x[1]) * (ys[slot] - mean_y[0] - mean_y[1])
     return total
 
 
@@ -55,22 +62,25 @@ def pair_step(s: WindowPair, x: float, y: float) -> WindowPair:
     age = s.age + 1
     old_slot = np.uint64(s.age) & mask
     new_slot = np.uint64(s.age + s.length) & mask
-    old_x, old_y = s.xs[old_slot], s.ys[old_slot]
+    shift_x, shift_y = s.shift_x, s.shift_y
+    old_x, old_y = s.xs[old_slot] - shift_x, s.ys[old_slot] - shift_y
+    new_x, new_y = x - shift_x, y - shift_y
     s.xs[new_slot], s.ys[new_slot] = x, y
-    mean_x = s.mean_x + (x - old_x) / s.length
-    mean_y = s.mean_y + (y - old_y) / s.length
-    m_xx = s.m_xx + (x - old_x) * ((x - mean_x) + (old_x - s.mean_x))
-    m_yy = s.m_yy + (y - old_y) * ((y - mean_y) + (old_y - s.mean_y))
+    offset_x = s.offset_x + (new_x - old_x) / s.length
+    offset_y = s.offset_y + (new_y - old_y) / s.length
+    m_xx = s.m_xx + (new_x - old_x) * ((new_x - offset_x) + (old_x - s.offset_x))
+    m_yy = s.m_yy + (new_y - old_y) * ((new_y - offset_y) + (old_y - s.offset_y))
     # One factor from the old mean, the other from the new: then nothing is left over of the shift of both means.
-    m_xy = s.m_xy + (x - s.mean_x) * (y - mean_y) - (old_x - s.mean_x) * (old_y - mean_y)
+    m_xy = s.m_xy + (new_x - s.offset_x) * (new_y - offset_y) - (old_x - s.offset_x) * (old_y - offset_y)
     peak_xx, peak_yy = max(s.peak_xx, m_xx), max(s.peak_yy, m_yy)
     cancelled = not (m_xx >= CANCELLED * peak_xx and m_yy >= CANCELLED * peak_yy)
     if age >= 0 and (age & (RECENTRE - 1) == 0 or cancelled):
-        mean_x, m_xx = ring_moments(s.xs, age, s.length)
-        mean_y, m_yy = ring_moments(s.ys, age, s.length)
-        m_xy = ring_product(s.xs, s.ys, age, s.length, mean_x, mean_y)
+        shift_x, offset_x, m_xx = ring_moments(s.xs, age, s.length)
+        shift_y, offset_y, m_yy = ring_moments(s.ys, age, s.length)
+        m_xy = ring_product(s.xs, s.ys, age, s.length, (shift_x, offset_x), (shift_y, offset_y))
         peak_xx, peak_yy = m_xx, m_yy
-    return WindowPair(s.xs, s.ys, age, s.length, mean_x, mean_y, m_xx, m_xy, m_yy, peak_xx, peak_yy)
+    sums = (m_xx, m_xy, m_yy)
+    return WindowPair(s.xs, s.ys, age, s.length, *sums, shift_x, shift_y, offset_x, offset_y, peak_xx, peak_yy)
 
 
 @inlined
@@ -81,7 +91,7 @@ def slope(s: WindowPair) -> float:
 
 @compiled
 def ring_spread(xs: F64, ys: F64, first: int, length: int, hedge: float) -> tuple[float, float]:
-    """Mean, and sum of squared deviations from it, of y - hedge * x over the `length` pairs from slot `first` on."""
+    """Of y - hedge * x over `length` pairs from slot `first` on: newest less mean, and sum of squared deviations."""
     mask = np.uint64(xs.shape[0] - 1)
     start = np.uint64(first) & mask
     shift = ys[start] - hedge * xs[start]
@@ -89,13 +99,14 @@ def ring_spread(xs: F64, ys: F64, first: int, length: int, hedge: float) -> tupl
     for k in range(length):
         slot = np.uint64(first + k) & mask
         total += ys[slot] - hedge * xs[slot] - shift
-    centre = total / length
+    offset = total / length
+    gap = 0.0
     m2 = 0.0
     for k in range(length):
         slot = np.uint64(first + k) & mask
-        gap = ys[slot] - hedge * xs[slot] - shift - centre
+        gap = ys[slot] - hedge * xs[slot] - shift - offset
         m2 += gap * gap
-    return shift + centre, m2
+    return gap, m2
 
 
 @inlined
@@ -109,14 +120,13 @@ def zscore(s: WindowPair, hedge: float) -> float:
     """
     mask = np.uint64(s.xs.shape[0] - 1)
     newest = np.uint64(s.age + s.length - 1) & mask
-    spread = s.ys[newest] - hedge * s.xs[newest]
-    mean = s.mean_y - hedge * s.mean_x
+    gap = (s.ys[newest] - s.shift_y - s.offset_y) - hedge * (s.xs[newest] - s.shift_x - s.offset_x)
     m2 = s.m_yy - 2.0 * hedge * s.m_xy + hedge * hedge * s.m_xx
     level = s.m_yy + hedge * hedge * s.m_xx
     if m2 < CANCELLED * level:
-        mean, m2 = ring_spread(s.xs, s.ys, s.age, s.length, hedge)
+        gap, m2 = ring_spread(s.xs, s.ys, s.age, s.length, hedge)
     # Below 1e-12 of the level what is left is the rounding of the two series, not a spread.
-    scale = 1e-12 * (abs(s.mean_y) + abs(hedge * s.mean_x))
+    scale = 1e-12 * (abs(s.shift_y) + abs(hedge * s.shift_x))
     if not m2 > (s.length - 1) * scale * scale:
         return np.nan
-    return (spread - mean) / np.sqrt(m2 / (s.length - 1))
+    return gap / np.sqrt(m2 / (s.length - 1))

@@ -47,13 +47,18 @@ class WindowSum(NamedTuple):
 
 
 class WindowMoments(NamedTuple):
-    """mean of the last `length` values, m2 the sum of their squared deviations from it, peak the largest m2 of late."""
+    """mean of the last `length` values, m2 the sum of their squared deviations from it.
+
+    shift: a value of the window at the last recomputation; offset: mean - shift; peak: the largest m2 since then.
+    """
 
     ring: F64
     age: int
     length: int
     mean: float
     m2: float
+    shift: float
+    offset: float
     peak: float
 
 
@@ -80,8 +85,8 @@ def ring_sum(ring: F64, first: int, length: int) -> float:
 
 
 @compiled
-def ring_moments(ring: F64, first: int, length: int) -> tuple[float, float]:
-    """Mean, and sum of squared deviations from it, of the `length` values from slot `first` on.
+def ring_moments(ring: F64, first: int, length: int) -> tuple[float, float, float]:
+    """Of `length` values from slot `first` on: the oldest, the mean less the oldest, and the sum of squared deviations.
 
     Shifted by the oldest value, so a constant window has a deviation of exactly zero.
     """
@@ -90,12 +95,12 @@ def ring_moments(ring: F64, first: int, length: int) -> tuple[float, float]:
     total = 0.0
     for k in range(length):
         total += ring[np.uint64(first + k) & mask] - shift
-    centre = total / length
+    offset = total / length
     m2 = 0.0
     for k in range(length):
-        deviation = ring[np.uint64(first + k) & mask] - shift - centre
+        deviation = ring[np.uint64(first + k) & mask] - shift - offset
         m2 += deviation * deviation
-    return shift + centre, m2
+    return shift, offset, m2
 
 
 @compiled
@@ -137,28 +142,32 @@ def sum_step(s: WindowSum, x: float) -> WindowSum:
 @compiled
 def moments_init(length: int) -> WindowMoments:
     """Empty moments over `length` rows, 2 or more."""
-    return WindowMoments(ring_of(length), -length, length, np.nan, np.nan, np.nan)
+    nan = np.nan
+    return WindowMoments(ring_of(length), -length, length, nan, nan, nan, nan, nan)
 
 
 @inlined
 def moments_step(s: WindowMoments, x: float) -> WindowMoments:
     """Read x. mean and m2 are NaN until `length` rows were read and while one of them is NaN.
 
-    Welford's update with the leaving value removed in the same line: no difference of large squares. Recomputed from
-    the ring every RECENTRE rows and after a cancellation; m2 of a constant window is exactly 0.
+    Welford's update with the leaving value removed in the same line: no difference of large squares, and small numbers
+    only, since all values are taken less a recent one. Recomputed from the ring every RECENTRE rows and after a
+    cancellation; m2 of a constant window is exactly 0.
     Source: Chan, Golub, LeVeque (1983), The American Statistician 37(3).
     """
     mask = np.uint64(s.ring.shape[0] - 1)
     age = s.age + 1
-    old = s.ring[np.uint64(s.age) & mask]
+    shift = s.shift
+    old = s.ring[np.uint64(s.age) & mask] - shift
+    new = x - shift
     s.ring[np.uint64(s.age + s.length) & mask] = x
-    mean = s.mean + (x - old) / s.length
-    m2 = s.m2 + (x - old) * ((x - mean) + (old - s.mean))
+    offset = s.offset + (new - old) / s.length
+    m2 = s.m2 + (new - old) * ((new - offset) + (old - s.offset))
     peak = max(s.peak, m2)
     if age >= 0 and (age & (RECENTRE - 1) == 0 or not m2 >= CANCELLED * peak):
-        mean, m2 = ring_moments(s.ring, age, s.length)
+        shift, offset, m2 = ring_moments(s.ring, age, s.length)
         peak = m2
-    return WindowMoments(s.ring, age, s.length, mean, m2, peak)
+    return WindowMoments(s.ring, age, s.length, shift + offset, m2, shift, offset, peak)
 
 
 @inlined

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from trimtab.compiled import point_cache
 from trimtab.types import Strategy, TrimtabError
 
 
@@ -50,6 +51,8 @@ def checked(value: Any, where: str) -> Strategy:
 
 
 def _import(name: str, file: Path, source: bytes) -> ModuleType:
+    # A file may import numba before any kernel; its compiled code belongs into the same cache as ours.
+    point_cache()
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None:
         raise TrimtabError(f"{file}: cannot be imported; expected a .py file with STRATEGY.")
