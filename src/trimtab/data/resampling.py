@@ -181,7 +181,7 @@ def _intraday_spans(wall: I64, anchor: I64, close: I64, regular: NDArray[np.bool
 def _grouped(opens: I64, durations: I64, start: I64, end: I64, rows: I64) -> Buckets:
     edges = np.flatnonzero(np.diff(start)) + 1
     first = np.concatenate((np.zeros(1, dtype=np.int64), edges))
-    # A source bar that reaches beyond the close it belongs to carries the end with it: nothing is known before it closes.
+    # A source bar that reaches beyond the end of its bar moves that end: nothing is known before it closes.
     last = rows[np.append(first[1:], len(rows)) - 1]
     end = np.maximum(end[first], opens[last] + durations[last])
     found = Buckets(rows, first, start[first], end)

@@ -4,7 +4,7 @@
     <root>/bars/<asset_class>/<symbol>/<timeframe>.parquet    open_time (us, UTC), open, high, low, close, volume
 
 A file is either the old one or the new one: it is written beside its place, flushed to the disk and renamed. Writers
-take turns by a lock file; readers need none. A symbol is percent-encoded in its path where a file name could not hold it.
+take turns by a lock file; readers need none. A symbol is percent-encoded where a file name could not hold it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 COLUMNS: Final = ("open_time", "open", "high", "low", "close", "volume")
+_ROW_GROUP: Final = 1 << 20  # columns are decoded in parallel; one group needs no copy to become an array
 _LOCK_PATIENCE: Final = 10.0  # seconds
 
 
@@ -134,7 +135,9 @@ def write_bars(store: Store, instrument: Instrument, timeframe: str, frame: pl.D
         known = {i.symbol: i for i in instruments(store)}
         _refuse_conflict(known, instrument)
         path = store.path_of(instrument, timeframe)
-        _write_atomically(path, lambda p: frame.select(COLUMNS).write_parquet(p, compression="zstd"))
+        _write_atomically(
+            path, lambda p: frame.select(COLUMNS).write_parquet(p, compression="zstd", row_group_size=_ROW_GROUP)
+        )
         if known.get(instrument.symbol) != instrument:
             known[instrument.symbol] = instrument
             ordered = Catalogue(tuple(known[s] for s in sorted(known)))

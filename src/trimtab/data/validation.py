@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from trimtab.data.sessions import closes_of, is_round_the_clock, local_times, session_of
 from trimtab.data.timeframes import canonical
-from trimtab.types import DAY, F64, HOUR, I64, TIMEFRAMES
+from trimtab.types import DAY, F64, HOUR, I64, SECOND, TIMEFRAMES
 
 if TYPE_CHECKING:
     import polars as pl
@@ -152,22 +152,24 @@ def _where(fault: str, wrong: NDArray[np.bool_], say: str) -> _Hit:
 def _time_faults(opens: I64, timeframe: str, calendar: str, now: int) -> list[_Hit]:
     length = TIMEFRAMES[timeframe]
     known = opens != _NAT
+    open_bar = f"the bar is not closed at {iso(now // SECOND * SECOND)}, when it was read: leave it out"
     hits = [_where("no_time", ~known, "open_time is missing or not readable")]
     if (opens[1:] > opens[:-1]).all() and known.all():
-        hits += [_where("future", opens > now - length, f"the bar is not closed yet at {iso(now)}: leave it out")]
+        hits += [_where("future", opens > now - length, open_bar)]
         return [*hits, _misaligned(opens, timeframe, calendar)]
     order = np.argsort(opens, kind="stable")
     again = np.flatnonzero((opens[order][1:] == opens[order][:-1]) & known[order][1:])
     again = again[np.argsort(order[again + 1])]
 
     def say(i: int) -> str:
-        return f"same open_time as row {order[again[i]]}"
+        above = order[again[i] + 1] - order[again[i]]
+        return f"same open_time as {'the row above' if above == 1 else f'{above} rows above'}"
 
     hits.append(_Hit("duplicate", order[again + 1], say))
     late = np.zeros(len(opens), dtype=bool)
     late[1:] = (opens[1:] < opens[:-1]) & known[1:]
     hits.append(_where("disorder", late, "open_time is before the row above it: sort by open_time"))
-    return [*hits, _where("future", known & (opens > now - length), f"the bar is not closed yet at {iso(now)}")]
+    return [*hits, _where("future", known & (opens > now - length), open_bar)]
 
 
 def _misaligned(opens: I64, timeframe: str, calendar: str) -> _Hit:

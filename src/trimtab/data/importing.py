@@ -1,0 +1,225 @@
+"""Import: a CSV or Parquet file of bars into the store. What was recognised is said; what is wrong is refused.
+
+Nothing is repaired: a file with errors is refused as a whole, with its faults listed, and nothing is stored.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from trimtab.data.columns import find_columns, read_times
+from trimtab.data.store import COLUMNS, Store, read_bars, timeframes, write_bars
+from trimtab.data.timeframes import canonical
+from trimtab.data.validation import ERRORS, Finding, Report, validate
+from trimtab.types import Instrument, TrimtabError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_LISTED_CELLS: Final = 10
+_SEPARATORS: Final = (",", ";", "\t", "|")
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of bars and how to read it; what is empty is recognised.
+
+    columns      our name -> the file's, such as {"open": "px_open"}
+    close_only   the file has closes only: open = high = low = close, volume unknown
+    time_format  strptime format of open_time, for dates that are not ISO
+    """
+
+    path: Path
+    columns: dict[str, str] = {}
+    close_only: bool = False
+    time_format: str = ""
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """What an import did: notes say how the file was understood, replaced counts the bars that were there before."""
+
+    instrument: Instrument
+    timeframe: str
+    rows: int
+    first: str
+    last: str
+    notes: tuple[str, ...]
+    report: Report
+    replaced: int = 0
+
+
+class BadBars(TrimtabError):
+    """A file refused for its faults; `report` holds them."""
+
+    def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+def names_of(path: Path) -> tuple[str, str]:
+    """Symbol and timeframe that a file name says: BTCEUR_1h.parquet -> ("BTCEUR", "1h"); empty where it does not."""
+    stem = re.sub(r"[.](csv|txt|parquet|pq|gz|zst)", "", path.name, flags=re.IGNORECASE)
+    symbol, _, suffix = stem.rpartition("_" if "_" in stem else "-")
+    try:
+        return (symbol, canonical(suffix)) if symbol else (stem, "")
+    except TrimtabError:
+        return stem, ""
+
+
+def import_file(
+    store: Store, source: Source, instrument: Instrument, timeframe: str, *, now: int, replace: bool = False
+) -> Imported:
+    """Read, validate and store the bars of one instrument.
+
+    now      ns UTC; bars that were not closed by then are refused
+    replace  drop stored bars of this timeframe that the file does not have, or has differently; without it such an
+             import is refused
+
+    BadBars where the file has errors (nothing is stored); warnings are in the report of what is returned.
+    """
+    timeframe = canonical(timeframe)
+    instrument = msgspec.structs.replace(instrument, close_only=source.close_only)
+    frame, notes = read_source(source)
+    report = validate(frame, timeframe, instrument.calendar, now=now)
+    if report.n_errors:
+        raise BadBars(refusal(source, report), report)
+    replaced = 0
+    if timeframe in timeframes(store, instrument):
+        old = read_bars(store, instrument, timeframe)
+        replaced = len(old)
+        if not replace:
+            _refuse_loss(old, frame, source, instrument, timeframe)
+    write_bars(store, instrument, timeframe, frame)
+    first, last = frame["open_time"][0], frame["open_time"][-1]
+    return Imported(
+        instrument,
+        timeframe,
+        len(frame),
+        f"{first:%Y-%m-%dT%H:%MZ}",
+        f"{last:%Y-%m-%dT%H:%MZ}",
+        notes,
+        report,
+        replaced,
+    )
+
+
+def _refuse_loss(old: pl.DataFrame, new: pl.DataFrame, source: Source, instrument: Instrument, timeframe: str) -> None:
+    kept = new.join(old, on=list(COLUMNS), how="semi", nulls_equal=True)
+    if len(kept) < len(old):
+        raise TrimtabError(
+            f"{source.path} lacks or changes {len(old) - len(kept)} of the {len(old)} stored {timeframe} bars of "
+            f"{instrument.symbol}; to put the file in their place, import with --replace"
+        )
+
+
+def refusal(source: Source, report: Report) -> str:
+    """All faults of a refused file as text; rows are counted as lines of a CSV file, header included."""
+    offset, unit = (2, "line") if source.path.suffix.lower() not in (".parquet", ".pq") else (0, "row")
+    lines = [
+        f"{source.path}: refused, nothing stored: {_count(report.n_errors, 'fault')} in {_count(report.rows, 'row')}"
+    ]
+    for fault in ERRORS:
+        listed = [f for f in report.findings if f.fault == fault]
+        lines += [_line(f, unit, offset) for f in listed]
+        beyond = report.counts.get(fault, 0) - len(listed)
+        if beyond:
+            lines.append(f"  … and {beyond} more of {fault}")
+    return "\n".join([*lines, "Mend the source, then import it again."])
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def _line(finding: Finding, unit: str, offset: int) -> str:
+    return f"  {unit} {finding.row + offset} ({finding.instant}) {finding.fault}: {finding.message}"
+
+
+def read_source(source: Source) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The file as open_time, open, high, low, close, volume (null: unknown), in the file's order, and how it was read.
+
+    TrimtabError where a column is missing, or a cell is no number (its line is named).
+    """
+    import polars as pl
+
+    if not source.path.is_file():
+        raise TrimtabError(f"{source.path}: no such file")
+    raw = _read(source)
+    names, notes = find_columns(raw.columns, source.columns, source.close_only, str(source.path))
+    if raw.is_empty():
+        raise TrimtabError(f"{source.path}: a header, but no bars")
+    prices = {ours: theirs for ours, theirs in names.items() if ours != "open_time"}
+    columns: dict[str, pl.Series] = {ours: _numbers(raw[theirs], ours, source) for ours, theirs in prices.items()}
+    times, note = read_times(raw[names["open_time"]], source.time_format, str(source.path))
+    if source.close_only:
+        columns |= dict.fromkeys(("open", "high", "low"), columns["close"])
+        notes.append("close only: open = high = low = close, volume unknown")
+    if "volume" not in columns:
+        columns["volume"] = pl.Series([None] * 0, dtype=pl.Float64).extend_constant(None, len(raw))
+        notes += [] if source.close_only else ["no volume column: volume is unknown"]
+    frame = pl.DataFrame({"open_time": times} | {c: columns[c] for c in COLUMNS[1:]})
+    return frame.with_columns(pl.col("volume").fill_nan(None)), (note, *notes)
+
+
+def _read(source: Source) -> pl.DataFrame:
+    import polars as pl
+
+    try:
+        if source.path.suffix.lower() in (".parquet", ".pq"):
+            return pl.read_parquet(source.path)
+        return pl.read_csv(
+            source.path, separator=_separator(source.path), infer_schema_length=1_000, try_parse_dates=False
+        )
+    except pl.exceptions.NoDataError:
+        raise TrimtabError(f"{source.path}: the file is empty") from None
+    except pl.exceptions.ComputeError:
+        return _read_as_text(source)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise TrimtabError(f"{source.path}: not readable as {source.path.suffix or 'CSV'}: {error}") from None
+
+
+def _read_as_text(source: Source) -> pl.DataFrame:
+    """A CSV whose columns change type on the way: read as text, so that the wrong cells can be named."""
+    import polars as pl
+
+    if source.path.suffix.lower() in (".parquet", ".pq"):
+        raise TrimtabError(f"{source.path}: not readable as Parquet: is it complete?")
+    try:
+        return pl.read_csv(source.path, separator=_separator(source.path), infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        raise TrimtabError(f"{source.path}: not readable as CSV: {error}") from None
+
+
+def _separator(path: Path) -> str:
+    """The separator that the header holds most often; gzip and zstd files are taken as comma separated."""
+    with open(path, "rb") as file:
+        header = file.readline(65_536)
+    if header[:2] == b"\x1f\x8b" or header[:4] == b"\x28\xb5\x2f\xfd":
+        return ","
+    text = header.decode("utf-8", errors="replace")
+    return max(_SEPARATORS, key=text.count)
+
+
+_BLANK: Final = re.compile(r"^\s*(|\.|-|na|n/a|nan|null|none)\s*$", re.IGNORECASE)
+
+
+def _numbers(column: pl.Series, name: str, source: Source) -> pl.Series:
+    """A column as float64; text that is no number is named with its line. An empty cell is null (for validation)."""
+    import polars as pl
+
+    if column.dtype.is_numeric() or column.dtype == pl.Null:
+        return column.cast(pl.Float64)
+    if column.dtype != pl.String:
+        raise TrimtabError(f"{source.path}: column {column.name} ({name}) is {column.dtype}, expected numbers")
+    values = column.str.strip_chars().cast(pl.Float64, strict=False)
+    rows = [r for r in (values.is_null() & column.is_not_null()).arg_true() if not _BLANK.match(column[r])]
+    if rows:
+        cells = ", ".join(f"{column[r]!r} (line {r + 2})" for r in rows[:_LISTED_CELLS])
+        more = f" and {len(rows) - _LISTED_CELLS} more" if len(rows) > _LISTED_CELLS else ""
+        raise TrimtabError(
+            f"{source.path}: column {column.name} ({name}) holds {cells}{more}, expected numbers; nothing stored"
+        )
+    return values
