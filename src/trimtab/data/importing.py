@@ -80,9 +80,25 @@ def import_file(
 
     BadBars where the file has errors (nothing is stored); warnings are in the report of what is returned.
     """
-    timeframe = canonical(timeframe)
-    instrument = msgspec.structs.replace(instrument, close_only=source.close_only)
     frame, notes = read_source(source)
+    instrument = msgspec.structs.replace(instrument, close_only=source.close_only)
+    done = import_frame(store, frame, instrument, timeframe, now=now, replace=replace, source=source)
+    return msgspec.structs.replace(done, notes=notes)
+
+
+def import_frame(
+    store: Store,
+    frame: pl.DataFrame,
+    instrument: Instrument,
+    timeframe: str,
+    *,
+    now: int,
+    replace: bool = False,
+    source: Source | None = None,
+) -> Imported:
+    """Validate and store bars that are already columns open_time (us, UTC), open … volume; `source` names them."""
+    timeframe = canonical(timeframe)
+    source = source or Source(path=Path(f"{instrument.symbol}_{timeframe}.parquet"))
     report = validate(frame, timeframe, instrument.calendar, now=now)
     if report.n_errors:
         raise BadBars(refusal(source, report), report)
@@ -93,17 +109,8 @@ def import_file(
         if not replace:
             _refuse_loss(old, frame, source, instrument, timeframe)
     write_bars(store, instrument, timeframe, frame)
-    first, last = frame["open_time"][0], frame["open_time"][-1]
-    return Imported(
-        instrument,
-        timeframe,
-        len(frame),
-        f"{first:%Y-%m-%dT%H:%MZ}",
-        f"{last:%Y-%m-%dT%H:%MZ}",
-        notes,
-        report,
-        replaced,
-    )
+    first, last = (f"{frame['open_time'][i]:%Y-%m-%dT%H:%MZ}" for i in (0, -1))
+    return Imported(instrument, timeframe, len(frame), first, last, (), report, replaced)
 
 
 def _refuse_loss(old: pl.DataFrame, new: pl.DataFrame, source: Source, instrument: Instrument, timeframe: str) -> None:
