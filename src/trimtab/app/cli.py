@@ -22,9 +22,14 @@ from trimtab.app.console import say
 
 BUG: Final = 70
 
+WELCOME: Final = """Systematic trading on one path: the backtest, paper and live call the same compiled rules.
+
+New here? `trimtab demo` needs no network, no account and no data."""
+
 #: The order of the help page: what a newcomer needs first.
 ORDER: Final = ("demo", "data", "backtest", "sweep", "check", "strategies", "replay", "report", "config")
-START, DATA, RESEARCH, SETTINGS = "Start here", "Data", "Research", "Settings"
+GROUPS: Final = ("Start here", "Data", "Research", "Settings")
+START, DATA, RESEARCH, SETTINGS = GROUPS
 
 
 class GuardedGroup(TyperGroup):
@@ -32,6 +37,23 @@ class GuardedGroup(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=ORDER.index)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The first page, in plain text: Rich alone would take longer to import than the whole page may."""
+        formatter.write_usage(ctx.command_path, "COMMAND [OPTIONS]")
+        formatter.write_paragraph()
+        formatter.write_text(self.help)
+        commands = [(name, self.commands[name]) for name in self.list_commands(ctx)]
+        width = max(len(name) for name, _ in commands) + 3
+        for group in GROUPS:
+            rows = [(name.ljust(width), _line(command)) for name, command in commands if _group(command) == group]
+            with formatter.section(typer.style(group, bold=True)):
+                formatter.write_dl(rows)
+        with formatter.section(typer.style("Options", bold=True)):
+            shown = (record for option in self.get_params(ctx) if (record := option.get_help_record(ctx)) is not None)
+            formatter.write_dl([(names.replace(" <bool>", ""), meaning) for names, meaning in shown])
+        formatter.write_paragraph()
+        formatter.write_text("trimtab COMMAND --help says what a command does, what it writes, and shows examples.")
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -63,6 +85,14 @@ class DeferredData(TyperGroup):
             self.commands.update(loaded.commands if isinstance(loaded, TyperGroup) else {})
 
 
+def _group(command: Any) -> str:
+    return str(command.rich_help_panel)
+
+
+def _line(command: Any) -> str:
+    return str(command.help).strip().split("\n\n")[0].replace("\n", " ").rstrip(".")
+
+
 def report(error: Exception) -> int | None:
     """Says an error as a user needs it and gives its exit code; None if it is no business of ours (typer's own)."""
     if isinstance(error, typer.Exit | typer.Abort) or hasattr(error, "exit_code"):
@@ -92,12 +122,10 @@ def report(error: Exception) -> int | None:
 app = typer.Typer(
     name="trimtab",
     cls=GuardedGroup,
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Systematic trading on one path: the backtest, paper and live call the same compiled rules.\n\n"
-    "New here? [bold]trimtab demo[/bold] needs no network, no account and no data.",
 )
 
 app.command("demo", rich_help_panel=START)(cli_run.demo)
@@ -124,11 +152,14 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True, help=WELCOME)
 def root(
+    ctx: typer.Context,
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
-    """Options of the program itself; the text of its help stands where the app is made."""
+    """Options of the program itself; alone, `trimtab` shows its first page."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
 
 
 def main() -> None:

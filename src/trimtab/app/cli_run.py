@@ -29,10 +29,10 @@ def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where everything goes.")] = Path("demo"),
     as_json: JsonOption = False,
 ) -> None:
-    """Real bars, four models, one book, one report: from nothing to a backtest in one command.
+    """Backtest four models on real bars and write the report.
 
-    No network and no account: S&P 500 and Nasdaq daily bars and WTI closes that are installed with Trimtab go into
-    a store and are backtested with costs. Writes the store, the run's bundle and its report.html under --out.
+    From nothing to a backtest in one command, without network or account: S&P 500 and Nasdaq daily bars and WTI closes
+    that are installed with Trimtab. Writes the store, the run's bundle and its report.html under --out.
 
     [bold]Examples[/bold]
       trimtab demo
@@ -61,7 +61,7 @@ def backtest(
         typer.Option("--log", metavar="FILE|-", help="Trades, actions and errors as JSON lines; - is stderr."),
     ] = None,
 ) -> None:
-    """Backtest a book of models, net of costs, beside holding the same instruments.
+    """Backtest a book of models, net of costs.
 
     Writes the bundle DIR/RUN_ID: spec, metrics, equity, orders, fills, trades, weights, actions, report.html.
     Exit codes: 2 a mistake in the spec, 3 not enough data, 4 a drawdown limit halted the book (the bundle is written).
@@ -101,7 +101,7 @@ def sweep(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run every combination of the given values and show the best sets.
+    """Run every combination of the given values; show the best.
 
     Writes nothing, or all sets into --out. The best of many sets is flattered by having been picked: expect less of it.
 
@@ -132,7 +132,7 @@ def sweep(
 
 
 def replay(bundle: Bundle, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Run a bundle again and say whether it gives the same numbers, bit for bit.
+    """Run a bundle again: are the numbers the same, bit for bit?
 
     Exit code 1 if it does not: each difference is listed with what changed (data, code or platform). Writes nothing.
 
@@ -162,9 +162,9 @@ def report(
         Path | None, typer.Option("--out", metavar="FILE", help="Default: report.html in the bundle.")
     ] = None,
 ) -> None:
-    """Make the report of a bundle again, from its stored figures.
+    """Make the report of a bundle again.
 
-    Writes one self-contained HTML file that opens offline.
+    Writes one self-contained HTML file, from the stored figures, that opens offline.
 
     [bold]Examples[/bold]
       trimtab report results/3f1c0a9be2d47781

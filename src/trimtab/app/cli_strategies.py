@@ -15,12 +15,12 @@ from trimtab.app.cli_config import JsonOption
 if TYPE_CHECKING:
     from trimtab.types import Strategy
 
-app = typer.Typer(help="List the strategies, or show one with its parameters and their ranges.")
+app = typer.Typer(help="List the strategies, or show one.")
 
 
 @app.callback(invoke_without_command=True)
 def strategies(ctx: typer.Context, as_json: JsonOption = False) -> None:
-    """List the strategies; [bold]trimtab strategies show NAME[/bold] shows one with its parameters and their ranges.
+    """List the strategies, or show one.
 
     Prints on stdout and writes nothing.
 
@@ -78,7 +78,7 @@ def check(
     data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The store of --symbols.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hold a strategy against the laws: it may not look ahead, and live must equal the backtest.
+    """Hold a strategy against the laws (no look-ahead, live equals backtest).
 
     Exit code 1 if a law is broken: the table names the law, the field and the row, and what that usually means. Runs on
     synthetic bars, or on the store's with --symbols. Writes nothing.
@@ -145,6 +145,6 @@ def _panel(symbols: str | None, timeframe: str, data: Path | None) -> Any:
         from trimtab.types import TrimtabError
 
         raise TrimtabError("--data names a store, --symbols what to read from it: give both, e.g. --symbols BTCEUR")
-    from trimtab.data.panels import load
+    from trimtab.data.panel import load
 
     return load(*symbols.replace(" ", "").split(","), timeframe=timeframe, root=data)

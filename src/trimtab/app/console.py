@@ -124,8 +124,8 @@ def progress(*, shown: bool = True) -> Generator[Progress]:
 def print_run(console: Console, run: Figures) -> None:
     """The summary of a backtest.
 
-    run  run_id, spec (plain), metrics (net, gross, holding, models, costs, break_even_cost), the first actions (rows), n_actions,
-         verdict, bundle (a path; None: nothing was written)
+    run  run_id, spec (plain), metrics (net, gross, holding, models, costs, break_even_cost), the first actions (rows),
+         n_actions, verdict, bundle (a path; None: nothing was written)
     """
     spec, metrics = run["spec"], run["metrics"]
     currency = str(spec["base_currency"])
@@ -270,7 +270,7 @@ def print_strategies(console: Console, rows: Sequence[Mapping[str, str]]) -> Non
 def print_strategy(console: Console, strategy: Figures) -> None:
     """The strategy's own text, then its parameters with their defaults and ranges."""
     console.print(f"{strategy['name']}, version {strategy['version']}", style="bold", markup=False)
-    console.print(strategy["about"] + "\n", markup=False)
+    console.print(strategy["about"] + "\n", markup=False, soft_wrap=True)
     console.print(
         f"reads {', '.join(strategy['fields'])} · {strategy['legs']} leg(s) · {strategy['warmup']:,} rows of "
         f"warm-up with the defaults · {', '.join(strategy['timeframes'])}",

@@ -18,9 +18,11 @@ from trimtab.types import TrimtabError
 MAX_NODES: Final = 20_000
 MAX_DEPTH: Final = 40
 
-_CORE_TAG: Final = "tag:yaml.org,2002:"
-_NULL: Final = f"{_CORE_TAG}null"
-_MERGE: Final = f"{_CORE_TAG}merge"
+_NULL: Final = "tag:yaml.org,2002:null"
+_MERGE: Final = "tag:yaml.org,2002:merge"
+_PLAIN: Final = frozenset(
+    f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp", "value", "seq", "map")
+)
 
 
 class Place(NamedTuple):
@@ -256,7 +258,7 @@ class _Reader:
         place = self.place(node)
         if self.count > MAX_NODES or depth > MAX_DEPTH:
             raise TrimtabError(f"{place}: too many or too deeply nested values (anchors that contain themselves?)")
-        if not node.tag.startswith(_CORE_TAG):
+        if node.tag not in _PLAIN:
             raise TrimtabError(f"{place}: the tag {node.tag!r} is not known here; write the plain value")
         if isinstance(node, yaml.ScalarNode):
             quoted = node.style is not None

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from trimtab.app import fields, units
+from trimtab.app import fields
 from trimtab.app.config import defaults_of
 from trimtab.app.fields import Field
 from trimtab.types import Costs, Execution, Limits, Model, Rebalance, Spec
@@ -130,4 +130,4 @@ def _numeric(field: Field) -> dict[str, Any]:
 
 
 def _number(value: float) -> int | float:
-    return int(units.shortest(value)) if float(value).is_integer() else value
+    return int(value) if isinstance(value, int) or value.is_integer() else value
