@@ -340,6 +340,6 @@ def _short_sessions(day: I64, of_day: I64, usual: I64, length: int, calendar: st
     rows = np.flatnonzero(early + late > 0)
 
     def say(i: int) -> str:
-        return f"{early[rows[i]]} bars missing at the session's start, {late[rows[i]]} at its end"
+        return f"bars missing: {early[rows[i]]} at the session's start, {late[rows[i]]} at its end"
 
     return _Hit("short_session", first[rows], say), int((early + late)[rows].sum())
