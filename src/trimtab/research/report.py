@@ -1,0 +1,307 @@
+"""The report of a run: one HTML file that opens without a network, made from plain arrays."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from trimtab.research.metrics_table import METRICS, describe_bands, format_metric, grade, sampling_convention
+from trimtab.types import F64, I64, NotEnoughData, TrimtabError
+
+Metrics = Mapping[str, float]
+
+
+class Prices(msgspec.Struct, frozen=True, kw_only=True):
+    """Bars of one instrument for its chart; ts and columns (B,). Without open, high and low a line of closes is drawn."""
+
+    symbol: str
+    ts: I64
+    close: F64
+    open: F64 | None = None
+    high: F64 | None = None
+    low: F64 | None = None
+    quote: str = "USD"
+    close_only: bool = False
+
+
+class Fills(msgspec.Struct, frozen=True, kw_only=True):
+    """Fills of one instrument, parallel (F,).
+
+    ts        the close of the bar in which it happened, ns UTC
+    price     in quote currency
+    quantity  signed units, positive is bought
+    opens     the position grew away from zero
+    pnl       realised by it, money; NaN where it realised nothing
+    model     whose it was, for the reader
+    reason    why: the order's kind or the protective level
+    """
+
+    ts: I64
+    price: F64
+    quantity: F64
+    opens: NDArray[np.bool_]
+    pnl: F64
+    model: tuple[str, ...]
+    reason: tuple[str, ...]
+
+
+class ReportData(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the page shows. D day ends, M models; money in `currency`, after costs unless said.
+
+    ts              (D,)    day ends, ns UTC, rising
+    capital                 equity before the first day
+    equity          (D,)    after costs
+    equity_gross    (D,)    the same trades without any cost
+    holding         (D,)    the same instruments bought once and held; None: not compared
+    gross_exposure  (D,)    sum of |notional| / equity
+    net_exposure    (D,)    sum of notional / equity
+    pnl, cost       (D, M)  cumulative net profit and cumulative cost of each model
+    cost_kinds              money paid by kind, over the run; crossing_saved: not paid, thanks to netting
+    net, gross, held        metrics by name, see METRICS; model_net, model_gross: the same for each model
+    settings                the spec as plain values; provenance: run_id, data_hash, code_version, platform, seed
+    notes                   what a reader must know before believing the page
+    actions                 rows of what the limits did, under action_columns; actions_total: how many there were
+    """
+
+    title: str
+    verdict: str
+    ts: I64
+    capital: float
+    equity: F64
+    equity_gross: F64
+    gross_exposure: F64
+    net_exposure: F64
+    net: Metrics
+    gross: Metrics
+    periods: float
+    holding: F64 | None = None
+    held: Metrics = {}
+    beats: bool | None = None
+    currency: str = "USD"
+    risk_free_rate: float = 0.0
+    models: tuple[str, ...] = ()
+    pnl: F64 = msgspec.field(default_factory=lambda: np.empty((0, 0)))
+    cost: F64 = msgspec.field(default_factory=lambda: np.empty((0, 0)))
+    model_net: Mapping[str, Metrics] = {}
+    model_gross: Mapping[str, Metrics] = {}
+    cost_kinds: Mapping[str, float] = {}
+    crossing_saved: float = 0.0
+    prices: tuple[Prices, ...] = ()
+    fills: Mapping[str, Fills] = {}
+    settings: Mapping[str, Any] = {}
+    provenance: Mapping[str, str] = {}
+    notes: tuple[str, ...] = ()
+    action_columns: tuple[str, ...] = ()
+    actions: tuple[tuple[str, ...], ...] = ()
+    actions_total: int = 0
+
+
+def verdict(net: Metrics, held: Metrics) -> tuple[bool, str]:
+    """Does the book beat holding the same instruments net of costs, and the sentence that says by how much.
+
+    net, held  metrics of the book after costs and of holding, over the same days
+    ->         True if the net total return is larger
+    """
+    ahead = net["cagr"] - held["cagr"]
+    beats = net["total_return"] > held["total_return"]
+    word = "beats" if beats else "does not beat"
+    more = "more" if ahead > 0.0 else "less"
+    text = (
+        f"Net of costs the book {word} holding the same instruments: {net['cagr']:.1%} a year against "
+        f"{held['cagr']:.1%}, {abs(ahead) * 100.0:.1f} points {more}, with a deepest drawdown of "
+        f"{-net['max_drawdown']:.0%} against {-held['max_drawdown']:.0%}"
+    )
+    if math.isfinite(net["sharpe"]) and math.isfinite(held["sharpe"]):
+        text += f" and a Sharpe ratio of {net['sharpe']:.2f} against {held['sharpe']:.2f}"
+    return beats, text + "."
+
+
+def write_report(data: ReportData, path: str | os.PathLike[str]) -> Path:
+    """Write the page as one self-contained file; an interrupted write leaves no half page behind.
+
+    Raises NotEnoughData for less than two days and TrimtabError for arrays that do not fit together.
+    """
+    target = Path(path)
+    page = render_report(data)
+    partial = target.with_name(target.name + ".partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(page, encoding="utf-8")
+        partial.replace(target)
+    except OSError as error:
+        raise TrimtabError(f"{target}: cannot write the report ({error.strerror}); choose another place") from error
+    return target
+
+
+def render_report(data: ReportData) -> str:
+    """The page as text: plotly.js once, the figures as JSON, everything else as HTML."""
+    import jinja2
+    import yaml
+    from plotly.offline import get_plotlyjs
+
+    from trimtab.research import figures
+
+    check_report(data)
+    charts = {name: json.loads(figure.to_json()) for name, figure in figures.figures(data).items()}
+    prices = [(p.symbol, json.loads(figures.price_chart(p, data.fills.get(p.symbol)).to_json())) for p in data.prices]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("trimtab.research", ""), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.globals.update(cell=_cell, metrics=METRICS, describe_bands=describe_bands)
+    return environment.get_template("report.html.j2").render(
+        data=data,
+        charts=charts,
+        symbols=[symbol for symbol, _ in prices],
+        payload=_script_json({"charts": charts, "prices": prices, "palette": figures.PALETTE}),
+        plotly=get_plotlyjs().replace("</script", "<\\/script"),
+        tiles=_tiles(data),
+        span=_span(data),
+        months=_months(data),
+        groups=_groups(),
+        models=_model_rows(data),
+        settings=yaml.safe_dump(dict(data.settings), sort_keys=False, allow_unicode=True) if data.settings else "",
+        sampling=sampling_convention(data.periods, data.risk_free_rate),
+        rolling=figures.ROLLING,
+        flat_days=int((figures.net_returns(data) == 0.0).sum()),
+    )
+
+
+def check_report(data: ReportData) -> None:
+    """Refuse arrays that do not belong together, naming the first."""
+    days, models = data.ts.size, len(data.models)
+    if days < 2:
+        raise NotEnoughData(f"a report needs at least 2 day ends, the run has {days}; widen start and end")
+    curves = ["equity", "equity_gross", "gross_exposure", "net_exposure"]
+    shapes = dict.fromkeys(curves, (days,)) | dict.fromkeys(["pnl", "cost"] if models else [], (days, models))
+    if data.holding is not None:
+        shapes["holding"] = (days,)
+    for name, shape in shapes.items():
+        if getattr(data, name).shape != shape:
+            raise TrimtabError(f"report: {name} has shape {getattr(data, name).shape}, expected {shape}")
+    if missing := [m for m in data.models if m not in data.model_net or m not in data.model_gross]:
+        raise TrimtabError(f"report: no metrics for the models {', '.join(missing)}; fill model_net and model_gross")
+
+
+def _script_json(value: Any) -> str:
+    # "<" could end the script element that holds the JSON; JSON knows no NaN.
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the template prints
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class Tile(msgspec.Struct, frozen=True):
+    """A headline figure: label, value, what it is read against, and its grade (or none)."""
+
+    label: str
+    value: str
+    beside: str
+    grade: str = ""
+
+
+def _shown(name: str, values: Metrics, currency: str = "") -> str:
+    return format_metric(METRICS[name], values.get(name, math.nan), currency)
+
+
+def _cell(name: str, values: Metrics) -> dict[str, str]:
+    value = values.get(name, math.nan)
+    return {
+        "text": format_metric(METRICS[name], value),
+        "grade": grade(METRICS[name], value),
+        "why": f"undefined: {METRICS[name].undefined}" if math.isnan(value) else "",
+    }
+
+
+def _tiles(data: ReportData) -> list[Tile]:
+    net, gross, held = data.net, data.gross, data.held
+
+    def tile(name: str, label: str, beside: str) -> Tile:
+        return Tile(label, _shown(name, net), beside, grade(METRICS[name], net.get(name, math.nan)))
+
+    def against(name: str) -> str:
+        return f"holding {_shown(name, held)}" if held else f"gross {_shown(name, gross)}"
+
+    tiles = [
+        tile("total_return", "Net return", f"gross {_shown('total_return', gross)}"),
+        tile("cagr", "CAGR", against("cagr")),
+        tile("sharpe", "Sharpe ratio", against("sharpe")),
+        tile("max_drawdown", "Max drawdown", against("max_drawdown")),
+        tile("volatility_annual", "Volatility, annual", against("volatility_annual")),
+        tile("trades", "Trades", f"win rate {_shown('win_rate', net)}"),
+        Tile("Costs", _shown("costs", net, data.currency), f"break-even {_shown('break_even_cost', net)} each way"),
+    ]
+    if held:
+        ahead = net.get("cagr", math.nan) - held.get("cagr", math.nan)
+        word = "" if math.isnan(ahead) else "good" if ahead > 0.0 else "weak"
+        tiles.append(Tile("Against holding", f"{ahead * 100.0:+.2f} pts", "CAGR, points a year", word))
+    else:
+        tiles.append(tile("profit_factor", "Profit factor", f"gross {_shown('profit_factor', gross)}"))
+    return tiles
+
+
+def _span(data: ReportData) -> str:
+    first, last = (str(np.datetime64(int(t) - 1, "ns").astype("M8[D]")) for t in (data.ts[0], data.ts[-1]))
+    return f"{first} to {last}, {data.ts.size:,} days"
+
+
+def _months(data: ReportData) -> list[dict[str, Any]]:
+    """Rows of the heat-map, latest year first; shade is 0..1 of the 95th percentile of the monthly magnitudes."""
+    from trimtab.research.figures import years_of_months
+
+    years, table, whole = years_of_months(data)
+    months = max(float(np.nanquantile(np.abs(table), 0.95)), 1e-9)
+    totals = max(float(np.nanquantile(np.abs(whole), 0.95)), 1e-9)
+
+    def cell(value: float, full: float) -> dict[str, str]:
+        if math.isnan(value):
+            return {"text": "", "sign": "none", "shade": "0"}
+        sign = "gain" if value > 0.0 else "loss" if value < 0.0 else "none"
+        text = f"{value * 100.0:.1f}"
+        return {"text": "0.0" if text == "-0.0" else text, "sign": sign, "shade": f"{min(abs(value) / full, 1.0):.2f}"}
+
+    rows = [
+        {"year": year, "months": [cell(float(v), months) for v in row], "total": cell(float(total), totals)}
+        for year, row, total in zip(years, table, whole, strict=True)
+    ]
+    return rows[::-1]
+
+
+def _groups() -> list[tuple[str, list[str]]]:
+    groups: dict[str, list[str]] = {}
+    for name, metric in METRICS.items():
+        groups.setdefault(metric.group, []).append(name)
+    return list(groups.items())
+
+
+def _model_rows(data: ReportData) -> list[dict[str, Any]]:
+    from trimtab.research.figures import MODEL_COLOURS, PALETTE
+
+    rows: list[dict[str, Any]] = []
+    for i, name in enumerate(data.models):
+        net, gross = data.model_net[name], data.model_gross[name]
+        profit, paid = float(data.pnl[-1, i]), float(data.cost[-1, i])
+        columns = ("max_drawdown", "trades", "win_rate", "profit_factor", "break_even_cost")
+        rows.append(
+            {
+                "name": name,
+                "colours": PALETTE[MODEL_COLOURS[i % len(MODEL_COLOURS)]],
+                "gross": f"{profit + paid:,.0f}",
+                "cost": f"{paid:,.0f}",
+                "net": f"{profit:,.0f}",
+                "sharpe": _shown("sharpe", net),
+                "sharpe_gross": _shown("sharpe", gross),
+                "more": [_shown(column, net) for column in columns],
+            }
+        )
+    return rows
