@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from typing import Any, Final
 
+import numpy as np
+
 from trimtab.strategies.files import checked, load
 from trimtab.types import Strategy, TrimtabError
 
@@ -86,11 +88,11 @@ def closest(name: str, known: Iterable[str]) -> str:
 def _param(strategy: Strategy, name: str, value: Any) -> bool | int | float:
     default = getattr(strategy.params, name)
     where = f"{strategy.name}.{name}"
+    number = value.item() if isinstance(value, np.generic) else value
     if isinstance(default, bool):
-        if isinstance(value, bool):
-            return value
+        if isinstance(number, bool):
+            return number
         raise TrimtabError(f"{where}: expected true or false, got {value!r}.")
-    number = value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
     kind = "a whole number" if isinstance(default, int) else "a number"
     if isinstance(number, bool) or not isinstance(number, int | float) or math.isnan(number):
         raise TrimtabError(f"{where}: expected {kind}, got {value!r}.")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
+import os
 import re
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
-from trimtab.compiled import point_cache
 from trimtab.types import Strategy, TrimtabError
 
 
@@ -51,54 +53,76 @@ def checked(value: Any, where: str) -> Strategy:
 
 
 def _import(name: str, file: Path, source: bytes) -> ModuleType:
-    # A file may import numba before any kernel; its compiled code belongs into the same cache as ours.
-    point_cache()
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None:
         raise TrimtabError(f"{file}: cannot be imported; expected a .py file with STRATEGY.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        # Compiled from the text that was hashed: Python's own cache goes by time and size, and may be older.
-        exec(compile(source, str(file), "exec", dont_inherit=True), module.__dict__)  # nosec B102
-    except SyntaxError as error:
+        with _cache_folder(name):
+            # Compiled from the text that was hashed: Python's own cache goes by time and size, and may be older.
+            exec(compile(source, str(file), "exec", dont_inherit=True), module.__dict__)  # nosec B102
+    except BaseException as error:
         del sys.modules[name]
-        raise TrimtabError(f"{error.filename or file}, line {error.lineno}: {error.msg}.") from error
-    except Exception as error:
-        del sys.modules[name]
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-        line = f", line {lines[-1]}" if lines else ""
-        raise TrimtabError(f"{file}{line}: {type(error).__name__}: {error}.") from error
+        if isinstance(error, SyntaxError):
+            raise TrimtabError(f"{error.filename or file}, line {error.lineno}: {error.msg}.") from error
+        if isinstance(error, Exception | SystemExit):
+            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+            line = f", line {lines[-1]}" if lines else ""
+            raise TrimtabError(f"{file}{line}: {type(error).__name__}: {error}.") from error
+        raise
     return module
 
 
-def _fault(s: Strategy) -> str:
+@contextmanager
+def _cache_folder(name: str) -> Generator[None]:
+    """While a file is imported, give its compiled functions a folder of the cache for this very text.
+
+    numba chooses the folder when a function is decorated, and reads all of an old index before it compares dates: an
+    index that an earlier text has left would ask for a module that no longer exists.
+    """
+    # Kernels first, or those that the file is the first to import would be compiled again for every text.
+    for kernel in ("window", "regression", "smoothing"):
+        importlib.import_module(f"trimtab.kernels.{kernel}")
+    config = cast(Any, importlib.import_module("numba.core.config"))
+    shared = config.CACHE_DIR
+    config.CACHE_DIR = os.path.join(shared, name)
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = shared
+
+
+def _fault(s: Any) -> str:
     """What is wrong with the first wrong member, as 'member …', or nothing."""
     callables = {"init": s.init, "step": s.step, "warmup": s.warmup, "legs": s.legs, "across": s.across}
     for member, function in callables.items():
         if not callable(function) and not (function is None and member in ("legs", "across")):
             return f"{member} is {function!r}; expected a function."
-    if not s.name.isidentifier():
+    if not (isinstance(s.name, str) and s.name.isidentifier()):
         return f"name is {s.name!r}; expected letters, digits and underscores."
-    if not s.fields or len(set(s.fields)) < len(s.fields):
-        return f"fields is {s.fields!r}; expected one or more different column names, such as ('close',)."
-    if s.n_legs < 1:
-        return f"n_legs is {s.n_legs}; expected 1 or more."
+    fields: Any = s.fields
+    if not (isinstance(fields, tuple) and fields and len(set(cast(tuple[Any, ...], fields))) == len(fields)):
+        return f"fields is {fields!r}; expected a tuple of one or more different column names, such as ('close',)."
+    if not (isinstance(s.n_legs, int) and s.n_legs >= 1):
+        return f"n_legs is {s.n_legs!r}; expected 1 or more."
     if s.n_legs > 1 and s.legs is None:
         return f"legs is missing; expected legs(p, s, x, f) -> weights of the {s.n_legs} legs."
     return _params_fault(s.params, s.ranges)
 
 
-def _params_fault(params: Any, ranges: Mapping[str, tuple[float, float]]) -> str:
+def _params_fault(params: Any, ranges: Any) -> str:
     if not (isinstance(params, tuple) and hasattr(params, "_fields")):
         return f"params is {params!r}; expected an instance of a NamedTuple: its defaults."
-    values: dict[str, Any] = dict(zip(getattr(params, "_fields"), params, strict=True))  # noqa: B009
+    values: dict[str, Any] = cast(Any, params)._asdict()
     for name, value in values.items():
         if not isinstance(value, bool | int | float):
             return f"params.{name} is {value!r}; expected a number or a bool (choices are integer codes)."
-    for name, (low, high) in ranges.items():
+    for name, bounds in ranges.items():
         if name not in values:
             return f"ranges has {name!r}, which is no parameter; parameters: {', '.join(values) or 'none'}."
-        if not low <= values[name] <= high:
-            return f"ranges[{name!r}] is {low:g} to {high:g}, but its default is {values[name]}."
+        if not (isinstance(bounds, tuple) and len(cast(tuple[Any, ...], bounds)) == 2):
+            return f"ranges[{name!r}] is {bounds!r}; expected (low, high)."
+        if not bounds[0] <= values[name] <= bounds[1]:
+            return f"ranges[{name!r}] is {bounds[0]:g} to {bounds[1]:g}, but its default is {values[name]}."
     return ""

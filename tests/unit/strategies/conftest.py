@@ -1,0 +1,42 @@
+"""A compiled fold of any strategy, and rows to put through it."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import njit
+
+from trimtab.types import Strategy
+
+
+@functools.cache
+def _fold(init: Any, step: Any) -> Any:
+    @njit
+    def fold(p, s, x):
+        out = np.empty(x.shape[0])
+        for t in range(x.shape[0]):
+            s, out[t] = step(p, s, x[t])
+        return s, out
+
+    return fold
+
+
+class Fold:
+    """Steps a strategy over rows (T, L, K); what comes back is the last state and the forecasts (T,)."""
+
+    def __call__(self, strategy: Strategy, params: Any, x: np.ndarray, state: Any = None) -> tuple[Any, np.ndarray]:
+        s = strategy.init(params) if state is None else state
+        return _fold(strategy.init, strategy.step)(params, s, x)
+
+    def closes(self, strategy: Strategy, close: Any, **changed: Any) -> np.ndarray:
+        """Forecasts of a single-leg strategy that reads one price."""
+        x = np.asarray(close, dtype=np.float64).reshape(-1, 1, 1)
+        return self(strategy, strategy.params._replace(**changed), x)[1]
+
+
+@pytest.fixture(scope="session")
+def fold() -> Fold:
+    return Fold()

@@ -1,0 +1,132 @@
+"""What holds for every strategy: warm-up, range, the split law, and a value that describes it truly."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trimtab.strategies import BUILT_IN, find, params_of
+from trimtab.types import TIMEFRAMES, Strategy
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "volatility_breakout.py"
+ALL = (*BUILT_IN, str(EXAMPLE))
+
+#: Short windows, so that a few hundred rows see every branch.
+SHORT: dict[str, list[dict[str, Any]]] = {
+    "buy_and_hold": [{}, {"weight": -0.5}],
+    "equity_trend": [
+        {"trend": 20, "exit": 5, "momentum": 8},
+        {"trend": 20, "exit": 5, "momentum": 30, "rerank": 3},
+    ],
+    "index_mean_reversion": [{"entry_rsi": 30.0, "exit_rsi": 70.0, "width": 0.5, "window": 10, "short": True}, {}],
+    "momentum": [{"lookback": 10, "vol_window": 5}, {"lookback": 5, "vol_window": 9, "band": 0.0, "long_only": True}],
+    "pairs_reversion": [
+        {"lookback": 10, "entry_z": 1.0, "stop_z": 2.5, "max_holding": 5, "neutral": 1, "max_notional": 0.7},
+        {"lookback": 15, "entry_z": 1.5, "hedge_ratio": 1.0},
+        {"lookback": 10, "entry_z": 1.0, "rehedge": True, "neutral": 1},
+    ],
+    "sma_cross": [{"fast": 3, "slow": 7}, {"fast": 1, "slow": 64, "short": True}],
+    str(EXAMPLE): [{"window": 10, "entry": 1.0}],
+}
+CASES = [(name, given_params) for name in ALL for given_params in SHORT[name]]
+
+
+def rows(strategy: Strategy, seed: int, size: int, *, ties: bool = False) -> np.ndarray:
+    """Random walks that move together, so that pairs trade; with ties, on a coarse grid of integers."""
+    rng = np.random.default_rng(seed)
+    steps = rng.normal(0.0, 0.02, (size, 1)) + rng.normal(0.0, 0.01, (size, strategy.n_legs))
+    close = 100.0 * np.exp(np.cumsum(steps, axis=0))
+    return np.repeat((np.round(close / 4.0) if ties else close)[:, :, None], len(strategy.fields), axis=2)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_table_and_the_value_agree(name: str) -> None:
+    strategy = find(name)
+    assert strategy.name == name
+    assert strategy is find(name)
+    assert set(strategy.ranges) == set(strategy.params._fields)
+    assert set(strategy.timeframes) <= set(TIMEFRAMES)
+    text = importlib.import_module(BUILT_IN[name]).__doc__ or ""
+    for heading in ("Idea", "Formula", "Source", "Fails", "Typical"):
+        assert f"\n{heading} " in text, f"{name}: its docstring does not say {heading}"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_defaults_are_accepted_as_they_are(name: str) -> None:
+    strategy = find(name)
+    assert params_of(strategy, {}) == strategy.params
+    assert params_of(strategy, strategy.params._asdict()) == strategy.params
+
+
+@pytest.mark.parametrize(("name", "changed"), [*CASES, *[(name, {}) for name in ALL]])
+def test_the_first_forecast_comes_after_the_warmup(fold: Any, name: str, changed: dict[str, Any]) -> None:
+    strategy = find(name)
+    params = params_of(strategy, changed)
+    _, out = fold(strategy, params, rows(strategy, 1, 400))
+    assert np.flatnonzero(~np.isnan(out))[0] == strategy.warmup(params)
+    assert not np.isnan(out[strategy.warmup(params) :]).any()
+
+
+@pytest.mark.parametrize(("name", "changed"), CASES)
+def test_a_series_that_stands_still_is_not_traded(fold: Any, name: str, changed: dict[str, Any]) -> None:
+    strategy = find(name)
+    params = params_of(strategy, changed)
+    _, out = fold(strategy, params, np.full((100, strategy.n_legs, 1), 50.0))
+    assert np.isnan(out[: strategy.warmup(params)]).all()
+    expected = params.weight if name == "buy_and_hold" else 0.0
+    assert (out[strategy.warmup(params) :] == expected).all()
+
+
+@pytest.mark.parametrize(("name", "changed"), CASES)
+def test_forecasts_stay_in_range_and_are_taken(fold: Any, name: str, changed: dict[str, Any]) -> None:
+    strategy = find(name)
+    params = params_of(strategy, changed)
+    seen: set[float] = set()
+    for seed in range(20):
+        for ties in (False, True):
+            _, out = fold(strategy, params, rows(strategy, seed, 500, ties=ties))
+            warm = out[~np.isnan(out)]
+            assert (np.abs(warm) <= 1.0).all()
+            seen |= set(np.sign(warm))
+    if name != "buy_and_hold":
+        assert 1.0 in seen
+        assert len(seen) > 1, "it never changed its mind on 20,000 rows"
+
+
+@pytest.mark.parametrize(("name", "changed"), CASES)
+@settings(max_examples=40)
+@given(data=st.data())
+def test_cutting_and_resuming_changes_no_bit(fold: Any, name: str, changed: dict[str, Any], data: Any) -> None:
+    strategy = find(name)
+    params = params_of(strategy, changed)
+    size = 300
+    x = rows(strategy, data.draw(st.integers(0, 2**32 - 1)), size, ties=data.draw(st.booleans()))
+    cut = data.draw(st.integers(0, size))
+    _, whole = fold(strategy, params, x)
+    state, first = fold(strategy, params, x[:cut])
+    saved = pickle.loads(pickle.dumps(state)) if data.draw(st.booleans()) else copy.deepcopy(state)
+    fold(strategy, params, x[::-1].copy(), state)  # the original goes on elsewhere; the snapshot must not feel it
+    _, rest = fold(strategy, params, x[cut:], saved)
+    assert whole.tobytes() == np.concatenate([first, rest]).tobytes()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_one_row_at_a_time_from_python_is_the_same(fold: Any, name: str) -> None:
+    strategy = find(name)
+    params = params_of(strategy, SHORT[name][0])
+    x = rows(strategy, 5, 300)
+    _, whole = fold(strategy, params, x)
+    state, single = strategy.init(params), []
+    for row in x:
+        state, forecast = strategy.step(params, state, row)
+        single.append(forecast)
+    assert type(state).__name__ == "State"
+    assert np.array(single).tobytes() == whole.tobytes()
