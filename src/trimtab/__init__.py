@@ -1,1 +1,67 @@
-"""Trimtab: systematic trading on one path."""
+"""Trimtab: systematic trading on one path. The public names; each loads what it needs when it is first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from trimtab.data.panel import load
+    from trimtab.research.backtest import backtest, simulate
+    from trimtab.research.run import Run
+    from trimtab.research.sweep import sweep
+    from trimtab.types import (
+        Costs,
+        Execution,
+        Instrument,
+        Limits,
+        Model,
+        NotEnoughData,
+        Panel,
+        Rebalance,
+        Spec,
+        Strategy,
+        TrimtabError,
+    )
+
+__all__ = [
+    "Costs",
+    "Execution",
+    "Instrument",
+    "Limits",
+    "Model",
+    "NotEnoughData",
+    "Panel",
+    "Rebalance",
+    "Run",
+    "Spec",
+    "Strategy",
+    "TrimtabError",
+    "__version__",
+    "backtest",
+    "load",
+    "simulate",
+    "sweep",
+]
+
+_HOMES = {
+    "load": "trimtab.data.panel",
+    "backtest": "trimtab.research.backtest",
+    "simulate": "trimtab.research.backtest",
+    "sweep": "trimtab.research.sweep",
+    "Run": "trimtab.research.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'trimtab' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES.get(name, "trimtab.types")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

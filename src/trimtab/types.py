@@ -207,7 +207,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     close_only: bool = False  # only closes were ever published: open = high = low = close, volume unknown
 
 
-class Panel(msgspec.Struct, frozen=True):
+class Panel(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """Bars of N instruments on one grid of close instants; axis order is always T, N, K; NaN is not observed.
 
     ts           (T,)       close instants, ns UTC, strictly increasing: the union of the instruments' closes

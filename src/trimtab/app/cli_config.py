@@ -30,9 +30,9 @@ def check(spec: SpecFile, settings: SetOption = None, as_json: JsonOption = Fals
       trimtab config check book.yaml
       trimtab config check book.yaml --set models.0.params.slow=100 --json
     """
-    from trimtab.app.canonical import plain, run_id, to_yaml
     from trimtab.app.config import complete, read_spec
     from trimtab.app.overrides import overrides_of
+    from trimtab.research.canonical import plain, run_id, to_yaml
 
     found = complete(read_spec(spec, overrides_of(settings)))
     if as_json:

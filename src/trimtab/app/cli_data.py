@@ -235,21 +235,17 @@ def list_(data: DataOption = None, as_json: JsonOption = False) -> None:
     if not rows:
         console.say(f"The store {store.root} is empty. Start with: trimtab data import FILE…")
         return
-    table = _table("Symbol", "Class", "Venue", "Bars", "First", "Last", "#Count", "Calendar", "")
+    table = _table("Symbol", "Class", "Venue", "Bars", "First", "Last", "#Count", "")
     for row in rows:
         marks = "close only" if row["close_only"] else ""
         cells = [str(row[k]) for k in ("symbol", "asset_class", "venue", "timeframe")]
         cells += [str(row[k])[:10] for k in ("first", "last")]
-        table.add_row(*cells, f"{row['bars']:,}", str(row["calendar"]), marks)
+        table.add_row(*cells, f"{row['bars']:,}", marks)
     console.stdout().print(table)
 
 
 def _coverage(store: Store, instrument: Instrument, timeframe: str) -> dict[str, Any]:
-    import polars as pl
-
-    path = store.path_of(instrument, timeframe)
-    span = pl.scan_parquet(path).select(first=pl.col("open_time").min(), last=pl.col("open_time").max(), bars=pl.len())
-    first, last, bars = span.collect().row(0)
+    first, last, bars = stores.coverage(store, instrument, timeframe)
     return {
         "symbol": instrument.symbol,
         "asset_class": instrument.asset_class,
@@ -303,11 +299,8 @@ def show(
 
 def _print_instrument(i: Instrument) -> None:
     out = console.stdout()
-    out.print(
-        f"{i.symbol}  {i.asset_class}{'' if i.kind == i.asset_class else ' ' + i.kind} at {i.venue}",
-        style="bold",
-        markup=False,
-    )
+    what = i.asset_class if i.kind == i.asset_class else f"{i.asset_class} {i.kind}"
+    out.print(f"{i.symbol}  {what} at {i.venue}", style="bold", markup=False)
     out.print(
         f"{i.base or '?'}/{i.quote} · tick {i.tick_size or 'unknown'} · lot {i.lot_size:g} · calendar {i.calendar} · "
         f"{'can' if i.shortable else 'cannot'} be sold short{' · close only' if i.close_only else ''}",

@@ -181,26 +181,32 @@ def report(
 
 def figures_of(run: Run, bundle: Path | None) -> dict[str, Any]:
     """A Run as the plain values that are printed."""
-    from trimtab.app.canonical import plain
+    from trimtab.research.canonical import plain
 
+    ts = run.equity["ts"]
     return {
         "run_id": run.run_id,
         "spec": plain(run.spec),
+        "window": f"{ts[0]:%Y-%m-%d} to {ts[-1]:%Y-%m-%d}" if len(ts) else "no bar",
         "metrics": run.metrics,
-        "actions": run.actions.head(console.MOST_ACTIONS).to_dicts(),
-        "n_actions": run.actions.height,
-        "halted": halted(run.actions),
+        "actions": acts_of(run.actions),
+        "halted": run.halted,
+        "notes": list(run.notes),
         "verdict": run.verdict,
         "bundle": None if bundle is None else str(bundle),
     }
 
 
-def halted(actions: pl.DataFrame) -> bool:
-    """True if one of the gate's actions halted the book; in a backtest a halt lasts to the end."""
+def acts_of(actions: pl.DataFrame) -> list[dict[str, Any]]:
+    """How often each limit did what to which instrument, and when first and last; in order of the first."""
     import polars as pl
 
-    words = [column for column in actions.columns if actions.schema[column] == pl.String]
-    return any(actions[column].str.to_uppercase().str.starts_with("HALT").any() for column in words)
+    counted = actions.group_by("limit", "action", "symbol", maintain_order=True).agg(
+        times=pl.len(),
+        first=pl.col("ts").min().dt.strftime("%Y-%m-%d"),
+        last=pl.col("ts").max().dt.strftime("%Y-%m-%d"),
+    )
+    return counted.with_columns(pl.col("symbol").replace("", "the book")).to_dicts()
 
 
 def _print(figures: dict[str, Any], *, as_json: bool) -> None:
@@ -213,7 +219,9 @@ def _print(figures: dict[str, Any], *, as_json: bool) -> None:
             "run_id": figures["run_id"],
             "metrics": {key: value for key, value in metrics.items() if key != "models"},
             "models": metrics.get("models", {}),
-            "actions": figures["n_actions"],
+            "actions": figures["actions"],
+            "halted": figures["halted"],
+            "notes": figures["notes"],
             "verdict": figures["verdict"],
             "bundle": figures["bundle"],
         }

@@ -15,7 +15,6 @@ from typing import Any, Final
 import msgspec
 
 from trimtab.app import fields
-from trimtab.app.canonical import canonical_json, plain, run_id, to_yaml
 from trimtab.app.consistency import CHECKS
 from trimtab.app.document import (
     Items,
@@ -30,6 +29,7 @@ from trimtab.app.document import (
 )
 from trimtab.app.faults import Faults, near
 from trimtab.app.fields import Field
+from trimtab.research.canonical import canonical_json, plain, run_id, to_yaml
 from trimtab.types import Costs, Execution, Limits, Model, Rebalance, Spec, Strategy, TrimtabError
 
 __all__ = ["Override", "canonical_json", "complete", "parse_spec", "plain", "read_spec", "run_id", "to_yaml"]
@@ -65,7 +65,7 @@ def _completed(model: Model, spec: Spec) -> Model:
     strategy = find_strategy(model.strategy)
     return msgspec.structs.replace(
         model,
-        name=model.name or strategy.name,
+        name=model.name or Path(model.strategy).stem,
         params={**strategy.params._asdict(), **model.params},
         universe=model.universe or spec.universe,
         timeframe=model.timeframe or spec.timeframe,

@@ -74,16 +74,11 @@ def check_window(values: Values, faults: Faults) -> None:
         faults.add(("end",), f"the run ends at {end}, which is not after its start {start}")
 
 
-def check_names(values: Values, faults: Faults) -> None:
-    """Two models, or two instruments, may not share a name: nothing could tell them apart in a report."""
+def check_universe(values: Values, faults: Faults) -> None:
+    """An instrument is in the book once."""
     symbols = Counter(symbol for symbol in values["universe"] or () if symbol)
     for symbol in (symbol for symbol, times in symbols.items() if times > 1):
         faults.add(("universe",), f"{symbol} is listed {symbols[symbol]} times; list each instrument once")
-    names = [model["name"] or model["strategy"] for model in values["models"]]
-    for i, name in enumerate(names):
-        if name and name in names[:i]:
-            other = f"models.{names.index(name)}"
-            faults.add(("models", str(i)), f"it is called {name!r} as {other} is; give each of them its own `name:`")
 
 
 def check_models(values: Values, faults: Faults) -> None:
@@ -116,11 +111,11 @@ def check_strategies(values: Values, faults: Faults) -> None:
                 f"{strategy.name} is not made for {timeframe}; it works on {', '.join(strategy.timeframes)}",
             )
         universe = model["universe"] or values["universe"]
-        if strategy.n_legs > 1 and universe and len(universe) != strategy.n_legs:
+        if universe and len(universe) % strategy.n_legs:
             faults.add(
                 (*path, "universe"),
-                f"{strategy.name} trades {strategy.n_legs} legs together, found {len(universe)} instruments; "
-                f"list its {strategy.n_legs} legs in order",
+                f"{strategy.name} trades {strategy.n_legs} legs at a time, so its universe needs a multiple of "
+                f"{strategy.n_legs} instruments, its legs in order; it has {len(universe)}",
             )
 
 
@@ -145,7 +140,7 @@ CHECKS: Final[tuple[Callable[[Values, Faults], None], ...]] = (
     check_limits,
     check_execution,
     check_window,
-    check_names,
+    check_universe,
     check_models,
     check_strategies,
 )

@@ -124,8 +124,8 @@ def progress(*, shown: bool = True) -> Generator[Progress]:
 def print_run(console: Console, run: Figures) -> None:
     """The summary of a backtest.
 
-    run  run_id, spec (plain), metrics (net, gross, holding, models, costs, break_even_cost), the first actions (rows),
-         n_actions, verdict, bundle (a path; None: nothing was written)
+    run  run_id, spec (plain), window, metrics (as Run.metrics), actions (counted), notes, verdict, bundle (a path;
+         None: nothing was written)
     """
     spec, metrics = run["spec"], run["metrics"]
     currency = str(spec["base_currency"])
@@ -136,9 +136,9 @@ def print_run(console: Console, run: Figures) -> None:
     if part(metrics, "costs"):
         console.print(costs_table(metrics, currency))
     if run.get("actions"):
-        console.print(actions_table(run["actions"], run["n_actions"]))
-    for line in conventions(spec, metrics):
-        console.print(line, style="dim")
+        console.print(actions_table(run["actions"]))
+    for line in (*conventions(metrics), *run.get("notes", ())):
+        console.print(line, style="dim", markup=False)
     console.print()
     if run.get("verdict"):
         console.print(run["verdict"], style="bold", markup=False)
@@ -153,12 +153,11 @@ def settings_line(run: Figures) -> RenderableType:
     spec = run["spec"]
     symbols = list(spec["universe"])
     shown = " ".join(symbols[:6]) + (f" … ({len(symbols)} instruments)" if len(symbols) > 6 else "")
-    window = f"{spec['start'] or 'first bar'} to {spec['end'] or 'last bar'}"
     costs = spec["costs"] if isinstance(spec["costs"], str) else named_costs(spec["costs"])
     parts = (
         f"{shown}",
         f"{spec['timeframe']}",
-        run.get("window") or window,
+        str(run["window"]),
         f"capital {spec['capital']:,.0f} {spec['base_currency']}",
         f"costs: {costs}",
     )
@@ -204,30 +203,30 @@ def costs_table(metrics: Figures, currency: str) -> RenderableType:
     for kind, amount in part(metrics, "costs").items():
         if isinstance(amount, int | float):
             table.add_row(_plain(kind.replace("_", " ")), f"{amount:,.2f}" if math.isfinite(amount) else "–")
-    if (level := metrics.get("break_even_cost")) is not None:
-        table.add_row("break-even cost", format_value("break_even_cost", level, currency))
+    if saved := metrics.get("crossing_saved"):
+        table.add_row("saved by crossing between models", f"{saved:,.2f}")
+    if "break_even_cost" in metrics:
+        level = format_value("break_even_cost", metrics["break_even_cost"], currency)
+        table.add_row("break-even cost, per notional traded", level)
     return table
 
 
-def actions_table(actions: Sequence[Figures], total: int) -> RenderableType:
-    """What the limits did, oldest first; beyond a dozen rows only their number is told."""
-    names = list(actions[0])
-    table = _table(*(_plain(name.replace("_", " ").capitalize()) for name in names), left=len(names))
-    table.title = "What the limits did"
-    for row in actions:
-        table.add_row(*(_plain(_shown(row[name])) for name in names))
-    if total > len(actions):
-        table.caption = f"and {total - len(actions):,} more, in the bundle's actions.parquet"
+def actions_table(actions: Sequence[Figures]) -> RenderableType:
+    """What the limits did, how often, and between which days; the bundle has every single act."""
+    table = _table("Limit", "Action", "Where", "Times", "First", "Last", left=3)
+    for act in actions[:MOST_ACTIONS]:
+        words = (_plain(str(act[name])) for name in ("limit", "action", "symbol"))
+        table.add_row(*words, f"{act['times']:,}", str(act["first"]), str(act["last"]))
+    if len(actions) > MOST_ACTIONS:
+        table.caption = f"and {len(actions) - MOST_ACTIONS:,} more, in the bundle's actions.parquet"
     return table
 
 
-def conventions(spec: Figures, metrics: Figures) -> list[str]:
+def conventions(metrics: Figures) -> list[str]:
     """How the figures above were taken, so that nobody has to guess which Sharpe this is."""
-    from trimtab.research.metrics_table import METRICS, sampling_convention
+    from trimtab.research.metrics_table import METRICS
 
-    lines: list[str] = []
-    if periods := metrics.get("periods"):
-        lines.append(sampling_convention(float(periods), float(spec["risk_free_rate"])))
+    lines = [str(metrics["convention"])] if metrics.get("convention") else []
     told = [METRICS[name] for name in ("sharpe", "max_drawdown") if name in part(metrics, "net")]
     lines += [f"{metric.label}: {metric.convention}." for metric in told]
     lines.append("Net: after every cost. Gross: the same fills at mid. Holding: the same instruments, bought and kept.")

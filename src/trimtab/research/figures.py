@@ -7,6 +7,7 @@ series are thinned for drawing only (every bucket keeps its lowest and highest p
 from __future__ import annotations
 
 import html
+import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -15,6 +16,8 @@ import plotly.graph_objects as go
 from trimtab.research.drawdown import underwater
 from trimtab.research.ratios import is_flat, period_returns, returns_from_equity, tails
 from trimtab.types import DAY, F64, I64
+
+Styled = tuple[str, F64, str, dict[str, Any]]  # name, values, colour, line style
 
 if TYPE_CHECKING:
     from trimtab.research.report import Fills, Prices, ReportData
@@ -92,14 +95,14 @@ def frame(y_title: str, y_format: str, *, dates: bool = True, **more: Any) -> go
 
 
 def thin(*series: F64, limit: int = POINTS) -> I64:
-    """Indices (<= limit, about) that keep first, last, and the lowest and highest point of each bucket of the series."""
+    """About `limit` indices that keep the ends, and each bucket's lowest and highest point of every series."""
     n = series[0].size
     if n <= limit:
         return np.arange(n)
     edges = np.linspace(0, n, max(limit // (2 * len(series)), 1) + 1).astype(np.int64)
     kept = [np.array([0, n - 1])]
     for values in series:
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
+        for low, high in itertools.pairwise(edges):
             part = values[low:high]
             if not np.isnan(part).all():
                 kept.append(low + np.array([np.nanargmin(part), np.nanargmax(part)]))
@@ -131,9 +134,7 @@ def line(name: str, x: F64, y: F64, colour: str, **more: Any) -> go.Scatter:
 def equity(data: ReportData) -> go.Figure:
     figure = frame(f"equity, {data.currency}", "~s")
     ts = np.concatenate(([data.ts[0] - DAY], data.ts))
-    curves: list[tuple[str, F64, str, dict[str, Any]]] = [
-        ("Net of costs", data.equity, NET, {"width": 2.2, "zorder": 2})
-    ]
+    curves: list[Styled] = [("Net of costs", data.equity, NET, {"width": 2.2, "zorder": 2})]
     if not np.array_equal(data.equity, data.equity_gross):
         curves.append(("Before costs", data.equity_gross, GROSS, {"dash": "dot"}))
     if data.holding is not None:
@@ -165,9 +166,7 @@ def rolling_sharpe(data: ReportData) -> go.Figure | None:
     if data.ts.size < ROLLING + 20:
         return None
     figure = frame("Sharpe ratio, annual", ".1f")
-    curves: list[tuple[str, F64, str, dict[str, Any]]] = [
-        ("Net of costs", data.equity, NET, {"width": 1.8, "zorder": 2})
-    ]
+    curves: list[Styled] = [("Net of costs", data.equity, NET, {"width": 1.8, "zorder": 2})]
     if data.holding is not None:
         curves.append(("Holding", data.holding, HOLDING, {"width": 1.2}))
     ends = np.unique(np.linspace(ROLLING - 1, data.ts.size - 1, min(POINTS, data.ts.size)).astype(np.int64))
@@ -321,6 +320,8 @@ def price_chart(prices: Prices, fills: Fills | None) -> go.Figure:
         at = thin(prices.close, limit=4 * POINTS)
         x, y = stamps(prices.ts[at], daily), prices.close[at]
         figure.add_trace(line(prices.symbol, x, y, HOLDING, width=1.3, hovertemplate="%{y:,.6~g}"))
+    ends = stamps(prices.ts[[0, -1]], daily)  # markers would otherwise push the axis years beyond the prices
+    figure.update_xaxes(autorangeoptions={"clipmin": ends[0], "clipmax": ends[1]})
     if fills is not None and fills.ts.size:
         _mark_fills(figure, fills, daily)
     return figure
@@ -363,4 +364,4 @@ def years_of_months(data: ReportData) -> tuple[list[int], F64, F64]:
     table[number // 12 - year[0], number % 12] = value
     whole = np.full(table.shape[0], np.nan)
     whole[year - year[0]] = total
-    return [int(y) for y in np.arange(year[0], year[-1] + 1) + 1970], table, whole
+    return list(range(int(year[0]) + 1970, int(year[-1]) + 1971)), table, whole

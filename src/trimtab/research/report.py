@@ -20,7 +20,7 @@ Metrics = Mapping[str, float]
 
 
 class Prices(msgspec.Struct, frozen=True, kw_only=True):
-    """Bars of one instrument for its chart; ts and columns (B,). Without open, high and low a line of closes is drawn."""
+    """Bars of one instrument for its chart; ts and columns (B,). Without open, high and low the closes are a line."""
 
     symbol: str
     ts: I64
@@ -150,14 +150,18 @@ def render_report(data: ReportData) -> str:
     from trimtab.research import figures
 
     check_report(data)
-    charts = {name: json.loads(figure.to_json()) for name, figure in figures.figures(data).items()}
-    prices = [(p.symbol, json.loads(figures.price_chart(p, data.fills.get(p.symbol)).to_json())) for p in data.prices]
+    charts = {name: json.loads(str(figure.to_json())) for name, figure in figures.figures(data).items()}
+    prices = [
+        (p.symbol, json.loads(str(figures.price_chart(p, data.fills.get(p.symbol)).to_json()))) for p in data.prices
+    ]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("trimtab.research", ""), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals.update(cell=_cell, metrics=METRICS, describe_bands=describe_bands)
     return environment.get_template("report.html.j2").render(
         data=data,
+        cell=_cell,
+        metrics=METRICS,
+        describe_bands=describe_bands,
         charts=charts,
         symbols=[symbol for symbol, _ in prices],
         payload=_script_json({"charts": charts, "prices": prices, "palette": figures.PALETTE}),

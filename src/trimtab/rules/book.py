@@ -246,3 +246,30 @@ def costs_of(terms):
         terms.participation,
         terms.reject,
     )
+
+
+@part
+def restart(start, book):
+    """Make a book what `start` is: a copy array by array, for drivers that run many cells on one book."""
+    book.head[0] = start.head[0]
+    for c in range(start.cash.shape[0]):
+        book.cash[c] = start.cash[c]
+    models, n = start.held.shape
+    for i in range(n):
+        book.positions[i] = start.positions[i]
+        for slot in range(SLOTS):
+            book.orders[i, slot] = start.orders[i, slot]
+        book.quantity[i] = start.quantity[i]
+        book.goal[i] = start.goal[i]
+        book.dirty[i] = start.dirty[i]
+        book.working[i] = start.working[i]
+        book.low[i] = start.low[i]
+        book.high[i] = start.high[i]
+        for m in range(models):
+            book.target[m, i] = start.target[m, i]
+            book.weight[m, i] = start.weight[m, i]
+            book.blocked[m, i] = start.blocked[m, i]
+            book.held[m, i] = start.held[m, i]
+            book.ledger[m, i] = start.ledger[m, i]
+            for kind in range(start.charges.shape[2]):
+                book.charges[m, i, kind] = start.charges[m, i, kind]

@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import msgspec
 
-from trimtab.app import units
 from trimtab.types import Costs, Spec
 
 
@@ -66,5 +65,5 @@ def _written(value: Any) -> Any:
         return int(value)
     number = float(value)
     if not math.isfinite(number):
-        return units.shortest(number)
+        return str(number)
     return int(number) if number.is_integer() and abs(number) < 2**53 else number

@@ -1,0 +1,117 @@
+"""The one place that constructs things: a spec becomes a panel, a panel a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+
+from trimtab.types import Model, Panel, Spec, TrimtabError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from trimtab.research.run import Run
+
+Progress = Callable[[str], None] | None
+
+
+def panel_of(spec: Spec, root: str | None) -> Panel:
+    """The spec's universe, timeframe and window from the store."""
+    from trimtab.data.panel import load
+
+    return load(*spec.universe, timeframe=spec.timeframe, start=spec.start or None, end=spec.end or None, root=root)
+
+
+def run_backtest(spec: Spec, *, root: str | None = None, progress: Progress = None) -> Run:
+    """Load the panel from the store and run the spec on it; progress is told each step."""
+    tell = progress or (lambda _: None)
+    tell(f"Loading {', '.join(spec.universe)} at {spec.timeframe}")
+    panel = panel_of(spec, root)
+    tell("Compiling and running")
+    from trimtab.research.backtest import backtest
+
+    return backtest(with_currency(spec, panel), panel)
+
+
+def with_currency(spec: Spec, panel: Panel) -> Spec:
+    """The spec with its base currency checked against what the instruments are quoted in."""
+    quotes = {i.quote for i in panel.instruments}
+    if spec.base_currency not in quotes and len(quotes) == 1:
+        quote = next(iter(quotes))
+        raise TrimtabError(
+            f"base_currency is {spec.base_currency}, but {', '.join(panel.symbols)} are quoted in {quote}: "
+            f"set base_currency: {quote} (an equity in another currency needs an exchange rate)"
+        )
+    return spec
+
+
+def run_sweep(
+    spec: Spec, grid: dict[str, list[Any]], *, root: str | None = None, progress: Callable[[int], None] | None = None
+) -> pl.DataFrame:
+    """Every combination of the grid's values over the spec; grid: path such as models.0.params.fast -> values."""
+    from trimtab.research.sweep import parameter_sets, run_sets, table_of
+    from trimtab.strategies import find
+
+    prefix = "models.0.params."
+    strange = [path for path in grid if not path.startswith(prefix)]
+    if strange or len(spec.models) != 1:
+        what = f"cannot vary {strange[0]}" if strange else f"the spec has {len(spec.models)} models"
+        raise TrimtabError(f"sweep: {what}; expected one model and paths such as {prefix}fast")
+    panel = panel_of(spec, root)
+    with_currency(spec, panel)
+    model = spec.models[0]
+    strategy = find(model.strategy)
+    names = [path.removeprefix(prefix) for path in grid]
+    fixed = {name: [value] for name, value in model.params.items() if name not in names}
+    axes = {**fixed, **dict(zip(names, grid.values(), strict=True))}
+    sets = parameter_sets(strategy, axes)
+    import os
+
+    figures = run_sets(spec, panel, strategy, sets, os.cpu_count() or 1, progress)
+    return table_of(sets, names, figures)
+
+
+def replay(bundle: Path, root: str | None = None) -> list[str]:
+    """Run a bundle's spec again and compare every table; empty: the same, bit for bit."""
+    from trimtab.app.config import read_spec
+    from trimtab.research.bundle import differences
+
+    return differences(run_backtest(read_spec(bundle / "spec.yaml"), root=root), bundle)
+
+
+DEMO_MODELS = (
+    Model(strategy="equity_trend", universe=("SP500", "NASDAQ"), budget=0.3),
+    Model(strategy="index_mean_reversion", universe=("SP500", "NASDAQ"), budget=0.25),
+    Model(strategy="pairs_reversion", universe=("NASDAQ", "SP500"), budget=0.2),
+    Model(strategy="momentum", universe=("WTI",), budget=0.25),
+)
+
+
+def demo_spec() -> Spec:
+    """The four models of the demo as one book over real daily bars."""
+    return Spec(
+        name="Four models, one book",
+        models=DEMO_MODELS,
+        universe=("SP500", "NASDAQ", "WTI"),
+        timeframe="1d",
+        capital=1_000_000.0,
+        volume="ignore",
+    )
+
+
+def run_demo(out: Path, progress: Progress = None) -> Run:
+    """Store the demo's series under out/data and run the demo's book on them."""
+    import time
+
+    from trimtab.data.demo import import_demo
+    from trimtab.data.store import open_store
+
+    tell = progress or (lambda _: None)
+    tell("Storing S&P 500, Nasdaq and WTI")
+    root = str(out / "data")
+    import_demo(open_store(root, create=True), now=time.time_ns())
+    return run_backtest(demo_spec(), root=root, progress=progress)
+
+

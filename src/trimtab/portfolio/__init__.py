@@ -1,0 +1,1 @@
+"""From forecasts to weights (L2): budgets and the sizing of each model."""

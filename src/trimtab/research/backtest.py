@@ -1,0 +1,276 @@
+"""From a spec or weights over a panel to a Run: forecasts, weights, and the compiled driver."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trimtab.data.catalogue import costs_for, preset
+from trimtab.data.panel import rows_of
+from trimtab.portfolio.budgets import Stream, combine, share_of
+from trimtab.research.run import Run
+from trimtab.rules.book import Style, terms_of
+from trimtab.rules.trade import Market
+from trimtab.sim.fold import decisions, forecasts, spread
+from trimtab.sim.market import build_market
+from trimtab.sim.simulate import Setup, weights_of
+from trimtab.sim.simulate import simulate as fold_market
+from trimtab.strategies import find, params_of
+from trimtab.types import (
+    F64,
+    ORDER_KINDS,
+    TIFS,
+    Costs,
+    Execution,
+    Limits,
+    Model,
+    NotEnoughData,
+    Panel,
+    Rebalance,
+    Spec,
+    Strategy,
+    TrimtabError,
+    Weights,
+)
+
+#: The strategy's name in the spec of a run whose weights were given.
+GIVEN = "weights"
+
+_markets: weakref.WeakKeyDictionary[Panel, Market] = weakref.WeakKeyDictionary()
+
+
+def market_of(panel: Panel) -> Market:
+    """The panel as the rules read it, built once per panel."""
+    found = _markets.get(panel)
+    if found is None:
+        found = _markets[panel] = build_market(panel)
+    return found
+
+
+def costs_of_panel(panel: Panel, costs: str | Costs | None) -> tuple[Costs, ...]:
+    """(N,) Costs: "venue" (or None) takes each instrument's preset, another text a preset by name, Costs themselves."""
+    if isinstance(costs, Costs):
+        return (costs,) * len(panel.instruments)
+    if costs is None or costs == "venue":
+        return tuple(costs_for(i) for i in panel.instruments)
+    return (preset(costs),) * len(panel.instruments)
+
+
+def style_of(spec: Spec) -> Style:
+    """The spec's execution, rebalance and volume rules as numbers."""
+    sent, again = spec.execution, spec.rebalance
+    return Style(
+        ORDER_KINDS.index(sent.kind),
+        sent.offset,
+        TIFS.index(sent.tif),
+        int(sent.post_only),
+        int(spec.volume == "ignore"),
+        int(again.when == "always"),
+        again.buffer,
+        spec.seed,
+    )
+
+
+def setup_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...]) -> Setup:
+    """What the driver needs beside bars and weights; refuses what one account cannot hold."""
+    quotes = sorted({i.quote for i in panel.instruments})
+    if len(quotes) > 1:
+        raise TrimtabError(
+            f"the book mixes quote currencies ({', '.join(quotes)}): expected one, because an equity in two currencies "
+            "needs an exchange rate. Run one spec per currency."
+        )
+    venues = sorted({i.venue for i in panel.instruments})
+    if len(venues) > 1:
+        raise TrimtabError(
+            f"the book spans venues ({', '.join(venues)}) but has one capital: cash is not fungible across venues. "
+            "Run one spec per venue, or import the instruments under one."
+        )
+    _check_volume(spec, panel)
+    return Setup(terms_of(panel.instruments, costs), spec.limits, style_of(spec), spec.capital, len(spec.models))
+
+
+def _check_volume(spec: Spec, panel: Panel) -> None:
+    """An instrument without any volume can never fill: better said before the run than after."""
+    if spec.volume == "ignore":
+        return
+    volume = panel.values[:, :, panel.fields.index("volume")]
+    silent = [i.symbol for k, i in enumerate(panel.instruments) if not np.nanmax(volume[:, k], initial=0.0) > 0.0]
+    if silent:
+        raise TrimtabError(
+            f'{", ".join(silent)}: no bar has a known volume, so no order could fill. Say volume="ignore" '
+            "(`volume: ignore` in a spec) to fill regardless of volume."
+        )
+
+
+def streams_of(spec: Spec, panel: Panel) -> list[Stream]:
+    """Every unit of every model folded over its rows."""
+    found: list[Stream] = []
+    every = spec.rebalance.when == "always"
+    for m, model in enumerate(spec.models):
+        strategy = find(model.strategy)
+        params = params_of(strategy, model.params)
+        found.extend(model_streams(m, model, strategy, params, panel, every))
+    return found
+
+
+def units_of(model: Model, strategy: Strategy, panel: Panel) -> list[list[int]]:
+    """The panel positions that each unit of a model trades: one instrument, or its legs in order."""
+    symbols = model.universe or panel.symbols
+    unknown = [s for s in symbols if s not in panel.symbols]
+    if unknown:
+        raise TrimtabError(f"model {model.name or model.strategy}: {unknown[0]} is not in the panel's universe")
+    positions = [panel.symbols.index(s) for s in symbols]
+    legs = strategy.n_legs
+    if len(positions) % legs or not positions:
+        raise TrimtabError(
+            f"model {model.name or model.strategy}: {strategy.name} trades {legs} legs at a time, so its universe needs "
+            f"a multiple of {legs} instruments, in pairs; it has {len(positions)}"
+        )
+    return [positions[k : k + legs] for k in range(0, len(positions), legs)]
+
+
+def model_streams(m: int, model: Model, strategy: Strategy, params: Any, panel: Panel, every: bool) -> list[Stream]:
+    """What each unit of one model decided, at the rows of the panel at which it decided it."""
+    timeframe = model.timeframe or panel.timeframe
+    units = units_of(model, strategy, panel)
+    share = share_of(model, strategy, len(units))
+    need = strategy.warmup(params)
+    found: list[Stream] = []
+    blocks = [rows_of(panel, unit, timeframe, strategy.fields) for unit in units]
+    longest = max(len(index) for index, _ in blocks)
+    if longest <= need:
+        raise NotEnoughData(
+            f"model {model.name or strategy.name}: {longest} bars of {timeframe} are fewer than the {need + 1} it needs "
+            "before its first forecast; load a longer window or shorten its lookbacks"
+        )
+    if strategy.across is not None:
+        index, table = _table_of(strategy, params, blocks)
+        made = spread(strategy, params, table, every)
+        return [Stream(m, index[made.row], np.array([u[0] for u in units])[made.leg], made.value, share)]
+    for unit, (index, x) in zip(units, blocks, strict=True):
+        made = decisions(strategy, params, x, every)
+        found.append(Stream(m, index[made.row], np.array(unit)[made.leg], made.value, share))
+    return found
+
+
+def _table_of(strategy: Strategy, params: Any, blocks: Sequence[tuple[Any, F64]]) -> tuple[Any, F64]:
+    """Forecasts of all units on the union of their rows: index (R,), (R, units); NaN where a unit has no bar."""
+    index = np.unique(np.concatenate([rows for rows, _ in blocks]))
+    table = np.full((len(index), len(blocks)), np.nan)
+    for k, (rows, x) in enumerate(blocks):
+        table[np.searchsorted(index, rows), k] = forecasts(strategy, params, x)
+    return index, table
+
+
+def hold_weights(panel: Panel) -> Weights:
+    """Buy every instrument once, in equal parts, at its first bar."""
+    n = len(panel.instruments)
+    close = panel.values[:, :, panel.fields.index("close")]
+    first = np.argmax(close > 0.0, axis=0).astype(np.int64)
+    order = np.argsort(first, kind="stable")
+    return Weights(first[order], np.zeros(n, np.int64), order.astype(np.int64), np.full(n, 1.0 / n))
+
+
+def run_weights(spec: Spec, panel: Panel, weights: Weights, keep_equity: bool = True) -> Run:
+    """The driver over given weights, and over holding the same instruments at the same costs without limits."""
+    if not np.isfinite(weights.value).all():
+        raise TrimtabError("weights must be finite, or NaN to hold: found inf")
+    costs = costs_of_panel(panel, spec.costs)
+    setup = setup_of(spec, panel, costs)
+    market = market_of(panel)
+    result = fold_market(market, weights, setup, keep_equity)
+    plain = setup.style._replace(kind=0, tif=0, post_only=0, always=0, buffer=0.0)
+    alone = setup._replace(models=1, limits=Limits(), style=plain)
+    holding = fold_market(market, hold_weights(panel), alone, False)
+    return Run(spec, panel, costs, result, holding)
+
+
+def simulate(
+    panel: Panel,
+    weights: Any,
+    *,
+    costs: str | Costs | None = None,
+    limits: Limits | None = None,
+    capital: float = 1_000_000.0,
+    volume: str = "require",
+    seed: int = 0,
+) -> Run:
+    """Trade weights of your own: (T, N) fractions of equity decided at each close, NaN = hold.
+
+    costs    Costs (holds exactly what it names), a preset's name, or None: each instrument's preset
+    limits   Limits, or None for none; capital in quote currency; volume: "require" or "ignore"
+    ->       Run. A weight of row t trades at the open of row t+1; see docs/fills.md
+
+    Raises TrimtabError for weights whose shape is not the panel's, or that are infinite.
+    """
+    dense = np.ascontiguousarray(weights, dtype=np.float64)
+    if dense.ndim == 1 and len(panel.instruments) == 1:
+        dense = dense.reshape(-1, 1)
+    expected = (len(panel.ts), len(panel.instruments))
+    if dense.shape != expected:
+        raise TrimtabError(
+            f"weights have shape {dense.shape}: expected (T, N) = {expected}, a row per bar of the panel"
+        )
+    spec = Spec(
+        models=(Model(strategy=GIVEN),),
+        universe=panel.symbols,
+        timeframe=panel.timeframe,
+        base_currency=panel.instruments[0].quote,
+        capital=float(capital),
+        costs=costs if costs is not None else "venue",
+        limits=limits or Limits(),
+        volume=volume,
+        seed=seed,
+    )
+    return run_weights(spec, panel, weights_of(dense))
+
+
+def backtest(
+    what: str | Spec,
+    panel: Panel,
+    *,
+    params: Mapping[str, Any] | None = None,
+    costs: str | Costs | None = None,
+    limits: Limits | None = None,
+    capital: float | None = None,
+    execution: Execution | None = None,
+    rebalance: Rebalance | None = None,
+    volume: str | None = None,
+    seed: int | None = None,
+) -> Run:
+    """Backtest a strategy by name or file over all of a panel, or a whole Spec.
+
+    what    a strategy's name, the path of a strategy file, or a Spec (then the other arguments replace its own)
+    params  the strategy's parameters, by name
+    ->      Run
+
+    Raises TrimtabError for unknown names and values out of range, NotEnoughData when no forecast could be made.
+    """
+    spec = what if isinstance(what, Spec) else spec_of(what, panel, params)
+    given = {
+        "costs": costs,
+        "limits": limits,
+        "capital": None if capital is None else float(capital),
+        "execution": execution,
+        "rebalance": rebalance,
+        "volume": volume,
+        "seed": seed,
+    }
+    import msgspec
+
+    spec = msgspec.structs.replace(spec, **{name: value for name, value in given.items() if value is not None})
+    return run_weights(spec, panel, combine(streams_of(spec, panel)))
+
+
+def spec_of(strategy: str, panel: Panel, params: Mapping[str, Any] | None = None) -> Spec:
+    """The Spec of one strategy with the whole budget over all instruments of a panel."""
+    checked = params_of(find(strategy), params or {})
+    return Spec(
+        models=(Model(strategy=strategy, params=checked._asdict()),),
+        universe=panel.symbols,
+        timeframe=panel.timeframe,
+        base_currency=panel.instruments[0].quote,
+    )

@@ -1,0 +1,171 @@
+"""The tables of a run as Polars frames, with words in place of codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trimtab.rules.limits import ACTIONS, LIMIT_NAMES
+from trimtab.rules.orders import REASONS
+from trimtab.sim.simulate import Result
+from trimtab.sim.trades import costs_of_fills, round_trips, share_of_fills
+from trimtab.types import DAY, ORDER_KINDS, ORDER_STATUSES, TIFS, Panel
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def _time(values: Any) -> Any:
+    import polars as pl
+
+    series = pl.Series(np.ascontiguousarray(values)).cast(pl.Datetime("ns", "UTC"))
+    return series.set(series.to_physical() == 0, None) if len(series) else series
+
+
+def _words(names: Sequence[str], codes: Any) -> Any:
+    import polars as pl
+
+    return pl.Series(list(names), dtype=pl.String).gather(np.ascontiguousarray(codes))
+
+
+def _symbols(panel: Panel, codes: Any, missing: str = "") -> Any:
+    return _words((*panel.symbols, missing), codes)  # -1 is the last: the whole book
+
+
+def equity(result: Result, panel: Panel, capital: float) -> pl.DataFrame:
+    """ts, equity, drawdown (fraction <= 0 of the highest so far, the capital included)."""
+    import polars as pl
+
+    kept = len(result.equity) > 0
+    ts = panel.ts if kept else panel.ts[result.sample]
+    values = result.equity if kept else result.curve[:, 0]
+    peak = np.maximum.accumulate(np.maximum(values, capital)) if len(values) else values
+    return pl.DataFrame({"ts": _time(ts), "equity": values, "drawdown": values / peak - 1.0})
+
+
+def orders(result: Result, panel: Panel) -> pl.DataFrame:
+    """One row per order, in order of id."""
+    import polars as pl
+
+    o = result.orders[np.argsort(result.orders["order_id"], kind="stable")]
+    return pl.DataFrame(
+        {
+            "order_id": o["order_id"],
+            "ts": _time(o["ts"]),
+            "symbol": _symbols(panel, o["instrument"]),
+            "kind": _words(ORDER_KINDS, o["kind"]),
+            "lots": o["lots"],
+            "filled": o["filled"],
+            "limit_price": o["limit_price"],
+            "stop_price": o["stop_price"],
+            "tif": _words(TIFS, o["tif"]),
+            "post_only": o["post_only"] == 1,
+            "reduce_only": o["reduce_only"] == 1,
+            "parent": o["parent"],
+            "status": _words(ORDER_STATUSES, o["status"]),
+            "reason": _words(REASONS, o["reason"]),
+            "done_ts": _time(o["done_ts"]),
+        }
+    )
+
+
+def fills(result: Result, panel: Panel) -> pl.DataFrame:
+    """One row per fill, in order of time; costs by kind are money, positive = paid."""
+    import polars as pl
+
+    f = result.fills
+    sizes = np.array([i.lot_size for i in panel.instruments])
+    return pl.DataFrame(
+        {
+            "fill_id": f["fill_id"],
+            "order_id": f["order_id"],
+            "ts": _time(f["ts"]),
+            "symbol": _symbols(panel, f["instrument"]),
+            "lots": f["lots"],
+            "quantity": f["lots"] * sizes[f["instrument"]],
+            "price": f["price"],
+            "fee": f["fee"],
+            "maker": f["maker"] == 1,
+            "mid": f["mid"],
+            **{name: f[name] for name in ("spread", "slippage", "impact", "latency", "realised")},
+            "position": f["position"],
+            "crossed_lots": f["crossed"],
+        }
+    )
+
+
+def trades(result: Result, panel: Panel, models: Sequence[str]) -> pl.DataFrame:
+    """Round trips: of the book (model "") and of each model; open ones have no exit and no pnl yet."""
+    import polars as pl
+
+    unit = result.book.unit
+    sizes = np.array([i.lot_size for i in panel.instruments])
+    whole = result.fills["lots"].astype(np.float64)
+    paid = costs_of_fills(result.fills)
+    tables = [("", round_trips(result.fills, whole, np.ascontiguousarray(result.fills["fee"]), paid, unit))]
+    for m, name in enumerate(models):
+        tables.append((name, round_trips(result.fills, *share_of_fills(result.fills, result.shares, m), unit)))
+    parts: list[pl.DataFrame] = []
+    for name, t in tables:
+        closed = t["open"] == 0
+        entry = np.abs(t["lots"]) * unit[t["instrument"]] * t["entry_price"]
+        pnl = np.where(closed, t["pnl"], np.nan)
+        parts.append(
+            pl.DataFrame(
+                {
+                    "model": pl.Series([name], dtype=pl.String).new_from_index(0, len(t)),
+                    "symbol": _symbols(panel, t["instrument"]),
+                    "side": _words(("short", "long"), (t["lots"] > 0).astype(np.int64)),
+                    "entry_ts": _time(t["entry_ts"]),
+                    "exit_ts": _time(np.where(closed, t["exit_ts"], 0)),
+                    "quantity": np.abs(t["lots"]) * sizes[t["instrument"]],
+                    "entry_price": t["entry_price"],
+                    "exit_price": np.where(closed, t["exit_price"], np.nan),
+                    "pnl": pnl,
+                    "return": pnl / entry,
+                    "fees": t["fees"],
+                    "costs": t["costs"],
+                    "holding_days": np.where(closed, (t["exit_ts"] - t["entry_ts"]) / DAY, np.nan),
+                    "open": ~closed,
+                }
+            )
+        )
+    return pl.concat(parts)
+
+
+def weights(result: Result, panel: Panel) -> pl.DataFrame:
+    """ts and, per symbol, notional over equity at day ends, from the fills and the closes."""
+    import polars as pl
+
+    n = len(panel.instruments)
+    lots = np.zeros((len(result.sample), n))
+    for i in range(n):
+        mine = result.fills[result.fills["instrument"] == i]
+        at = np.searchsorted(mine["row"], result.sample, side="right")
+        lots[:, i] = np.concatenate(([0.0], mine["position"].astype(np.float64)))[at]
+    close = panel.values[:, :, panel.fields.index("close")]
+    marks = pl.DataFrame(close).fill_nan(None).fill_null(strategy="forward").fill_null(0.0).to_numpy()[result.sample]
+    notional = lots * result.book.unit * marks
+    table: dict[str, Any] = {"ts": _time(panel.ts[result.sample])}
+    for i, symbol in enumerate(panel.symbols):
+        table[symbol] = notional[:, i] / result.curve[:, 0]
+    return pl.DataFrame(table)
+
+
+def actions(result: Result, panel: Panel) -> pl.DataFrame:
+    """One row per thing that a limit did; symbol "" is the whole book."""
+    import polars as pl
+
+    a = result.actions
+    return pl.DataFrame(
+        {
+            "ts": _time(a["ts"]),
+            "limit": _words(LIMIT_NAMES, a["limit"]),
+            "symbol": _symbols(panel, a["instrument"]),
+            "wanted": a["wanted"],
+            "allowed": a["allowed"],
+            "action": _words(ACTIONS, a["action"]),
+        }
+    )

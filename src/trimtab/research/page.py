@@ -1,0 +1,143 @@
+"""A Run as the data of its report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from trimtab.research import metrics as measure
+from trimtab.research.canonical import plain
+from trimtab.research.report import Fills, Prices, ReportData, verdict
+from trimtab.types import ORDER_KINDS, F64
+
+if TYPE_CHECKING:
+    from trimtab.research.run import Run
+
+#: Rows of the actions table that the page shows.
+MOST_ACTIONS = 200
+
+
+def report_data(run: Run) -> ReportData:
+    """Everything that the page shows, from the run's arrays."""
+    curves, figures = run.curves, run.metrics
+    beats, sentence = verdict(figures["net"], figures["holding"])
+    actions = run.actions
+    models = figures["models"]
+    return ReportData(
+        title=run.spec.name or f"{', '.join(run.model_names)} on {', '.join(run.panel.symbols)}",
+        verdict=sentence,
+        beats=beats,
+        ts=curves.ts,
+        capital=curves.capital,
+        equity=curves.equity,
+        equity_gross=curves.gross,
+        holding=curves.holding,
+        gross_exposure=np.nan_to_num(curves.gross_exposure),
+        net_exposure=np.nan_to_num(curves.net_exposure),
+        net=figures["net"],
+        gross=figures["gross"],
+        held=figures["holding"],
+        periods=figures["periods"],
+        currency=figures["currency"],
+        risk_free_rate=run.spec.risk_free_rate,
+        models=run.model_names,
+        pnl=curves.pnl,
+        cost=curves.cost,
+        model_net={name: pair["net"] for name, pair in models.items()},
+        model_gross={name: pair["gross"] for name, pair in models.items()},
+        cost_kinds=figures["costs"],
+        crossing_saved=figures["crossing_saved"],
+        prices=tuple(prices_of(run, i) for i in range(len(run.panel.instruments))),
+        fills={symbol: fills_of(run, i) for i, symbol in enumerate(run.panel.symbols)},
+        settings=plain(run.spec),
+        provenance=provenance_of(run),
+        notes=run.notes,
+        action_columns=tuple(actions.columns),
+        actions=tuple(tuple(_cell(value) for value in row) for row in actions.head(MOST_ACTIONS).iter_rows()),
+        actions_total=actions.height,
+    )
+
+
+def provenance_of(run: Run) -> dict[str, str]:
+    """What makes a run repeatable: the spec's, the data's and the code's hash, the platform, the seed."""
+    return {
+        "run_id": run.run_id,
+        "data_hash": run.data_hash,
+        "code_version": run.code_version,
+        "platform": run.platform,
+        "seed": str(run.spec.seed),
+    }
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    if hasattr(value, "strftime"):
+        return value.strftime("%Y-%m-%d %H:%M")
+    return str(value)
+
+
+def prices_of(run: Run, i: int) -> Prices:
+    """The bars of one instrument that its chart draws; rows without a bar left out."""
+    panel, instrument = run.panel, run.panel.instruments[i]
+    column = {name: panel.values[:, i, panel.fields.index(name)] for name in ("open", "high", "low", "close")}
+    there = column["close"] > 0.0
+    bars: dict[str, F64 | None] = {name: values[there] for name, values in column.items()}
+    if instrument.close_only:
+        bars["open"] = bars["high"] = bars["low"] = None
+    return Prices(
+        symbol=instrument.symbol,
+        ts=panel.ts[there],
+        quote=instrument.quote,
+        close_only=instrument.close_only,
+        **bars,  # type: ignore[arg-type]  # the four columns by name; close is never None
+    )
+
+
+def fills_of(run: Run, i: int) -> Fills:
+    """The fills of one instrument with whose they were and why."""
+    result, instrument = run.result, run.panel.instruments[i]
+    at = np.flatnonzero((result.fills["instrument"] == i) & (result.fills["lots"] != 0))
+    mine = result.fills[at]
+    before = mine["position"] - mine["lots"]
+    kinds = dict(zip(result.orders["order_id"].tolist(), result.orders["kind"].tolist(), strict=True))
+    closes = (before != 0) & (np.sign(before) != np.sign(mine["lots"]))
+    largest = np.abs(result.shares[at]).argmax(axis=1) if len(at) else np.empty(0, np.int64)
+    return Fills(
+        ts=run.panel.ts[mine["row"]],
+        price=mine["price"],
+        quantity=mine["lots"] * instrument.lot_size,
+        opens=np.abs(mine["position"]) > np.abs(before),
+        pnl=np.where(closes, mine["realised"], np.nan),
+        model=tuple(run.model_names[m] for m in largest.tolist()),
+        reason=tuple(ORDER_KINDS[kinds[k]].lower() for k in mine["order_id"].tolist()),
+    )
+
+
+def nulled_figures(figures: Any) -> Any:
+    """The metrics of a run with NaN as None, at every depth, for JSON."""
+    if isinstance(figures, dict):
+        return {key: nulled_figures(value) for key, value in figures.items()}
+    if isinstance(figures, float):
+        return measure.nulled({"x": figures})["x"]
+    return figures
+
+
+def summary_of(run: Run) -> dict[str, Any]:
+    """What summary.json of a bundle holds."""
+    return {
+        **provenance_of(run),
+        "verdict": run.verdict,
+        "halted": run.halted,
+        "metrics": nulled_figures(run.metrics),
+        "notes": list(run.notes),
+        "instruments": [msgspec.to_builtins(i) for i in run.panel.instruments],
+        "costs": {i.symbol: nulled_figures(_finite(c)) for i, c in zip(run.panel.instruments, run.costs, strict=True)},
+        "rows": len(run.panel.ts),
+    }
+
+
+def _finite(costs: Any) -> dict[str, float]:
+    return {name: (value if np.isfinite(value) else np.nan) for name, value in costs._asdict().items()}

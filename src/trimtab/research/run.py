@@ -1,0 +1,219 @@
+"""A finished run: its facts as arrays, everything else derived from them when it is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import platform as machine
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trimtab.research import frames
+from trimtab.research.curves import Curves, figures_of_run
+from trimtab.rules.limits import LIMIT_NAMES
+from trimtab.sim.simulate import Result
+from trimtab.types import Costs, Panel, Spec
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    import polars as pl
+
+
+class Run:
+    """What a backtest did. Tables are Polars frames, built when they are first asked for.
+
+    spec        the whole run as one value; its sha256 is run_id
+    panel       the bars it ran on
+    costs       (N,) Costs of each instrument
+    result      what the driver wrote
+    holding     the same driver holding the instruments in equal parts
+    """
+
+    def __init__(self, spec: Spec, panel: Panel, costs: tuple[Costs, ...], result: Result, holding: Result) -> None:
+        self.spec = spec
+        self.panel = panel
+        self.costs = costs
+        self.result = result
+        self.holding = holding
+
+    def __repr__(self) -> str:
+        net = self.metrics["net"]
+        return (
+            f"<Run {self.run_id[:16]}: {', '.join(self.model_names)} on {', '.join(self.panel.symbols)}, "
+            f"{len(self.panel.ts)} rows, net return {net['total_return']:.2%}, Sharpe {net['sharpe']:.2f}>"
+        )
+
+    # --- identity ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def run_id(self) -> str:
+        """sha256 of the spec's canonical JSON, 64 hexadecimal digits."""
+        from trimtab.research.canonical import run_id
+
+        return run_id(self.spec)
+
+    @cached_property
+    def data_hash(self) -> str:
+        """sha256 of the panel: symbols, fields, instants and values."""
+        return hash_panel(self.panel)
+
+    @property
+    def code_version(self) -> str:
+        """The package's version and the hash of all sources that take part in a run."""
+        from trimtab import __version__
+        from trimtab.compiled import source_hash
+
+        return f"{__version__}+{source_hash()}"
+
+    @property
+    def platform(self) -> str:
+        """What bit-for-bit equality is promised on: processor, C library, interpreter, numpy and numba."""
+        import numba
+
+        libc = "-".join(machine.libc_ver())
+        return (
+            f"{machine.system()} {machine.machine()} {libc}, Python {machine.python_version()}, "
+            f"numpy {np.__version__}, numba {numba.__version__}, {_cpu_features()}"
+        )
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """A name per model: its own, else its strategy's, numbered where two would be the same."""
+        return names_of(self.spec)
+
+    # --- tables --------------------------------------------------------------------------------------------------
+
+    @property
+    def ts(self) -> Any:
+        """(T,) close instants, ns UTC."""
+        return self.panel.ts
+
+    @cached_property
+    def equity(self) -> pl.DataFrame:
+        """ts, equity at every bar (at day ends, where the run was told not to keep bars), drawdown."""
+        return frames.equity(self.result, self.panel, self.spec.capital)
+
+    @cached_property
+    def orders(self) -> pl.DataFrame:
+        """Every order that left the gate, with its status and the reason for it."""
+        return frames.orders(self.result, self.panel)
+
+    @cached_property
+    def fills(self) -> pl.DataFrame:
+        """Every fill with its costs by kind; order_id 0 is an internal crossing between models."""
+        return frames.fills(self.result, self.panel)
+
+    @cached_property
+    def trades(self) -> pl.DataFrame:
+        """Round trips of the book (model "") and of each model, closed and open."""
+        return frames.trades(self.result, self.panel, self.model_names)
+
+    @cached_property
+    def weights(self) -> pl.DataFrame:
+        """The notional of each instrument over equity at day ends."""
+        return frames.weights(self.result, self.panel)
+
+    @cached_property
+    def actions(self) -> pl.DataFrame:
+        """What the limits did: ts, limit, symbol, wanted, allowed, action."""
+        return frames.actions(self.result, self.panel)
+
+    # --- figures -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def curves(self) -> Curves:
+        """Equity, costs, exposure and models at day ends."""
+        return Curves(self.result, self.holding, self.panel, self.spec)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """net, gross and holding; models: name -> net and gross; costs by kind; break_even_cost; conventions."""
+        return figures_of_run(self)
+
+    @cached_property
+    def verdict(self) -> str:
+        """One plain sentence: does the book beat holding the same instruments, and by how much?"""
+        from trimtab.research.report import verdict
+
+        return verdict(self.metrics["net"], self.metrics["holding"])[1]
+
+    @property
+    def halted(self) -> bool:
+        """Did a limit stop the run for good?"""
+        codes = [k for k, name in enumerate(LIMIT_NAMES) if name in ("drawdown_halt", "bankrupt")]
+        return bool(np.isin(self.result.actions["limit"], codes).any())
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know before believing the numbers."""
+        return notes_of(self.spec, self.panel, self.costs, self.result)
+
+    # --- output --------------------------------------------------------------------------------------------------
+
+    def plot(self) -> go.Figure:
+        """Equity against holding, as a plotly figure."""
+        from trimtab.research import figures
+        from trimtab.research.page import report_data
+
+        return figures.equity(report_data(self))
+
+    def report(self, path: str | Path = "report.html") -> Path:
+        """Write the self-contained report and return its path."""
+        from trimtab.research.page import report_data
+        from trimtab.research.report import write_report
+
+        return write_report(report_data(self), path)
+
+    def save(self, folder: str | Path = "results", report: bool = True) -> Path:
+        """Write the bundle `folder`/<run_id>/ and return its path."""
+        from trimtab.research.bundle import write_bundle
+
+        return write_bundle(self, Path(folder), report)
+
+
+def names_of(spec: Spec) -> tuple[str, ...]:
+    """A name per model: its own, else its strategy's; numbered where two would be the same."""
+    given = [model.name or Path(model.strategy).stem for model in spec.models]
+    return tuple(
+        f"{name}_{given[:k].count(name) + 1}" if given.count(name) > 1 else name for k, name in enumerate(given)
+    )
+
+
+def hash_panel(panel: Panel) -> str:
+    """sha256 over symbols, timeframe, fields, instants and values: the same bars have the same hash."""
+    digest = hashlib.sha256(repr((panel.symbols, panel.timeframe, panel.fields)).encode())
+    digest.update(np.ascontiguousarray(panel.ts))
+    digest.update(np.ascontiguousarray(panel.values))
+    return digest.hexdigest()
+
+
+def notes_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...], result: Result) -> tuple[str, ...]:
+    """What the numbers take for granted, in sentences."""
+    found: list[str] = []
+    closes = [i.symbol for i in panel.instruments if i.close_only]
+    if closes:
+        found.append(
+            f"{', '.join(closes)}: only closes were published. Open, high and low equal the close, so orders fill at "
+            "the next close, stops see no intrabar move, and volume is unknown."
+        )
+    if spec.volume == "ignore":
+        found.append("Volume is ignored where it is zero or unknown: such bars still trade, without impact.")
+    if all(cost._replace(participation=np.inf, impact_power=0.5) == Costs() for cost in costs):
+        found.append("Frictionless: this run pays no fee, spread, slippage or impact. No market is like that.")
+    else:
+        free = [i.symbol for i, cost in zip(panel.instruments, costs, strict=True) if cost == Costs()]
+        if free:
+            found.append(f"{', '.join(free)}: traded without any cost.")
+    waiting = int((result.book.positions["live"] & 1).sum())
+    if waiting:
+        found.append(f"{waiting} order{'s were' if waiting > 1 else ' was'} still working when the data ended.")
+    found.append("Shorts pay no borrow, cash earns no interest, and perpetuals pay no funding in this version.")
+    return tuple(found)
+
+
+def _cpu_features() -> str:
+    from llvmlite import binding
+
+    return f"{binding.get_host_cpu_name()} {hashlib.sha256(binding.get_host_cpu_features().flatten().encode()).hexdigest()[:8]}"

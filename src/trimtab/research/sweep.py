@@ -1,0 +1,199 @@
+"""Many parameter sets of one strategy over one panel, on all cores, in flat memory."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trimtab.data.panel import rows_of
+from trimtab.portfolio.budgets import share_of
+from trimtab.research.backtest import backtest, costs_of_panel, market_of, setup_of, spec_of, units_of
+from trimtab.research.curves import periods_of
+from trimtab.rules.book import open_book
+from trimtab.sim.fold import folds_of
+from trimtab.sim.simulate import LOG_ROWS, Setup, day_ends, new_log
+from trimtab.sim.summary import SUMMARY
+from trimtab.strategies import find, params_of
+from trimtab.types import F64, Costs, Limits, Panel, Spec, Strategy, TrimtabError, Weights
+
+if TYPE_CHECKING:
+    import polars as pl
+
+#: Sets that a thread takes at a time: enough to forget the call's price, few enough to share the work evenly.
+CHUNK = 8
+
+Progress = Callable[[int], None] | None
+
+
+def sweep(
+    strategy: str,
+    panel: Panel,
+    grid: Mapping[str, Iterable[Any]],
+    *,
+    costs: str | Costs | None = None,
+    limits: Limits | None = None,
+    capital: float = 1_000_000.0,
+    volume: str = "require",
+    seed: int = 0,
+    threads: int | None = None,
+    progress: Progress = None,
+) -> pl.DataFrame:
+    """Every combination of the grid's values, each through the same path as `backtest`.
+
+    grid     parameter name -> values; the others keep their defaults. Sets that the strategy itself rules out
+             (fast >= slow) are left out
+    ->       a row per set, in the grid's order: its parameters, then total_return, sharpe (daily, annualised),
+             max_drawdown (per bar), trades, turnover, costs, final_equity; undefined is NaN
+
+    Raises TrimtabError for unknown parameters and values out of range.
+    """
+    import msgspec
+
+    found = find(strategy)
+    sets = parameter_sets(found, grid)
+    spec = msgspec.structs.replace(
+        spec_of(strategy, panel, sets[0]._asdict()),
+        costs=costs if costs is not None else "venue",
+        limits=limits or Limits(),
+        capital=float(capital),
+        volume=volume,
+        seed=seed,
+    )
+    figures = run_sets(spec, panel, found, sets, threads or os.cpu_count() or 1, progress)
+    return table_of(sets, list(grid), figures)
+
+
+def parameter_sets(strategy: Strategy, grid: Mapping[str, Iterable[Any]]) -> list[Any]:
+    """Params of every combination, in the grid's order; combinations that the strategy rules out are dropped."""
+    if not grid:
+        raise TrimtabError("the grid is empty: expected parameter names with their values")
+    axes = [list(values) for values in grid.values()]
+    for name, axis in zip(grid, axes, strict=True):
+        if not axis:
+            raise TrimtabError(f"the grid gives no value for {name}")
+        _check_axis(strategy, name, axis)
+    found: list[Any] = []
+    reason = ""
+    for combination in itertools.product(*axes):
+        try:
+            found.append(params_of(strategy, dict(zip(grid, combination, strict=True))))
+        except TrimtabError as error:
+            reason = str(error)
+    if not found:
+        raise TrimtabError(f"no combination of the grid is possible: {reason}")
+    return found
+
+
+def _check_axis(strategy: Strategy, name: str, axis: list[Any]) -> None:
+    """Unknown names and values out of range are mistakes; only rules between parameters may drop a combination."""
+    low, high = strategy.ranges.get(name, (-np.inf, np.inf))
+    outside = [v for v in axis if not low <= float(v) <= high]
+    if name not in strategy.params._fields or outside:
+        params_of(strategy, {name: outside[0] if outside else axis[0]})  # raises, in the words of every other place
+
+
+def table_of(sets: list[Any], names: list[str], figures: F64) -> pl.DataFrame:
+    import polars as pl
+
+    columns: dict[str, Any] = {name: [getattr(p, name) for p in sets] for name in names}
+    columns |= {name: figures[:, k] for k, name in enumerate(SUMMARY)}
+    return pl.DataFrame(columns).with_columns(pl.col("trades").cast(pl.Int64))
+
+
+def run_sets(
+    spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], threads: int, progress: Progress
+) -> F64:
+    """SUMMARY of every set (S, 7)."""
+    model = spec.models[0]
+    units = units_of(model, strategy, panel)
+    compiled = folds_of(strategy).sweep
+    if compiled is None or len(units) > 1 or len(panel.instruments) > 1:
+        return np.array([_one(spec, panel, p, progress) for p in sets])
+    setup = setup_of(spec, panel, costs_of_panel(panel, spec.costs))
+    market = market_of(panel)
+    index, x = rows_of(panel, units[0], model.timeframe or panel.timeframe, strategy.fields)
+    share = share_of(model, strategy, 1)
+    matrix = np.array([[float(v) for v in p] for p in sets])
+    out = np.empty((len(sets), len(SUMMARY)))
+    queue = iter(range(0, len(sets), CHUNK))
+    lock = threading.Lock()
+    failures: list[BaseException] = []
+    periods = periods_of(panel)
+
+    def work() -> None:
+        cells = _Cells(setup, market.mark.shape[1], day_ends(market.ts), x.shape[0])
+        while not failures:
+            with lock:
+                start = next(queue, None)
+            if start is None:
+                return
+            stop = min(start + CHUNK, len(sets))
+            try:
+                compiled(
+                    matrix[start:stop],
+                    x,
+                    index,
+                    share,
+                    cells.start,
+                    cells.book,
+                    cells.log,
+                    market,
+                    cells.weights,
+                    setup.terms,
+                    setup.limits,
+                    setup.style,
+                    periods,
+                    out[start:stop],
+                )
+            except BaseException as error:  # carried to the caller's thread
+                failures.append(error)
+            if progress is not None:
+                with lock:
+                    progress(stop - start)
+
+    workers = [threading.Thread(target=work) for _ in range(min(threads, len(sets)) - 1)]
+    for worker in workers:
+        worker.start()
+    work()
+    for worker in workers:
+        worker.join()
+    if failures:
+        raise failures[0]
+    return out
+
+
+class _Cells:
+    """The buffers of one thread: reused for every set it runs, so memory is flat in their number."""
+
+    def __init__(self, setup: Setup, instruments: int, sample: Any, rows: int) -> None:
+        self.start = open_book(setup.capital, setup.terms, 1)
+        self.book = open_book(setup.capital, setup.terms, 1)
+        self.log = new_log(LOG_ROWS, instruments, 1, 0, sample)
+        self.weights = Weights(
+            np.empty(rows, np.int64), np.empty(rows, np.int64), np.zeros(rows, np.int64), np.empty(rows)
+        )
+
+
+def _one(spec: Spec, panel: Panel, params: Any, progress: Progress) -> list[float]:
+    """A set through backtest itself: books of several instruments, pairs and baskets."""
+    import msgspec
+
+    model = msgspec.structs.replace(spec.models[0], params=params._asdict())
+    run = backtest(msgspec.structs.replace(spec, models=(model,)), panel)
+    head, capital = run.result.book.head[0], spec.capital
+    if progress is not None:
+        progress(1)
+    return [
+        float(head["equity"]) / capital - 1.0,
+        run.metrics["net"]["sharpe"],
+        float(head["worst"]),
+        float(head["round_trips"]),
+        float(head["traded"]) / capital,
+        float(run.result.book.charges.sum()),
+        float(head["equity"]),
+    ]

@@ -1,0 +1,117 @@
+"""Run the compiled driver over a market and keep what it wrote."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from trimtab.rules.book import ACTION, FILL, ORDER, SLOTS, Book, Log, Style, open_book
+from trimtab.rules.trade import Market
+from trimtab.sim.driver import run
+from trimtab.types import DAY, F64, I64, Limits, Weights
+
+#: Rows of each table that a log starts with; it is emptied into memory and reused when full.
+LOG_ROWS = 4_096
+
+
+class Setup(NamedTuple):
+    """Everything of a run but its bars and weights."""
+
+    terms: NDArray[np.void]  # (N,) TERMS
+    limits: Limits
+    style: Style
+    capital: float
+    models: int
+
+
+class Result(NamedTuple):
+    """What the driver wrote: tables as record arrays, curves at day ends, per-bar equity where it was kept."""
+
+    book: Book
+    orders: NDArray[np.void]  # ended ones, then those still open
+    fills: NDArray[np.void]
+    shares: F64  # (F, M)
+    actions: NDArray[np.void]
+    equity: F64  # (T,) or (0,)
+    sample: I64  # (D,) rows of the curves
+    curve: F64  # (D, 5), see Log
+    pnl: F64  # (D, M)
+    cost: F64  # (D, M)
+
+
+def day_ends(ts: I64) -> I64:
+    """Rows that end a UTC day: the last at or before each 00:00; a bar that closes at 00:00 ends the day before."""
+    day = (ts - 1) // DAY
+    return np.flatnonzero(np.append(day[1:] != day[:-1], True)).astype(np.int64) if len(ts) else np.empty(0, np.int64)
+
+
+def new_log(rows: int, instruments: int, models: int, kept: int, sample: I64) -> Log:
+    """An empty Log; kept is the number of rows whose equity is recorded (0: none)."""
+    size = rows + 8 * SLOTS * (instruments + 1) * max(models, 1)
+    days = len(sample)
+    return Log(
+        np.zeros(3, np.int64),
+        np.empty(size, ORDER),
+        np.empty(size, FILL),
+        np.empty((size, models)),
+        np.empty(size, ACTION),
+        np.empty(kept),
+        sample,
+        np.empty((days, 5)),
+        np.empty((days, models)),
+        np.empty((days, models)),
+    )
+
+
+def simulate(market: Market, weights: Weights, setup: Setup, keep_equity: bool = True) -> Result:
+    """Fold the whole market through the rules."""
+    rows, n = market.mark.shape
+    sample = day_ends(market.ts)
+    book = open_book(setup.capital, setup.terms, setup.models)
+    log = new_log(LOG_ROWS, n, setup.models, rows if keep_equity else 0, sample)
+    parts: list[list[Any]] = [[], [], [], []]
+    t = 0
+    while True:
+        t = run(book, log, market, weights, setup.terms, setup.limits, setup.style, t, rows)
+        orders, fills, actions = log.count
+        done = t >= rows
+        for kept, table, used in zip(
+            parts, (log.orders, log.fills, log.shares, log.actions), (orders, fills, fills, actions), strict=True
+        ):
+            kept.append(table[:used] if done else table[:used].copy())
+        if done:
+            break
+        log.count[:] = 0
+    live = [book.orders[i, s] for i in range(n) for s in range(SLOTS) if (int(book.positions[i]["live"]) >> s) & 1]
+    if live:
+        parts[0].append(np.array(live, ORDER))
+    tables = [np.concatenate(kept) for kept in parts]
+    return Result(book, *tables, log.equity, sample, log.curve, log.pnl, log.cost)
+
+
+@njit(cache=True, nogil=True)
+def changes(weights, row, instrument, value):
+    """The cells of (T, N) weights that differ from the last one of their column; NaN keeps what there is. -> count"""
+    last = np.full(weights.shape[1], np.nan)
+    n = 0
+    for t in range(weights.shape[0]):
+        for i in range(weights.shape[1]):
+            w = weights[t, i]
+            if w == w and w != last[i]:
+                row[n] = t
+                instrument[n] = i
+                value[n] = w
+                n += 1
+                last[i] = w
+    return n
+
+
+def weights_of(dense: F64) -> Weights:
+    """A (T, N) matrix of weights, NaN = hold, as the rows at which one is new."""
+    row, instrument = np.empty(dense.size, np.int64), np.empty(dense.size, np.int64)
+    value = np.empty(dense.size)
+    n = changes(dense, row, instrument, value)
+    return Weights(row[:n], np.zeros(n, np.int64), instrument[:n], value[:n])

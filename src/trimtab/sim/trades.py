@@ -1,0 +1,115 @@
+"""Round trips out of fills: from flat to flat, or to the other side."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from trimtab.types import F64
+
+TRADE: Final = np.dtype(
+    [
+        ("instrument", "i8"),
+        ("entry_ts", "i8"),
+        ("exit_ts", "i8"),
+        ("lots", "f8"),  # largest held, signed
+        ("entry_price", "f8"),  # average over everything that opened it
+        ("exit_price", "f8"),  # average over everything that closed it
+        ("pnl", "f8"),  # net of fees and costs
+        ("fees", "f8"),
+        ("costs", "f8"),  # all costs, fees among them
+        ("open", "i8"),  # 1: not closed yet; exit columns are those so far
+    ]
+)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fold_trades(fills, lots, fees, costs, unit, out):
+    """Write TRADE rows of fills (F,) with signed lots (F,), in order of their exits; -> count.
+
+    lots    of each fill, whole or a model's part; 0 is passed over
+    unit    (N,) quote currency per lot and unit of price
+    A fill that crosses zero closes one trade and opens the next, its fee and costs shared by size. Less than a
+    millionth of the trade's largest size counts as flat: shares of whole lots are not whole.
+    """
+    n = unit.shape[0]
+    held = np.zeros(n)
+    live = np.zeros(n, out.dtype)
+    bought = np.zeros((n, 2))  # lots and lots x price that opened
+    sold = np.zeros((n, 2))  # that closed
+    count = 0
+    for k in range(fills.shape[0]):
+        left = lots[k]
+        if left == 0.0:
+            continue
+        i, price = fills[k].instrument, fills[k].price
+        while left != 0.0:
+            now = live[i]
+            if held[i] == 0.0:
+                now.instrument = i
+                now.entry_ts = fills[k].ts
+                now.lots = 0.0
+                now.pnl = 0.0
+                now.fees = 0.0
+                now.costs = 0.0
+                now.open = 1
+                bought[i, 0] = 0.0
+                bought[i, 1] = 0.0
+                sold[i, 0] = 0.0
+                sold[i, 1] = 0.0
+            part = left
+            closing = held[i] != 0.0 and (held[i] > 0.0) != (left > 0.0)
+            if closing and abs(left) > abs(held[i]) * (1.0 + 1e-9):
+                part = -held[i]
+            ratio = part / lots[k]
+            fee, cost = fees[k] * ratio, costs[k] * ratio
+            now.fees += fee
+            now.costs += cost
+            now.pnl -= part * unit[i] * price + fee
+            side = sold if closing else bought
+            side[i, 0] += abs(part)
+            side[i, 1] += abs(part) * price
+            held[i] += part
+            left -= part
+            if abs(held[i]) > abs(now.lots):
+                now.lots = held[i]
+            now.entry_price = bought[i, 1] / bought[i, 0]
+            now.exit_price = sold[i, 1] / sold[i, 0] if sold[i, 0] > 0.0 else np.nan
+            if closing:
+                now.exit_ts = fills[k].ts
+            if closing and abs(held[i]) <= 1e-6 * abs(now.lots):
+                held[i] = 0.0
+                now.open = 0
+                out[count] = now
+                count += 1
+    for i in range(n):
+        if held[i] != 0.0:
+            out[count] = live[i]
+            count += 1
+    return count
+
+
+def round_trips(fills: NDArray[np.void], lots: F64, fees: F64, costs: F64, unit: F64) -> NDArray[np.void]:
+    """TRADE rows: closed ones in order of their exits, then those still open (pnl: cash so far, without the mark)."""
+    out = np.zeros(2 * len(fills) + len(unit), TRADE)
+    return out[: fold_trades(fills, lots, fees, costs, unit, out)]
+
+
+def costs_of_fills(fills: NDArray[np.void]) -> F64:
+    """All that each fill cost, fee included, money (F,)."""
+    return fills["fee"] + fills["spread"] + fills["slippage"] + fills["impact"] + fills["latency"]
+
+
+def share_of_fills(fills: NDArray[np.void], shares: F64, model: int) -> tuple[F64, F64, F64]:
+    """One model's lots, fees and costs of each fill (F,): as the rules shared them, see rules.fills.share_fill."""
+    lots = np.ascontiguousarray(shares[:, model])
+    size = np.abs(shares).sum(axis=1)
+    fees = fills["fee"] * np.divide(np.abs(lots), size, out=np.zeros_like(lots), where=size > 0.0)
+    whole = fills["lots"].astype(np.float64)
+    ratio = np.divide(lots, whole, out=np.zeros_like(lots), where=whole != 0.0)
+    return lots, fees, fees + (costs_of_fills(fills) - fills["fee"]) * ratio
+
+
