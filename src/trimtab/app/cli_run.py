@@ -158,24 +158,37 @@ def replay(bundle: Bundle, data: DataOption = None, as_json: JsonOption = False)
 
 def report(
     bundle: Bundle,
+    data: DataOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Default: report.html in the bundle.")
     ] = None,
 ) -> None:
     """Make the report of a bundle again.
 
-    Writes one self-contained HTML file, from the stored figures, that opens offline.
+    Runs the bundle's spec on the store's bars, and writes one self-contained HTML file that opens offline, if every
+    stored table comes out the same bit for bit; otherwise exit code 1 with the differences, and nothing is written.
 
     [bold]Examples[/bold]
       trimtab report results/3f1c0a9be2d47781
       trimtab report results/3f1c0a9be2d47781 --out tear-sheet.html
     """
     _check_bundle(bundle)
-    from trimtab.app.wire import load_run
+    from trimtab.app.config import read_spec
+    from trimtab.app.wire import run_backtest
+    from trimtab.research.bundle import differences
 
     target = out or bundle / "report.html"
-    with console.progress():
-        load_run(bundle).report(target)
+    with console.progress() as progress:
+        run = run_backtest(read_spec(bundle / "spec.yaml"), root=_root(data), progress=progress)
+        progress("comparing with the bundle", 0, 0)
+        found = differences(run, bundle)
+        if not found:
+            run.report(target)
+    if found:
+        console.say(f"No report: this run is not the one in {bundle}.")
+        for difference in found:
+            console.say(f"  {difference}")
+        raise typer.Exit(1)
     typer.echo(f"Report: {target}")
 
 

@@ -15,7 +15,7 @@ from trimtab.app.cli_config import JsonOption
 if TYPE_CHECKING:
     from trimtab.types import Strategy
 
-app = typer.Typer(help="List the strategies, or show one.")
+app = typer.Typer()
 
 
 @app.callback(invoke_without_command=True)

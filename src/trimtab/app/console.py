@@ -5,6 +5,7 @@ Rich is imported when something is printed; `trimtab --help` must not wait for i
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 import sys
@@ -85,6 +86,8 @@ def jsonable(value: Any) -> Any:
         return jsonable(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, dt.date):
+        return value.isoformat().replace("+00:00", "Z")
     return value
 
 

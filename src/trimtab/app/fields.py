@@ -124,7 +124,10 @@ def convert(field: Field, scalar: Scalar) -> Any:
         raise ValueError(expected(field))
     if field.infinite and units.is_infinite(scalar.text):
         return math.inf
-    value = _READERS[field.kind](field, scalar)
+    try:
+        value = _READERS[field.kind](field, scalar)
+    except ValueError:
+        raise ValueError(expected(field)) from None
     if isinstance(value, float | int) and not isinstance(value, bool) and not _inside(field, value):
         raise ValueError(f"{expected(field)}{_unit_slip(field, scalar, value)}")
     return value
@@ -135,6 +138,8 @@ def expected(field: Field) -> str:
     if field.kind == "choice":
         return "one of " + ", ".join(field.choices)
     words = _EXPECTED[field.kind]
+    if field.kind in ("text", "symbol"):
+        words += f", at most {field.longest} characters"
     bounds = _range(field)
     return words + (f", {bounds}" if bounds else "") + (", or inf for no limit" if field.infinite else "")
 
@@ -182,33 +187,33 @@ def _choice(field: Field, scalar: Scalar) -> str:
     for choice in field.choices:
         if scalar.text.strip().lower() == choice.lower():
             return choice
-    raise ValueError(expected(field))
+    raise ValueError(scalar.text)
 
 
-def _flag(field: Field, scalar: Scalar) -> bool:
-    try:
-        return {"true": True, "false": False}[scalar.text.strip().lower()]
-    except KeyError:
-        raise ValueError(expected(field)) from None
+def _flag(_: Field, scalar: Scalar) -> bool:
+    word = scalar.text.strip().lower()
+    if word not in ("true", "false"):
+        raise ValueError(word)
+    return word == "true"
 
 
 def _text(field: Field, scalar: Scalar) -> str:
     text = scalar.text
     if not text.isprintable() or text != text.strip() or not 0 < len(text) <= field.longest:
-        raise ValueError(f"{expected(field)} of at most {field.longest} characters")
+        raise ValueError(text)
     return text
 
 
 def _symbol(field: Field, scalar: Scalar) -> str:
     text = _text(field, scalar)
     if re.search(r"\s", text):
-        raise ValueError(expected(field))
+        raise ValueError(text)
     return text
 
 
-def _currency(field: Field, scalar: Scalar) -> str:
+def _currency(_: Field, scalar: Scalar) -> str:
     if re.fullmatch(r"[A-Z0-9]{3,6}", scalar.text) is None:
-        raise ValueError(expected(field))
+        raise ValueError(scalar.text)
     return scalar.text
 
 
@@ -216,14 +221,14 @@ def _date(_: Field, scalar: Scalar) -> str:
     return units.date(scalar.text)
 
 
-def _timeframe(field: Field, scalar: Scalar) -> str:
+def _timeframe(_: Field, scalar: Scalar) -> str:
     from trimtab.data.timeframes import canonical
     from trimtab.types import TrimtabError
 
     try:
         return canonical(scalar.text)
-    except TrimtabError:
-        raise ValueError(expected(field)) from None
+    except TrimtabError as error:
+        raise ValueError(scalar.text) from error
 
 
 _READERS: Final[Mapping[str, Callable[[Field, Scalar], Any]]] = {

@@ -1,0 +1,358 @@
+"""The commands as a user gives them. What runs behind them is replaced here by runs whose figures are known."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner, Result
+
+from trimtab.app import console
+from trimtab.app.cli import app
+from trimtab.types import NotEnoughData
+
+NET = {
+    "total_return": 0.25,
+    "sharpe": 1.234,
+    "max_drawdown": -0.1,
+    "profit_factor": math.inf,
+    "trades": 12,
+    "beta": math.nan,
+}
+METRICS = {
+    "net": NET,
+    "gross": {**NET, "total_return": 0.30},
+    "holding": {"total_return": 0.5, "sharpe": 0.7, "max_drawdown": -0.4},
+    "models": {"cross": {"net": NET, "gross": {"total_return": 0.31}}},
+    "costs": {"fee": 1234.5, "spread": 99.0},
+    "break_even_cost": 0.0031,
+    "convention": "Simple daily returns sampled at 00:00 UTC, annualised by 365.",
+}
+SPEC = """\
+name: A book
+universe: [BTCEUR]
+base_currency: EUR
+costs: {taker_fee: 10bps}
+models: [{strategy: sma_cross, name: cross}]
+"""
+
+
+DAYS = [dt.datetime(2021, 3, 2, 4, tzinfo=dt.UTC), dt.datetime(2021, 3, 5, tzinfo=dt.UTC)]
+
+
+class FakeRun:
+    """A finished run with known figures, shaped as research.run.Run is."""
+
+    def __init__(self, spec: Any, halted: bool) -> None:
+        self.run_id = "0123456789abcdef" * 4
+        self.spec = spec
+        self.metrics = METRICS
+        self.actions = pl.DataFrame(
+            {"ts": DAYS, "limit": ["max_weight"] * 2, "symbol": ["BTCEUR", ""], "action": ["SCALE"] * 2}
+        )
+        self.equity = pl.DataFrame({"ts": DAYS, "equity": [1.0, 2.0]})
+        self.halted = halted
+        self.notes = ("Shorts pay no borrow.",)
+        self.trades = pl.DataFrame({"model": ["cross"], "pnl": [12.5], "event": ["x"]})
+        self.verdict = "Net of costs the book does not beat holding: 25.0% against 50.0%."
+        self.saved: list[tuple[Path, bool]] = []
+
+    def save(self, folder: Path, report: bool = True) -> Path:
+        self.saved.append((Path(folder), report))
+        return Path(folder) / self.run_id[:16]
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Stands where the functions that run things stand, and keeps what they were called with."""
+    seen = SimpleNamespace(calls=[], halted=False, error=None, differences=[], frame=None, run=None)
+    module = ModuleType("trimtab.app.wire")
+
+    def run_backtest(spec: Any, *, root: str | None, progress: console.Progress) -> FakeRun:
+        seen.calls.append((spec, root))
+        if seen.error is not None:
+            raise seen.error
+        progress("simulating", 1, 2)
+        seen.run = FakeRun(spec, seen.halted)
+        return seen.run
+
+    def run_sweep(spec: Any, grid: Any, *, root: str | None, progress: console.Progress) -> pl.DataFrame:
+        seen.calls.append((spec, grid, root))
+        return seen.frame
+
+    def replay(bundle: Path, root: str | None) -> list[str]:
+        seen.calls.append((bundle, root))
+        return seen.differences
+
+    for function in (run_backtest, run_sweep, replay):
+        setattr(module, function.__name__, function)
+    monkeypatch.setitem(sys.modules, "trimtab.app.wire", module)
+    return seen
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    path = tmp_path / "book.yaml"
+    path.write_text(SPEC)
+    return path
+
+
+def trimtab(*args: object) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args], env={"COLUMNS": "160", "TRIMTAB_TRACEBACK": ""})
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# backtest
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_summary_of_a_backtest(wire: SimpleNamespace, book: Path, tmp_path: Path):
+    result = trimtab("backtest", book, "--out", tmp_path / "out", "--data", "store", "--start", "2021-03-02")
+    assert result.exit_code == 0, result.output
+    spec, root = wire.calls[0]
+    assert (spec.start, root, spec.models[0].params["slow"]) == ("2021-03-02", "store", 50)
+    assert wire.run.saved == [(tmp_path / "out", True)]
+    for part in (
+        "A book  run 0123456789abcdef",
+        "BTCEUR · 4h · 2021-03-02 to 2021-03-05 · capital 1,000,000 EUR · costs: taker_fee 10 bps",
+        "Net of costs the book does not beat holding",
+        "the book",
+        "Shorts pay no borrow.",
+        "1,234.50",
+        f"Bundle: {tmp_path / 'out' / '0123456789abcdef'}",
+        "Simple daily returns sampled at 00:00 UTC, annualised by 365",
+    ):
+        assert part in result.stdout
+    row = next(line.split() for line in result.stdout.splitlines() if line.strip().startswith("Total return"))
+    assert row == ["Total", "return", "25.00%", "30.00%", "50.00%"]
+    sharpe = next(line.split() for line in result.stdout.splitlines() if line.strip().startswith("Sharpe ratio"))
+    assert sharpe == ["Sharpe", "ratio", "1.23", "1.23", "0.70"]
+
+
+def test_json_is_all_that_stdout_gets(wire: SimpleNamespace, book: Path, tmp_path: Path):
+    result = trimtab("backtest", book, "--json", "--no-report", "--out", tmp_path)
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert told["run_id"] == wire.run.run_id
+    assert told["metrics"]["net"]["total_return"] == 0.25
+    assert told["metrics"]["net"]["beta"] is None
+    assert told["models"]["cross"]["gross"]["total_return"] == 0.31
+    assert told["bundle"] == str(tmp_path / "0123456789abcdef")
+    assert wire.run.saved == [(tmp_path, False)]
+
+
+def test_a_halted_book_exits_4_after_its_summary(wire: SimpleNamespace, book: Path):
+    wire.halted = True
+    result = trimtab("backtest", book)
+    assert result.exit_code == 4
+    assert "Bundle:" in result.stdout
+    assert "halted by its drawdown limit" in result.stderr
+
+
+def test_not_enough_data_exits_3(wire: SimpleNamespace, book: Path):
+    wire.error = NotEnoughData("BTCEUR: 3 bars, expected at least 51; import more")
+    result = trimtab("backtest", book)
+    assert (result.exit_code, result.stderr) == (3, "BTCEUR: 3 bars, expected at least 51; import more\n")
+    assert result.stdout == ""
+
+
+def test_a_bug_is_one_line(wire: SimpleNamespace, book: Path):
+    wire.error = ZeroDivisionError("division\nby zero")
+    result = trimtab("backtest", book)
+    assert result.exit_code == 70
+    assert result.stderr.startswith("This is a bug in Trimtab: ZeroDivisionError: division by zero. ")
+    assert "TRIMTAB_TRACEBACK=1" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_traceback_on_request(wire: SimpleNamespace, book: Path, monkeypatch: pytest.MonkeyPatch):
+    wire.error = ZeroDivisionError("x")
+    result = CliRunner().invoke(app, ["backtest", str(book)], env={"TRIMTAB_TRACEBACK": "1"})
+    assert result.exit_code == 70
+    assert "Traceback (most recent call last)" in result.stderr
+
+
+def test_a_file_that_cannot_be_written(wire: SimpleNamespace, book: Path):
+    wire.error = PermissionError(13, "Permission denied", "/results")
+    result = trimtab("backtest", book)
+    assert (result.exit_code, result.stderr) == (2, "/results: Permission denied\n")
+
+
+def test_an_interrupt_is_clean(wire: SimpleNamespace, book: Path):
+    wire.error = KeyboardInterrupt()
+    result = trimtab("backtest", book)
+    assert (result.exit_code, result.stderr) == (130, "Interrupted.\n")
+
+
+def test_mistakes_in_the_spec_exit_2(wire: SimpleNamespace, book: Path):
+    result = trimtab("backtest", book, "--set", "models.0.params.slow=x", "--start", "soon")
+    assert result.exit_code == 2
+    assert "--set models.0.params.slow=x  models.0.params.slow: expected a whole number" in result.stderr
+    assert "--start  start: expected a date such as 2021-03-02" in result.stderr
+    assert wire.calls == []
+    assert trimtab("backtest", book, "--set", "slow").exit_code == 2
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The log
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_log_holds_trades_actions_and_figures(wire: SimpleNamespace, book: Path, tmp_path: Path):
+    log = tmp_path / "run.jsonl"
+    assert trimtab("backtest", book, "--log", log).exit_code == 0
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [event["event"] for event in events] == ["run_started", "action", "action", "trade", "run_finished"]
+    assert (events[1]["level"], events[1]["limit"], events[1]["ts"]) == (
+        "warning",
+        "max_weight",
+        "2021-03-02T04:00:00Z",
+    )
+    assert (events[3]["pnl"], events[3]["event_"]) == (12.5, "x")
+    assert events[4]["net"]["profit_factor"] is None
+
+
+def test_the_log_holds_the_error(wire: SimpleNamespace, book: Path):
+    wire.error = NotEnoughData("no bars")
+    result = trimtab("backtest", book, "--log", "-", "--json")
+    assert (result.exit_code, result.stdout) == (3, "")
+    first, second = result.stderr.splitlines()
+    assert json.loads(first)["message"] == "no bars"
+    assert json.loads(first)["code"] == 3
+    assert second == "no bars"
+    assert "cannot be written" in trimtab("backtest", book, "--log", "/no/such/folder/x").stderr
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# sweep, replay, config, strategies
+# ---------------------------------------------------------------------------------------------------------------------
+
+FRAME = pl.DataFrame(
+    {
+        "models.0.params.fast": [5, 6, 7, 8],
+        "sharpe": [0.5, math.nan, 2.0, 1.0],
+        "max_drawdown": [-0.2, -0.1, -0.3, -0.4],
+    }
+)
+
+
+def test_sweep_shows_the_best_first(wire: SimpleNamespace, book: Path, tmp_path: Path):
+    wire.frame = FRAME
+    out = tmp_path / "sets.parquet"
+    result = trimtab("sweep", book, "--grid", "models.0.params.fast=5:9", "--top", "3", "--json", "--out", out)
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert [row["models.0.params.fast"] for row in told["top"]] == [7, 8, 5]
+    assert told["sets"] == 4
+    assert wire.calls[0][1] == {"models.0.params.fast": [5, 6, 7, 8]}
+    stored = pl.read_parquet(out)
+    assert stored["models.0.params.fast"].to_list() == [7, 8, 5, 6]  # undefined last
+    shown = trimtab("sweep", book, "--grid", "models.0.params.fast=5:9", "--sort", "max_drawdown").stdout
+    assert shown.index("-10.00%") < shown.index("-40.00%")
+    assert "4 of 4 sets" in shown
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((), "--grid is missing"),
+        (("--grid", "models.0.params.fats=1:3"), "did you mean 'fast'?"),
+        (("--grid", "seed=1:3", "--sort", "sharp"), "did you mean 'sharpe'?"),
+        (("--grid", "seed=1:3", "--out", "x.xlsx"), "ends in .parquet or .csv"),
+        (("--grid", "seed=1:3", "--out", "no/such/x.csv"), "there is no folder"),
+    ],
+)
+def test_sweep_refuses(wire: SimpleNamespace, book: Path, args: tuple[str, ...], message: str):
+    wire.frame = FRAME
+    result = trimtab("sweep", book, *args)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_replay_says_whether_it_is_the_same(wire: SimpleNamespace, tmp_path: Path):
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    same = trimtab("replay", tmp_path)
+    assert (same.exit_code, same.stdout) == (0, "Identical: the same orders, fills, equity and metrics.\n")
+    wire.differences = ["equity: first at row 3"]
+    other = trimtab("replay", tmp_path)
+    assert other.exit_code == 1
+    assert "  equity: first at row 3" in other.stdout
+    assert json.loads(trimtab("replay", tmp_path, "--json").stdout)["identical"] is False
+    nothing = trimtab("replay", tmp_path / "none")
+    assert nothing.exit_code == 2
+    assert "not a run's bundle" in nothing.stderr
+
+
+def test_config_check_and_schema(book: Path):
+    good = trimtab("config", "check", book, "--set", "models.0.params.slow=70")
+    assert good.exit_code == 0
+    assert "slow: 70" in good.stdout
+    assert "is good. Run id" in good.stderr
+    told = json.loads(trimtab("config", "check", book, "--json").stdout)
+    assert told["spec"]["limits"]["max_weight"] is None
+    assert len(told["run_id"]) == 64
+    assert trimtab("config", "check", book.with_name("bok.yaml")).exit_code == 2
+    assert json.loads(trimtab("config", "schema").stdout)["$schema"].endswith("2020-12/schema")
+
+
+def test_strategies(tmp_path: Path):
+    listed = trimtab("strategies").stdout
+    assert all(name in listed for name in ("sma_cross", "pairs_reversion", "buy_and_hold"))
+    shown = trimtab("strategies", "show", "sma_cross").stdout
+    assert "Brock, Lakonishok, LeBaron" in shown
+    told = json.loads(trimtab("strategies", "show", "sma_cross", "--json").stdout)
+    assert told["params"]["fast"] == {"default": 20, "range": [1, 5000]}
+    wrong = trimtab("strategies", "show", "sma_cros")
+    assert wrong.exit_code == 2
+    assert "did you mean 'sma_cross'?" in wrong.stderr
+
+
+def test_check_tells_law_field_and_row(monkeypatch: pytest.MonkeyPatch):
+    finding = SimpleNamespace(law="split", passed=False, field="close", row=17, message="reads the next bar")
+    module = ModuleType("trimtab.research.check")
+    monkeypatch.setattr(module, "check_strategy", lambda strategy, panel: [finding], raising=False)
+    monkeypatch.setitem(sys.modules, "trimtab.research.check", module)
+    result = trimtab("check", "sma_cross")
+    assert result.exit_code == 1
+    assert all(word in result.stdout for word in ("split", "FAIL", "close", "17", "reads the next bar"))
+    finding.passed = True
+    told = trimtab("check", "sma_cross", "--json")
+    assert told.exit_code == 0
+    assert json.loads(told.stdout)["passed"] is True
+    assert "give both" in trimtab("check", "sma_cross", "--data", "x").stderr
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Help
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_page_groups_the_commands():
+    page = trimtab().stdout
+    places = [page.index(f"{word}:") for word in ("Start here", "Data", "Research", "Settings", "Options")]
+    assert places == sorted(places)
+    assert page.index("  demo") < page.index("  data") < page.index("  backtest") < page.index("  config")
+    assert trimtab("--help").stdout == page
+
+
+@pytest.mark.parametrize("command", ["demo", "backtest", "sweep", "check", "strategies", "replay", "report"])
+def test_help_has_examples_and_says_what_is_written(command: str):
+    result = trimtab(command, "--help")
+    assert result.exit_code == 0
+    assert f"trimtab {command}" in result.stdout.split("Examples")[1]
+    assert "rites" in result.stdout
+
+
+def test_usage_mistakes_exit_2():
+    result = trimtab("backtst")
+    assert result.exit_code == 2
+    assert "backtest" in result.stderr
+    assert trimtab("backtest").exit_code == 2
+    assert trimtab("backtest", "--no-such-option").exit_code == 2

@@ -1,0 +1,68 @@
+"""The command in a process of its own: start-up, exit codes, streams."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("numpy", "polars", "numba", "plotly", "duckdb", "rich", "structlog", "yaml", "msgspec")
+ENV = {**os.environ, "TRIMTAB_TRACEBACK": ""}
+
+
+def run(*args: object, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from trimtab.app.cli import main; main()", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, env=ENV, timeout=60, check=False, **options)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.mark.parametrize("args", ["[]", "['--help']", "['--version']", "['nonsense']"])
+def test_the_first_page_loads_nothing_heavy(args: str):
+    code = (
+        "import sys\nfrom trimtab.app.cli import main\n"
+        f"sys.argv = ['trimtab', *{args}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"loaded = [name for name in {HEAVY} if name in sys.modules]\n"
+        "sys.stderr.write('loaded: ' + repr(loaded))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=ENV, timeout=60, check=True
+    )
+    loaded = result.stderr.rpartition("loaded: ")[2]
+    if "nonsense" in args:  # Typer draws its error with Rich
+        loaded = loaded.replace("'rich'", "")
+    assert loaded == "[]"
+
+
+def test_exit_codes_and_streams(tmp_path: Path):
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("universe: A\nmodels: [{strategy: sma_cross}]\nlimits: {stop_los: 1%}\n")
+    result = run("config", "check", bad)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"{bad}:3  limits.stop_los: there is no such key (did you mean 'stop_loss'?)")
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert run("--version").stdout.startswith("trimtab ")
+    assert run("nonsense").returncode == 2
+
+
+def test_a_closed_pipe_is_no_error():
+    command = f"{sys.executable} -c 'from trimtab.app.cli import main; main()' config schema | head -c 1"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, env=ENV, timeout=60, check=False)
+    assert (result.stdout, result.stderr) == ("{", "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_ctrl_c_is_clean(tmp_path: Path):
+    pipe = tmp_path / "never.yaml"
+    os.mkfifo(pipe)  # reading the spec waits for a writer that never writes
+    command = [sys.executable, "-c", "from trimtab.app.cli import main; main()", "config", "check", str(pipe)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV) as process:
+        writer = os.open(pipe, os.O_WRONLY)  # waits until the command has opened it
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        os.close(writer)
+    assert (process.returncode, said) == (130, "Interrupted.\n")
