@@ -58,9 +58,10 @@ def pair_step(s: WindowPair, x: float, y: float) -> WindowPair:
 
     Welford's update with removal, recomputed from the rings every RECENTRE rows and after a cancellation.
     """
-    mask = np.uint64(s.xs.shape[0] - 1)
+    size = s.xs.shape[0]
+    mask = np.uint64(size - 1)
     age = s.age + 1
-    old_slot = np.uint64(s.age) & mask
+    old_slot = np.uint64(s.age + size) & mask
     new_slot = np.uint64(s.age + s.length) & mask
     shift_x, shift_y = s.shift_x, s.shift_y
     old_x, old_y = s.xs[old_slot] - shift_x, s.ys[old_slot] - shift_y
@@ -118,8 +119,8 @@ def zscore(s: WindowPair, hedge: float) -> float:
     Bounded by (length - 1) / sqrt(length). The one `hedge` values the whole window: a hedge ratio that moves does not
     enter the spread's history. Computed from the moments, and from the rings where those would cancel.
     """
-    mask = np.uint64(s.xs.shape[0] - 1)
-    newest = np.uint64(s.age + s.length - 1) & mask
+    size = s.xs.shape[0]
+    newest = np.uint64(s.age + s.length - 1 + size) & np.uint64(size - 1)
     gap = (s.ys[newest] - s.shift_y - s.offset_y) - hedge * (s.xs[newest] - s.shift_x - s.offset_x)
     m2 = s.m_yy - 2.0 * hedge * s.m_xy + hedge * hedge * s.m_xx
     level = s.m_yy + hedge * hedge * s.m_xx

@@ -2,7 +2,7 @@
 
 A ring holds the values; its size is a power of two, so that a mask wraps it instead of a branch. `age` counts the rows
 since the window was first full, and starts at -length: the value written at age a lies at slot (a + length) & mask, so
-the one that leaves the window lies at slot a & mask.
+the one that leaves the window lies at slot a & mask. The ring's size is added first: plain Python has no uint64(-1).
 
 A running sum that only adds and subtracts drifts, so it is added again from the ring on a schedule; while the window
 holds a NaN the sum is NaN, and it is exact again on the first row without one.
@@ -112,9 +112,10 @@ def lag_init(length: int) -> Lag:
 @inlined
 def lag_step(s: Lag, x: float) -> Lag:
     """Read x. value is NaN for the first `length` rows; a NaN comes back as it went in."""
-    mask = np.uint64(s.ring.shape[0] - 1)
+    size = s.ring.shape[0]
+    mask = np.uint64(size - 1)
     s.ring[np.uint64(s.age + s.length) & mask] = x
-    value = s.ring[np.uint64(s.age) & mask] if s.age >= 0 else np.nan
+    value = s.ring[np.uint64(s.age + size) & mask] if s.age >= 0 else np.nan
     return Lag(s.ring, s.age + 1, s.length, value)
 
 
@@ -130,9 +131,10 @@ def sum_step(s: WindowSum, x: float) -> WindowSum:
 
     total + (new - old): exact for integers below 2**53, else re-added from the ring every RESUM rows.
     """
-    mask = np.uint64(s.ring.shape[0] - 1)
+    size = s.ring.shape[0]
+    mask = np.uint64(size - 1)
     age = s.age + 1
-    total = s.total + (x - s.ring[np.uint64(s.age) & mask])
+    total = s.total + (x - s.ring[np.uint64(s.age + size) & mask])
     s.ring[np.uint64(s.age + s.length) & mask] = x
     if age >= 0 and (age & (RESUM - 1) == 0 or total != total):  # NaN
         total = ring_sum(s.ring, age, s.length)
@@ -155,10 +157,11 @@ def moments_step(s: WindowMoments, x: float) -> WindowMoments:
     cancellation; m2 of a constant window is exactly 0.
     Source: Chan, Golub, LeVeque (1983), The American Statistician 37(3).
     """
-    mask = np.uint64(s.ring.shape[0] - 1)
+    size = s.ring.shape[0]
+    mask = np.uint64(size - 1)
     age = s.age + 1
     shift = s.shift
-    old = s.ring[np.uint64(s.age) & mask] - shift
+    old = s.ring[np.uint64(s.age + size) & mask] - shift
     new = x - shift
     s.ring[np.uint64(s.age + s.length) & mask] = x
     offset = s.offset + (new - old) / s.length

@@ -20,6 +20,7 @@ Typical   win rate 60-70%, losses larger than wins; holds 5-30 bars.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -91,8 +92,8 @@ def turn(p: Params, s: State, z: float, hedge: float) -> tuple[float, int, int]:
 
 @inlined
 def step(p: Params, s: State, x: F64) -> tuple[State, float]:
-    first = np.log(x[0, 0]) if x[0, 0] > 0.0 else np.nan
-    second = np.log(x[1, 0]) if x[1, 0] > 0.0 else np.nan
+    first = math.log(x[0, 0]) if x[0, 0] > 0.0 else np.nan
+    second = math.log(x[1, 0]) if x[1, 0] > 0.0 else np.nan
     pair = pair_step(s.pair, second, first)
     hedge = hedge_now(p, s, pair)
     side, held, blocked = turn(p, s, zscore(pair, hedge), hedge)

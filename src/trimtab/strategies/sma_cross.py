@@ -57,9 +57,10 @@ def step(p: Params, s: State, x: F64) -> tuple[State, float]:
     the forecast abstains.
     """
     close = x[0, 0]
-    mask = np.uint64(s.ring.shape[0] - 1)
-    left_fast = s.ring[np.uint64(s.rows - p.fast) & mask]
-    left_slow = s.ring[np.uint64(s.rows - p.slow) & mask]
+    size = s.ring.shape[0]
+    mask = np.uint64(size - 1)
+    left_fast = s.ring[np.uint64(s.rows + (size - p.fast)) & mask]
+    left_slow = s.ring[np.uint64(s.rows + (size - p.slow)) & mask]
     gap = s.gap + (p.slow * (close - left_fast) - p.fast * (close - left_slow))
     s.ring[np.uint64(s.rows) & mask] = close
     rows, resum = s.rows + 1, s.resum

@@ -1,0 +1,57 @@
+"""Uncompiled (NUMBA_DISABLE_JIT=1, for a debugger) every strategy gives the same forecasts, to the last bit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+SCRIPT = """
+import sys
+import numpy as np
+from trimtab.strategies import BUILT_IN, find, params_of
+
+short = {
+    "equity_trend": {"trend": 20, "exit": 5, "momentum": 8, "rerank": 3},
+    "index_mean_reversion": {"entry_rsi": 30.0, "exit_rsi": 70.0, "width": 0.5, "window": 10, "short": True},
+    "momentum": {"lookback": 10, "vol_window": 5},
+    "pairs_reversion": {"lookback": 10, "entry_z": 1.0, "stop_z": 2.5, "neutral": 1},
+    "sma_cross": {"fast": 3, "slow": 7, "short": True},
+}
+rng = np.random.default_rng(8)
+close = 100.0 * np.exp(np.cumsum(rng.normal(0.0, 0.02, (700, 1)) + rng.normal(0.0, 0.01, (700, 2)), axis=0))
+close[300, 0] = np.nan
+out = {}
+with np.errstate(all="ignore"):
+    for name in BUILT_IN:
+        strategy = find(name)
+        params = params_of(strategy, short.get(name, {}))
+        state, forecasts = strategy.init(params), []
+        for row in close[:, : strategy.n_legs, None]:
+            state, forecast = strategy.step(params, state, row)
+            forecasts.append([forecast, *(strategy.legs(params, state, row, forecast) if strategy.legs else ())])
+        out[name] = np.array(forecasts)
+        if strategy.across:
+            out[name + ".across"] = strategy.across(params, np.array([0.1, np.nan, 0.3, 0.0, 0.2]))
+    assert hasattr(strategy.step, "py_func") == (sys.argv[2] == "compiled")
+np.savez(sys.argv[1], **out)
+"""
+
+
+def test_compiled_and_plain_steps_agree_to_the_last_bit(tmp_path: Path) -> None:
+    results = {}
+    for way, disabled in (("compiled", "0"), ("plain", "1")):
+        file = tmp_path / f"{way}.npz"
+        command = [sys.executable, "-c", SCRIPT, str(file), way]
+        environment = os.environ | {"NUMBA_DISABLE_JIT": disabled}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        results[way] = np.load(file)
+    assert len(results["plain"].files) == 7
+    for name in results["plain"].files:
+        plain, compiled = (results[way][name] for way in ("plain", "compiled"))
+        np.testing.assert_array_equal(plain, compiled, err_msg=name)
+        assert np.nanmin(plain) < np.nanmax(plain) or name == "buy_and_hold"
