@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
 
 from trimtab.types import Model, Panel, Spec, TrimtabError
 
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
 
     from trimtab.research.run import Run
 
-Progress = Callable[[str], None] | None
+#: Told the stage, how much of it is done, and of how much (0: not known).
+Progress = Callable[[str, int, int], None] | None
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Nobody is watching."""
 
 
 def panel_of(spec: Spec, root: str | None) -> Panel:
@@ -26,10 +32,10 @@ def panel_of(spec: Spec, root: str | None) -> Panel:
 
 def run_backtest(spec: Spec, *, root: str | None = None, progress: Progress = None) -> Run:
     """Load the panel from the store and run the spec on it; progress is told each step."""
-    tell = progress or (lambda _: None)
-    tell(f"Loading {', '.join(spec.universe)} at {spec.timeframe}")
+    tell = progress or _silent
+    tell(f"loading {', '.join(spec.universe)} at {spec.timeframe}", 0, 0)
     panel = panel_of(spec, root)
-    tell("Compiling and running")
+    tell("running (the first time compiles)", 0, 0)
     from trimtab.research.backtest import backtest
 
     return backtest(with_currency(spec, panel), panel)
@@ -48,7 +54,7 @@ def with_currency(spec: Spec, panel: Panel) -> Spec:
 
 
 def run_sweep(
-    spec: Spec, grid: dict[str, list[Any]], *, root: str | None = None, progress: Callable[[int], None] | None = None
+    spec: Spec, grid: dict[str, list[Any]], *, root: str | None = None, progress: Progress = None
 ) -> pl.DataFrame:
     """Every combination of the grid's values over the spec; grid: path such as models.0.params.fast -> values."""
     from trimtab.research.sweep import parameter_sets, run_sets, table_of
@@ -67,9 +73,14 @@ def run_sweep(
     fixed = {name: [value] for name, value in model.params.items() if name not in names}
     axes = {**fixed, **dict(zip(names, grid.values(), strict=True))}
     sets = parameter_sets(strategy, axes)
-    import os
+    tell, done = progress or _silent, 0
 
-    figures = run_sets(spec, panel, strategy, sets, os.cpu_count() or 1, progress)
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        tell("sweeping", done, len(sets))
+
+    figures = run_sets(spec, panel, strategy, sets, os.cpu_count() or 1, count)
     return table_of(sets, names, figures)
 
 
@@ -103,15 +114,11 @@ def demo_spec() -> Spec:
 
 def run_demo(out: Path, progress: Progress = None) -> Run:
     """Store the demo's series under out/data and run the demo's book on them."""
-    import time
-
     from trimtab.data.demo import import_demo
     from trimtab.data.store import open_store
 
-    tell = progress or (lambda _: None)
-    tell("Storing S&P 500, Nasdaq and WTI")
+    tell = progress or _silent
+    tell("storing S&P 500, Nasdaq and WTI", 0, 0)
     root = str(out / "data")
-    import_demo(open_store(root, create=True), now=time.time_ns())
+    import_demo(open_store(root), now=time.time_ns())
     return run_backtest(demo_spec(), root=root, progress=progress)
-
-
