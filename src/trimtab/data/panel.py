@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trimtab.data.resampling import aggregate, buckets, resample
-from trimtab.data.store import Store, find_instrument, finest_for, open_store, read_bars
+from trimtab.data.store import Store, find_instrument, open_store, read_bars, source_for
 from trimtab.data.timeframes import canonical
 from trimtab.types import F64, I64, TIMEFRAMES, Instrument, NotEnoughData, Panel, TrimtabError
 
@@ -61,7 +61,7 @@ def load(
 
 def bars_at(store: Store, instrument: Instrument, timeframe: str) -> pl.DataFrame:
     """Bars of a timeframe as stored, else resampled (then with a `duration` column)."""
-    stored = finest_for(store, instrument, timeframe)
+    stored = source_for(store, instrument, timeframe)
     frame = read_bars(store, instrument, stored)
     return frame if stored == timeframe else resample(frame, stored, timeframe, instrument.calendar)
 

@@ -10,6 +10,7 @@ take turns by a lock file; readers need none. A symbol is percent-encoded where 
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import difflib
 import os
 import tempfile
@@ -69,7 +70,7 @@ def instruments(store: Store) -> tuple[Instrument, ...]:
         return ()
     except msgspec.DecodeError as error:
         raise TrimtabError(
-            f"{path}: the catalogue cannot be read ({error}); mend it or import the data again"
+            f"{path}: not a readable catalogue ({error}); mend it or import the data again"
         ) from None
 
 
@@ -93,18 +94,32 @@ def timeframes(store: Store, instrument: Instrument) -> tuple[str, ...]:
     return tuple(name for name in TIMEFRAMES if store.path_of(instrument, name).exists())
 
 
-def finest_for(store: Store, instrument: Instrument, timeframe: str) -> str:
-    """The stored timeframe to take for another: itself, else the finest that divides it. NotEnoughData if none does."""
+def source_for(store: Store, instrument: Instrument, timeframe: str) -> str:
+    """The stored timeframe to take for another: itself, else the finest that divides it. NotEnoughData if none does.
+
+    A finer series that begins later than another does not count: five days of 1m bars do not stand for years of 1h.
+    """
     stored = timeframes(store, instrument)
     if timeframe in stored:
         return timeframe
     fit = [name for name in stored if divides(name, timeframe)]
-    if fit:
-        return fit[0]
-    raise NotEnoughData(
-        f"{instrument.symbol}: no {timeframe} bars, and none that they could be made of; stored: "
-        f"{', '.join(stored) or 'nothing'}. Import {timeframe} or finer bars"
+    if not fit:
+        raise NotEnoughData(
+            f"{instrument.symbol}: no {timeframe} bars, and none that they could be made of; stored: "
+            f"{', '.join(stored) or 'nothing'}. Import {timeframe} or finer bars"
+        )
+    return fit[0] if len(fit) == 1 else min(fit, key=lambda name: coverage(store, instrument, name)[0])
+
+
+def coverage(store: Store, instrument: Instrument, timeframe: str) -> tuple[dt.datetime, dt.datetime, int]:
+    """First and last open_time of a stored series, and its number of bars."""
+    import polars as pl
+
+    times = pl.col("open_time")
+    span = pl.scan_parquet(store.path_of(instrument, timeframe)).select(
+        times.first(), times.last().alias("last"), pl.len()
     )
+    return span.collect().row(0)
 
 
 def read_bars(store: Store, instrument: Instrument, timeframe: str) -> pl.DataFrame:

@@ -243,7 +243,7 @@ def _outliers(close: F64) -> _Hit:
     if vol == 0.0:
         vol = float(usable.std()) or np.inf
     with np.errstate(invalid="ignore"):
-        rows = np.flatnonzero(np.abs(returns - middle) > OUTLIER_SCALE * vol) + 1
+        rows = np.flatnonzero(np.isfinite(returns) & (np.abs(returns - middle) > OUTLIER_SCALE * vol)) + 1
 
     def say(i: int) -> str:
         r = returns[rows[i] - 1]
