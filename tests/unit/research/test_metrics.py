@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -241,6 +242,15 @@ def test_every_metric_says_what_it_is() -> None:
 )
 def test_values_are_shown_with_their_unit(name: str, value: float, text: str) -> None:
     assert format_metric(METRICS[name], value, "USD") == text
+
+
+def test_the_documentation_has_the_table_as_it_is() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    for name, metric in METRICS.items():
+        taken = metric.convention.replace("|", "\\|")
+        row = f"| {metric.label} | `{name}` | {taken} | {metric.undefined} | {describe_bands(metric)} |\n"
+        assert row in page, f"docs/metrics.md: {name} is missing or out of date"
+    assert page.count("| `") == len(METRICS)
 
 
 def test_sampling_convention_names_clock_and_rate() -> None:
