@@ -1,0 +1,147 @@
+"""`trimtab data` as a user drives it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner, Result
+
+from trimtab.app.cli import app
+
+GOOD = (
+    "date,open,high,low,close,volume\n2020-01-02,1,2,0.5,1.5,10\n2020-01-03,1.5,2,1,1.2,0\n2020-01-06,1.2,2,1,1.4,5\n"
+)
+BAD = "date,open,high,low,close,volume\n2020-01-02,1,2,0.5,1.5,10\n2020-01-02,1,0.1,0.5,1.5,10\n"
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TRIMTAB_DATA", str(tmp_path / "store"))
+    monkeypatch.setenv("COLUMNS", "160")
+    (tmp_path / "SPY_1d.csv").write_text(GOOD)
+    (tmp_path / "QQQ_1d.csv").write_text(BAD)
+    return tmp_path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["data", *map(str, arguments)])
+
+
+def as_json(*arguments: object) -> Any:
+    result = run(*arguments, "--json")
+    return json.loads(result.stdout)
+
+
+def test_import_list_show_and_query(data: Path) -> None:
+    result = run("import", data / "SPY_1d.csv", "-a", "equity", "--venue", "alpaca")
+    assert result.exit_code == 0, result.output
+    assert "zero_volume 1" in result.stdout
+    assert "dates, taken as 00:00 UTC" in result.stdout
+    listed = run("list")
+    assert "SPY" in listed.stdout
+    assert "2020-01-06" in listed.stdout
+    shown = run("show", "SPY")
+    assert "3 bars" in shown.stdout
+    assert "calendar XNYS" in shown.stdout
+    assert run("sql", "select count(*) as n from bars where close > 1.3").stdout.split()[-1] == "2"
+    assert as_json("sql", "select close from bars order by 1") == [{"close": 1.2}, {"close": 1.4}, {"close": 1.5}]
+
+
+def test_json_is_all_that_is_on_stdout(data: Path) -> None:
+    done = as_json("import", data / "SPY_1d.csv", "-a", "equity")
+    assert done["imported"][0]["symbol"] == "SPY"
+    assert done["imported"][0]["counts"] == {"zero_volume": 1}
+    assert done["refused"] == []
+    assert as_json("list")[0]["bars"] == 3
+    shown = as_json("show", "SPY", "--rows", 1)
+    assert [row["close"] for row in shown["series"][0]["rows"]] == [1.5, 1.4]
+    assert as_json("validate")[0]["errors"] == 0
+
+
+def test_bad_input_is_refused_and_the_rest_imported(data: Path) -> None:
+    result = run("import", data / "SPY_1d.csv", data / "QQQ_1d.csv", "-a", "equity")
+    assert result.exit_code == 2
+    assert "line 3 (2020-01-02T00:00Z) duplicate" in result.stderr
+    assert "line 3 (2020-01-02T00:00Z) high_below_low" in result.stderr
+    assert [row["symbol"] for row in as_json("list")] == ["SPY"]
+    refused = as_json("import", data / "QQQ_1d.csv")
+    assert refused["imported"] == []
+    assert "duplicate" in refused["refused"][0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("import", "absent_1d.csv"), 2, "no such file"),
+        (("import", "$/SPY_1d.csv", "--asset-class", "stock"), 2, "unknown asset class 'stock'"),
+        (("import", "$/SPY_1d.csv", "--timeframe", "2d"), 2, "the closest is 1d"),
+        (("import", "$/SPY_1d.csv", "--column", "open"), 2, "expected OURS=THEIRS"),
+        (("import", "$/SPY_1d.csv", "--calendar", "NYSE"), 2, "did you mean XNYS"),
+        (("import", "$/SPY_1d.csv", "--lot-size", "0"), 2, "lot_size = 0"),
+        (("import", "$/SPY_1d.csv", "$/QQQ_1d.csv", "--symbol", "X"), 2, "several files"),
+        (("show", "SPX"), 2, "is empty"),
+        (("validate",), 2, "is empty"),
+        (("sql", "drop table bars"), 2, "expected one SELECT"),
+    ],
+)
+def test_mistakes_have_one_message_and_a_code(data: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
+    result = run(*(a.replace("$", str(data)) for a in arguments))
+    assert (result.exit_code, message in result.stderr) == (code, True), result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_missing_timeframe_is_asked_for_and_a_missing_series_is_not_enough_data(data: Path) -> None:
+    (data / "SPY.csv").write_text(GOOD)
+    asked = run("import", data / "SPY.csv", "-a", "equity")
+    assert asked.exit_code == 2
+    assert "give it with --timeframe" in asked.stderr
+    assert run("import", data / "SPY.csv", "-a", "equity", "-t", "D1").exit_code == 0
+    absent = run("show", "SPY", "-t", "1h")
+    assert absent.exit_code == 3
+    assert "no 1h bars" in absent.stderr
+
+
+def test_validate_files_and_the_store(data: Path) -> None:
+    bad = run("validate", data / "QQQ_1d.csv", "--calendar", "XNYS")
+    assert bad.exit_code == 1
+    assert "duplicate" in bad.stdout
+    assert run("import", data / "SPY_1d.csv", "-a", "equity").exit_code == 0
+    assert run("validate").exit_code == 0
+    assert run("validate", "SPY", "--strict").exit_code == 1  # zero volume is a warning
+
+
+def test_stored_rules_of_an_instrument_stay(data: Path) -> None:
+    assert run("import", data / "SPY_1d.csv", "-a", "equity", "--tick-size", "0.05").exit_code == 0
+    assert run("import", data / "SPY_1d.csv", "-a", "equity").exit_code == 0
+    assert as_json("show", "SPY")["instrument"]["tick_size"] == 0.05
+
+
+def test_help_shows_examples() -> None:
+    for command in ("import", "list", "show", "validate", "sql"):
+        result = run(command, "--help")
+        assert result.exit_code == 0
+        assert f"trimtab data {command}" in " ".join(result.stdout.split())
+
+
+def test_the_command_itself_does_not_load_numba(data: Path) -> None:
+    script = "import sys; from trimtab.app.cli import app; app(['data', 'list'], standalone_mode=False); "
+    script += "assert 'numba' not in sys.modules and 'pandas' not in sys.modules and 'plotly' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True, env=os.environ, capture_output=True)
+
+
+def test_real_files_through_the_command(data: Path, shared: Path) -> None:
+    files = sorted((shared / "data/crypto_bitvavo").glob("*.parquet"))
+    done = as_json("import", *files, "--venue", "bitvavo")
+    missing = {d["symbol"]: (d["counts"]["gap"], d["missing"]) for d in done["imported"]}
+    assert missing == {"ADAEUR": (7, 25), "BTCEUR": (9, 24), "ETHEUR": (6, 20), "LTCEUR": (9, 24), "XRPEUR": (6, 20)}
+    report = {r["name"]: r["missing"] for r in as_json("validate")}
+    assert report["BTCEUR"] == 24
+    n = as_json("sql", "select symbol, count(*) n from bars group by 1 order by 1")
+    assert {r["symbol"]: r["n"] for r in n} == {f.name[:6]: len(pl.read_parquet(f)) for f in files}
