@@ -200,6 +200,12 @@ def test_stored_bars_are_not_lost_by_accident(store: Store, tmp_path: Path, bars
     run(store, path)
     frame.write_parquet(path)
     assert run(store, path).replaced == 80  # longer, the rest the same: nothing is lost
+    unknown = frame.with_columns(volume=pl.lit(None, dtype=pl.Float64))
+    unknown.write_parquet(path)
+    assert run(store, path, replace=True).rows == 100
+    assert run(store, path).replaced == 100  # unknown volume is the same as unknown volume
+    frame.write_parquet(path)
+    run(store, path, replace=True)
     frame.tail(50).write_parquet(path)
     with pytest.raises(TrimtabError, match=r"lacks or changes 50 of the 100 stored 1h bars of X; .*--replace"):
         run(store, path)

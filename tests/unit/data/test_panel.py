@@ -290,6 +290,14 @@ def test_a_bar_whose_last_part_is_missing_waits_for_the_next_row(bars: MakeBars)
     assert other.ts[index[0]] == ns("2021-01-04T04:00")
 
 
+def test_of_bars_that_wait_for_one_row_the_last_counts(bars: MakeBars) -> None:
+    frame = bars(16).filter(~pl.int_range(16).is_between(2, 14))  # 00:00, 01:00 and 15:00
+    panel = Panel.from_frames({"X": frame}, "1h")
+    index, x = rows_of(panel, ["X"], "4h", ("close", "open"))
+    assert index.tolist() == [2]  # the bars that end at 04:00 and at 16:00 both wait for the row of 16:00
+    assert x[0, 0].tolist() == [frame["close"][2], frame["open"][2]]
+
+
 def session_and_crypto(bars: MakeBars, n_days: int, seed: int) -> Panel:
     local = pl.col("open_time").dt.convert_time_zone("America/New_York")
     crypto = bars(24 * n_days, start="2021-03-08T00:00", seed=seed)

@@ -110,6 +110,16 @@ def test_a_write_that_fails_leaves_the_old_file(store: Store, bars: MakeBars, mo
     assert [p.name for p in (store.root / "bars/crypto/BTCEUR").iterdir()] == ["1h.parquet"]
 
 
+def test_a_reader_keeps_the_file_it_opened(store: Store, bars: MakeBars) -> None:
+    write_bars(store, X, "1h", bars(10))
+    path = store.path_of(X, "1h")
+    with open(path, "rb") as reader:
+        half = reader.read(100)
+        write_bars(store, X, "1h", bars(5_000))
+        assert len(pl.read_parquet(half + reader.read())) == 10
+    assert len(read_bars(store, X, "1h")) == 5_000
+
+
 def test_a_killed_writer_leaves_a_whole_store(store: Store, bars: MakeBars) -> None:
     """A process writes 20,000 and 200,000 bars in turn and is killed at some instant: one of the two is there."""
     script = """
