@@ -198,7 +198,8 @@ def _is_whole(panel: Panel, legs: list[int], fields: Sequence[str]) -> bool:
 
 def _fresh(panel: Panel, n: int, timeframe: str, fields: tuple[str, ...], columns: list[int]) -> tuple[I64, list[F64]]:
     """Rows with a freshly closed bar of one instrument, and the columns of those bars."""
-    close = np.ascontiguousarray(panel.values[:, n, panel.fields.index("close")])
+    at_close, at_duration = _positions(panel, ("close", "duration"))
+    close = np.ascontiguousarray(panel.values[:, n, at_close])
     absent = np.isnan(close)
     rows = np.flatnonzero(~absent) if absent.any() else None
     if timeframe == panel.timeframe:
@@ -207,7 +208,7 @@ def _fresh(panel: Panel, n: int, timeframe: str, fields: tuple[str, ...], column
         values = [panel.values[picked, n, k] for k in columns]
         return index, [close[picked] if f == "close" else v for f, v in zip(fields, values, strict=True)]
     own = slice(None) if rows is None else rows
-    duration = panel.values[own, n, panel.fields.index("duration")].astype(np.int64)
+    duration = panel.values[own, n, at_duration].astype(np.int64)
     opens = panel.ts[own] - duration
     found = buckets(opens, duration, panel.timeframe, timeframe, panel.instruments[n].calendar)
     bars = aggregate(panel.values[own, n][:, columns], fields, found)

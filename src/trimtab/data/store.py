@@ -69,9 +69,7 @@ def instruments(store: Store) -> tuple[Instrument, ...]:
     except FileNotFoundError:
         return ()
     except msgspec.DecodeError as error:
-        raise TrimtabError(
-            f"{path}: not a readable catalogue ({error}); mend it or import the data again"
-        ) from None
+        raise TrimtabError(f"{path}: not a readable catalogue ({error}); mend it or import the data again") from None
 
 
 def find_instrument(store: Store, symbol: str) -> Instrument:
@@ -260,10 +258,7 @@ def _create_views(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
     connection.execute("create temp table files (path varchar, symbol varchar, asset_class varchar, timeframe varchar)")
     files: list[tuple[str, str, str, str]] = []
     for instrument in instruments(store):
-        connection.execute(
-            f"insert into instruments values ({', '.join('?' * len(Instrument.__struct_fields__))})",
-            msgspec.structs.astuple(instrument),
-        )
+        connection.table("instruments").insert(msgspec.structs.astuple(instrument))
         for timeframe in timeframes(store, instrument):
             path = str(store.path_of(instrument, timeframe).resolve())
             files.append((path, instrument.symbol, instrument.asset_class, timeframe))
