@@ -192,7 +192,7 @@ def report(
     typer.echo(f"Report: {target}")
 
 
-def figures_of(run: Run, bundle: Path | None) -> dict[str, Any]:
+def figures_of(run: Run, bundle: Path) -> dict[str, Any]:
     """A Run as the plain values that are printed."""
     from trimtab.research.canonical import plain
 
@@ -206,7 +206,8 @@ def figures_of(run: Run, bundle: Path | None) -> dict[str, Any]:
         "halted": run.halted,
         "notes": list(run.notes),
         "verdict": run.verdict,
-        "bundle": None if bundle is None else str(bundle),
+        "bundle": str(bundle),
+        "report": str(page) if (page := bundle / "report.html").is_file() else None,
     }
 
 
@@ -237,6 +238,7 @@ def _print(figures: dict[str, Any], *, as_json: bool) -> None:
             "notes": figures["notes"],
             "verdict": figures["verdict"],
             "bundle": figures["bundle"],
+            "report": figures["report"],
         }
     )
 

@@ -45,7 +45,15 @@ HEADLINE: Final = (
     "alpha",
     "beta",
 )
-PER_MODEL: Final = ("total_return", "sharpe", "max_drawdown", "trades", "win_rate", "profit_factor", "turnover")
+#: Per model, with headings short enough for a terminal of 80 columns.
+PER_MODEL: Final[Mapping[str, str]] = {
+    "total_return": "Net\nreturn",
+    "sharpe": "Sharpe",
+    "max_drawdown": "Max\ndrawdown",
+    "trades": "Trades",
+    "win_rate": "Win\nrate",
+    "profit_factor": "Profit\nfactor",
+}
 
 _QUIET_SECONDS: Final = 1.0
 #: So many actions of the limits are printed; all are in the bundle.
@@ -127,8 +135,8 @@ def progress(*, shown: bool = True) -> Generator[Progress]:
 def print_run(console: Console, run: Figures) -> None:
     """The summary of a backtest.
 
-    run  run_id, spec (plain), window, metrics (as Run.metrics), actions (counted), notes, verdict, bundle (a path;
-         None: nothing was written)
+    run  run_id, spec (plain), window, metrics (as Run.metrics), actions (counted), notes, verdict, bundle and
+         report (paths; None: not written)
     """
     spec, metrics = run["spec"], run["metrics"]
     currency = str(spec["base_currency"])
@@ -143,10 +151,11 @@ def print_run(console: Console, run: Figures) -> None:
     for line in (*conventions(metrics), *run.get("notes", ())):
         console.print(line, style="dim", markup=False)
     console.print()
-    if run.get("verdict"):
-        console.print(run["verdict"], style="bold", markup=False)
     if run.get("bundle"):
         console.print(f"Bundle: {run['bundle']}", markup=False, soft_wrap=True)
+    if run.get("report"):
+        console.print(f"Report: {run['report']}", markup=False, soft_wrap=True)
+    console.print(run["verdict"], style="bold", markup=False)
 
 
 def settings_line(run: Figures) -> RenderableType:
@@ -172,9 +181,9 @@ def settings_line(run: Figures) -> RenderableType:
 
 def named_costs(costs: Mapping[str, float]) -> str:
     """The costs that are not zero, or the plain words that there are none."""
-    rates = ("maker_fee", "taker_fee", "half_spread", "slippage", "impact", "reject")
+    rates = ("maker_fee", "taker_fee", "half_spread", "slippage")
     parts = [f"{name} {costs[name] * 1e4:g} bps" for name in rates if costs.get(name)]
-    parts += [f"{name} {costs[name]:g}" for name in ("vol_spread",) if costs.get(name)]
+    parts += [f"{name} {costs[name]:g}" for name in ("vol_spread", "impact", "reject") if costs.get(name)]
     parts += [f"latency {costs['latency']:g} s"] if costs.get("latency") else []
     return ", ".join(parts) or "none (a frictionless run)"
 
@@ -190,9 +199,9 @@ def headline_table(metrics: Figures, currency: str) -> RenderableType:
 
 
 def models_table(models: Mapping[str, Figures], currency: str) -> RenderableType:
-    """One row per model, net of costs, with its gross return beside it."""
+    """One row per model, on its budget's part of the book: net of costs, its gross return at the end."""
     present = [name for name in PER_MODEL if any(name in part(figures, "net") for figures in models.values())]
-    table = _table("Model", *(label_of(name) for name in present), "Gross return")
+    table = _table("Model", *(PER_MODEL[name] for name in present), "Gross\nreturn")
     for model, figures in models.items():
         net, gross = part(figures, "net"), part(figures, "gross")
         cells = [_cell(net, name, currency) for name in present]
@@ -243,7 +252,8 @@ def conventions(metrics: Figures) -> list[str]:
 
 def print_sweep(console: Console, rows: Sequence[Figures], sort: str, total: int) -> None:
     """The best parameter sets, best first."""
-    table = _table(*(_plain(label_of(name)) for name in rows[0]) if rows else ())
+    names = list(rows[0]) if rows else []
+    table = _table(*(_plain(label_of(name).replace("_", " ").replace(" ", "\n")) for name in names), left=0)
     for row in rows:
         table.add_row(*(format_value(name, value, "") for name, value in row.items()))
     table.caption = f"the first {len(rows):,} of {total:,} sets by {label_of(sort)}"
@@ -324,7 +334,7 @@ def _shown(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return "–" if math.isnan(value) else f"{value:,.6g}"
+        return "–" if math.isnan(value) else f"{value:,.0f}" if 1e5 <= abs(value) < 1e15 else f"{value:,.6g}"
     return str(value)
 
 
@@ -338,7 +348,8 @@ def _table(*headers: str, left: int = 1) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False, collapse_padding=True)
     for i, header in enumerate(headers):
-        table.add_column(header, justify="left" if i < left else "right", overflow="fold")
+        # Words may be broken, figures never.
+        table.add_column(header, justify="left" if i < left else "right", overflow="fold", no_wrap=i >= left)
     return table
