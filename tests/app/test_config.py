@@ -198,3 +198,12 @@ def test_a_strategy_file_is_found_beside_the_spec(tmp_path: Path):
 def test_the_examples_are_good(name: str):
     spec = complete(read_spec(EXAMPLES / name))
     assert len(run_id(spec)) == 64
+
+
+def test_the_example_of_the_documentation_is_good(tmp_path: Path):
+    page = (EXAMPLES.parent / "docs" / "spec.md").read_text(encoding="utf-8")
+    (tmp_path / "book.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    (tmp_path / "costs_and_limits.yaml").write_text((EXAMPLES / "costs_and_limits.yaml").read_text())
+    spec = read_spec(tmp_path / "book.yaml")
+    assert [model.budget for model in spec.models] == [0.6, 0.4]
+    assert (spec.limits.drawdown_halt, spec.limits.max_weight) == (0.35, 0.5)  # over the layer, and from it
