@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 COLUMNS: Final = ("open_time", "open", "high", "low", "close", "volume")
-# Read often, written once: level 1 decodes in up to a third less time than level 3, for a quarter more bytes. Columns are
-# decoded in parallel; a single row group needs no copy to become an array.
+# Read often, written once: level 1 takes up to a third less time to decode than level 3, for a quarter more bytes.
+# Columns are decoded in parallel; a single row group needs no copy to become an array.
 _PARQUET: Final[dict[str, Any]] = {"compression": "zstd", "compression_level": 1, "row_group_size": 1 << 20}
 _LOCK_PATIENCE: Final = 10.0  # seconds
 
