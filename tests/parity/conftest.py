@@ -1,0 +1,161 @@
+"""Real bars, several models, and the set-ups under which both drivers must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trimtab.rules.book import Style, terms_of
+from trimtab.sim.market import build_market
+from trimtab.sim.simulate import Setup
+from trimtab.types import (
+    BAR_FIELDS,
+    DAY,
+    DAY_ORDER,
+    FOK,
+    GTC,
+    IOC,
+    LIMIT,
+    MARKET,
+    TIMEFRAMES,
+    Costs,
+    Instrument,
+    Limits,
+    Panel,
+    Weights,
+)
+
+ROWS = 2_000
+MODELS = 3
+
+PLAIN = Style(MARKET, 0.0, GTC, 0, 0, 0, 0.0, 7)
+FULL = Costs(0.0005, 0.001, 0.0002, 0.02, 0.0001, 0.1, 0.5, 20.0, 0.05, 0.02)
+FEES = Costs(maker_fee=0.0005, taker_fee=0.001, half_spread=0.0002)
+HARD = Limits(1.0, 0.6, 0.04, 0.5, 0.5, 0.02, 0.04, 0.03)
+
+#: name -> (costs, limits, style, capital as a multiple of 100,000, what it must bring about: else it proves nothing)
+SETUPS: dict[str, tuple[Costs, Limits, Style, float, set[str]]] = {
+    "free": (Costs(), Limits(), PLAIN, 1.0, set()),
+    "costs": (FULL, Limits(), PLAIN, 1.0, {"rejected by the venue"}),
+    "participation": (FULL._replace(participation=0.001), Limits(), PLAIN, 100.0, {"replaced by a new decision"}),
+    "latency beyond the bar": (FULL._replace(latency=-7.3), Limits(), PLAIN, 1.0, {"replaced by a new decision"}),
+    "rejects": (FULL._replace(reject=0.3), Limits(), PLAIN, 1.0, {"rejected by the venue"}),
+    "limits": (
+        FEES,
+        Limits(0.2, 0.12, 0.03, 0.5, 0.3),
+        PLAIN,
+        1.0,
+        {"max_weight", "gross_leverage", "drawdown_derisk"},
+    ),
+    "halt": (FULL, Limits(drawdown_halt=0.03), PLAIN, 1.0, {"drawdown_halt"}),
+    "stop and target": (
+        FULL,
+        Limits(stop_loss=0.02, take_profit=0.03),
+        PLAIN,
+        1.0,
+        {"stop_loss", "take_profit", "the other order of the pair filled"},
+    ),
+    "trailing": (FULL, Limits(trailing_stop=0.025), PLAIN, 1.0, {"trailing_stop"}),
+    "all limits": (FULL, HARD, PLAIN, 10.0, {"stop_loss", "trailing_stop", "drawdown_derisk"}),
+    "limit orders": (FULL, HARD, PLAIN._replace(kind=LIMIT, offset=0.004), 1.0, {"stop_loss", "maker"}),
+    "post only": (
+        FEES,
+        Limits(),
+        PLAIN._replace(kind=LIMIT, offset=0.0, post_only=1),
+        1.0,
+        {"would have taken liquidity (post only)", "maker"},
+    ),
+    "IOC": (FULL._replace(participation=0.001), HARD, PLAIN._replace(tif=IOC), 100.0, {"not filled at once (IOC)"}),
+    "FOK": (FULL._replace(participation=0.001), HARD, PLAIN._replace(tif=FOK), 100.0, {"could not fill whole (FOK)"}),
+    "DAY limit": (FULL, HARD, PLAIN._replace(kind=LIMIT, offset=0.01, tif=DAY_ORDER), 1.0, {"end of day", "maker"}),
+    "always with a buffer": (FULL, HARD, PLAIN._replace(always=1, buffer=0.02), 1.0, {"stop_loss"}),
+    "always": (FEES, Limits(0.2, 0.15), PLAIN._replace(always=1), 1.0, {"gross_leverage", "max_weight"}),
+    "ignored volume": (FULL, HARD, PLAIN._replace(ignore_volume=1), 1.0, {"stop_loss"}),
+}
+
+
+@pytest.fixture(params=list(SETUPS))
+def case(request: pytest.FixtureRequest) -> tuple[Callable[[Panel], Setup], set[str]]:
+    """The set-up of a panel under one of SETUPS, and what it must bring about. A negative latency counts bars."""
+    costs, limits, style, capital, acted = SETUPS[request.param]
+
+    def of(panel: Panel) -> Setup:
+        bar = TIMEFRAMES[panel.timeframe] / 1e9
+        paid = costs._replace(latency=abs(costs.latency) * (bar if costs.latency < 0.0 else 1.0))
+        records = terms_of(panel.instruments, (paid,) * len(panel.instruments))
+        return Setup(records, limits, style, capital * 100_000.0, MODELS)
+
+    return of, acted
+
+
+def indices() -> Panel:
+    """S&P 500 and Nasdaq, daily sessions of 2006 to 2013; shares of the volume, so that the caps can act."""
+    sp500 = pytest.importorskip("arch.data.sp500").load()
+    nasdaq = pytest.importorskip("arch.data.nasdaq").load()
+    frames = [f.iloc[1_800 : 1_800 + ROWS] for f in (sp500, nasdaq)]
+    ts = frames[0].index.to_numpy().astype("datetime64[ns]").astype(np.int64) + 21 * DAY // 24
+    values = np.empty((ROWS, 2, len(BAR_FIELDS)))
+    for i, f in enumerate(frames):
+        values[:, i, :5] = f[["Open", "High", "Low", "Close", "Volume"]].to_numpy(np.float64)
+        values[:, i, 4] /= 1e4
+        values[:, i, 5] = 6.5 * DAY / 24
+    instruments = tuple(Instrument(symbol=s, lot_size=0.01) for s in ("SPX", "NDX"))
+    return Panel(ts, instruments, BAR_FIELDS, values, "1d")
+
+
+def crypto(shared: Path) -> Panel:
+    """Three coins by the hour over 2021: two are listed later than the first, and all miss hours."""
+    import polars as pl
+
+    start = pl.datetime(2021, 2, 20, time_zone="UTC")
+    frames = {}
+    for symbol in ("BTCEUR", "ETHEUR", "ADAEUR"):
+        frame = pl.read_parquet(shared / "data" / "crypto_bitvavo" / f"{symbol}_1h.parquet")
+        frames[symbol] = frame.filter(pl.col("open_time") >= start).head(ROWS + 400)
+    sizes = {"BTCEUR": 1e-6, "ETHEUR": 1e-5, "ADAEUR": 0.1}
+    panel = Panel.from_frames(frames, "1h", [Instrument(symbol=s, lot_size=v) for s, v in sizes.items()])
+    return Panel(panel.ts[:ROWS], panel.instruments, panel.fields, panel.values[:ROWS], "1h")
+
+
+def decided(panel: Panel, every: bool) -> Weights:
+    """Three models that disagree: a fast trend, its opposite at twice the length with shorts, and a slow trend.
+
+    Each looks every few bars, and at every look if `every`. Weights are steps of 1/4 of the budget: many are equal.
+    """
+    close = panel.values[:, :, 3]
+    found: list[tuple[int, int, int, float]] = []
+    budget = (0.5, 0.3, 0.4)
+    for i in range(close.shape[1]):
+        seen = np.flatnonzero(close[:, i] > 0.0)
+        c = close[seen, i]
+        for m, n in enumerate((12, 24, 60)):
+            last = np.nan
+            for k in range(n, len(c), n // 2):
+                mean = c[k - n : k].mean()
+                gap = (c[k] / mean - 1.0) / (c[k - n : k].std() / mean + 1e-9)
+                f = np.clip(round(gap * (1.0, -1.0, 1.0)[m] * 2) / 4, -1.0 if m == 1 else 0.0, 1.0)
+                w = float(f) * budget[m] / close.shape[1]
+                if w != last or every:
+                    found.append((int(seen[k]), m, i, w))
+                    last = w
+    found.sort()
+    columns = [np.array([x[j] for x in found], np.int64) for j in range(3)]
+    return Weights(*columns, np.array([x[3] for x in found]))
+
+
+@pytest.fixture(scope="session")
+def daily() -> tuple[Any, ...]:
+    panel = indices()
+    return panel, build_market(panel), decided(panel, False), decided(panel, True)
+
+
+@pytest.fixture(scope="session")
+def hourly(shared: Path) -> tuple[Any, ...]:
+    panel = crypto(shared)
+    assert np.isnan(panel.values[:, :, 3]).any()
+    assert (np.diff(panel.ts) > panel.ts[1] - panel.ts[0]).any()
+    return panel, build_market(panel), decided(panel, False), decided(panel, True)

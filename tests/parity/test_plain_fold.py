@@ -1,0 +1,136 @@
+"""The compiled driver against a plain fold of the same rules, to the last bit (law 2).
+
+The fold knows no quiet stretches, no blocks and no bands: it matches, marks, asks the breakers and decides on every
+row, calling each compiled rule from Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from trimtab.rules.account import mark
+from trimtab.rules.book import SLOTS, Book, Log, open_book
+from trimtab.rules.decide import decide
+from trimtab.rules.limits import LIMIT_NAMES
+from trimtab.rules.orders import REASONS, TRANSITIONS
+from trimtab.rules.trade import Market, trade
+from trimtab.sim.driver import observe
+from trimtab.sim.simulate import Setup, day_ends, new_log, simulate
+from trimtab.types import NEW, Panel, Weights
+
+Bars = tuple[Panel, Market, Weights, Weights]
+Case = tuple[Callable[[Panel], Setup], set[str]]
+
+
+def fold(market: Market, weights: Weights, setup: Setup) -> tuple[Book, Log, np.ndarray, np.ndarray]:
+    """-> book, log, equity (T,), curves (T, 5 + 2 M): equity, costs, gross, net, traded, pnl and cost per model."""
+    rows, n = market.mark.shape
+    book = open_book(setup.capital, setup.terms, setup.models)
+    log = new_log(60_000, n, setup.models, 0, np.empty(0, np.int64))
+    equity, curves = np.empty(rows), np.empty((rows, 5 + 2 * setup.models))
+    head = book.head[0]
+    rest = (setup.terms, setup.limits, setup.style)
+    for t in range(rows):
+        low, high = book.low.copy(), book.high.copy()
+        book.low[:], book.high[:] = np.inf, -np.inf  # every instrument with a bar is looked at
+        trade(book, log, market, *rest, t)
+        silent = ~(market.rows[t, :, 0] > 0.0)
+        book.low[silent], book.high[silent] = low[silent], high[silent]
+        head["equity"] = equity[t] = mark(head["cash"], book.quantity, market.mark[t])
+        forced = observe(book, log, setup.limits, t, market.ts[t])
+        decide(book, log, weights, market.mark[t], *rest, t, market.ts[t], forced)
+        curves[t] = figures(book, market.mark[t], float(equity[t]))
+        if log.count.max() > 50_000:
+            raise AssertionError("the log of the plain fold is too small")
+    return book, log, equity, curves
+
+
+def figures(book: Book, marks: np.ndarray, equity: float) -> list[float]:
+    """The sampled curves, added up one number at a time in the order of models, instruments and kinds."""
+    paid = gross = net = 0.0
+    for charge in book.charges.ravel():
+        paid += charge
+    for notional in book.quantity * marks:
+        gross += abs(notional)
+        net += notional
+    pnl, cost = [], []
+    for m in range(book.held.shape[0]):
+        p = c = 0.0
+        for i in range(book.held.shape[1]):
+            p += book.ledger[m, i] + book.held[m, i] * book.unit[i] * marks[i]
+            for charge in book.charges[m, i]:
+                c += charge
+        pnl.append(p)
+        cost.append(c)
+    return [equity, paid, gross, net, float(book.head[0]["traded"]), *pnl, *cost]
+
+
+def open_orders(book: Book) -> list[bytes]:
+    return [
+        book.orders[i, s].tobytes()
+        for i in range(book.orders.shape[0])
+        for s in range(SLOTS)
+        if (int(book.positions[i]["live"]) >> s) & 1
+    ]
+
+
+#: Cursors of the driver's own bookkeeping, and scratch that has no meaning between rows.
+CURSORS = ("floor", "ceiling", "sample", "recorded")
+SCRATCH = ("wanted", "allowed", "todo")
+
+
+def same_book(one: Book, other: Book) -> None:
+    for name in Book._fields:
+        a, b = getattr(one, name), getattr(other, name)
+        if name in SCRATCH:
+            continue
+        if name in ("head", "positions"):
+            for field in a.dtype.names:
+                if field not in (*CURSORS, "used", "used_row", "day"):
+                    assert a[field].tobytes() == b[field].tobytes(), (name, field, a[field], b[field])
+        elif name == "orders":
+            assert open_orders(one) == open_orders(other)
+        else:
+            assert a.tobytes() == b.tobytes(), name
+
+
+def compare(bars: Bars, case: Case) -> None:
+    panel, market, some, every = bars
+    setup = case[0](panel)
+    weights = every if setup.style.always else some
+    result = simulate(market, weights, setup)
+    book, log, equity, curves = fold(market, weights, setup)
+    assert result.equity.tobytes() == equity.tobytes()
+    orders = log.orders[: log.count[0]].tobytes() + b"".join(open_orders(book))
+    assert result.orders.tobytes() == orders
+    assert result.fills.tobytes() == log.fills[: log.count[1]].tobytes()
+    assert result.shares.tobytes() == log.shares[: log.count[1]].tobytes()
+    assert result.actions.tobytes() == log.actions[: log.count[2]].tobytes()
+    kept = np.concatenate([result.curve, result.pnl, result.cost], axis=1)
+    assert kept.tobytes() == curves[day_ends(market.ts)].tobytes()
+    same_book(result.book, book)
+    acted = {REASONS[k] for k in result.orders["reason"]} | {LIMIT_NAMES[k] for k in result.actions["limit"]}
+    acted |= {"maker"} if result.fills["maker"].any() else set()
+    assert case[1] <= acted
+    assert len(result.fills) > 20
+    assert (result.fills["crossed"] > 0.0).any()
+    assert set(result.orders["status"].tolist()) <= reachable()
+
+
+def reachable() -> set[int]:
+    found, queue = {NEW}, [NEW]
+    while queue:
+        for after in TRANSITIONS[queue.pop()] - found:
+            found.add(after)
+            queue.append(after)
+    return found
+
+
+def test_daily_indices(daily: Bars, case: Case) -> None:
+    compare(daily, case)
+
+
+def test_hourly_coins_with_gaps(hourly: Bars, case: Case) -> None:
+    compare(hourly, case)
