@@ -1,0 +1,424 @@
+"""Laws of the whole path: legs and across, look-ahead through a backtest, conservation, attribution and the gate.
+
+Two models of the strategy share one book, so that netting, crossing and attribution take part.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from trimtab.data.panel import rows_of
+from trimtab.portfolio.budgets import combine
+from trimtab.research.backtest import model_streams, run_weights
+from trimtab.research.check_forecasts import CHANGES, cuts_of, parameter_sets
+from trimtab.research.check_subject import Finding, Subject, Unit, bits, changed_member, first_difference, fold, leaves
+from trimtab.research.run import Run
+from trimtab.rules.limits import ACTIONS, LIMIT_NAMES
+from trimtab.sim.fold import decisions
+from trimtab.strategies import params_of
+from trimtab.types import F64, Costs, Limits, Model, NotEnoughData, Panel, Rebalance, Spec, TrimtabError
+
+#: Every cost is at work, so that a law that holds does not hold by absence.
+COSTS: Final = Costs(
+    maker_fee=0.0002,
+    taker_fee=0.0005,
+    half_spread=0.0002,
+    vol_spread=0.02,
+    slippage=0.0001,
+    impact=0.02,
+    latency=0.5,
+    participation=0.25,
+    reject=0.01,
+)
+TIGHT: Final = Limits(
+    gross_leverage=0.8, max_weight=0.3, drawdown_derisk=0.04, derisk_factor=0.5, drawdown_halt=0.30
+)
+_CLOSE: Final = 1e-9
+_PATH_CUTS: Final = 3
+
+
+# --- legs and across -------------------------------------------------------------------------------------------------
+
+
+def legs(subject: Subject) -> list[Finding]:
+    """Leg weights: as many as legs, finite, with sum |w| = |f|; asking for them changes nothing."""
+    for unit in subject.units:
+        end, dense = fold(subject, unit.x)
+        kept = np.flatnonzero(~np.isnan(dense))
+        made = decisions(subject.strategy, subject.params, unit.x.copy(), True)
+        count = unit.x.shape[1]
+        rows, weights = made.row[::count], made.value.reshape(-1, count)
+        if not np.array_equal(rows, kept):
+            return [_leg_break(subject, unit, 0, "asking for legs changes later forecasts: legs writes into State or x")]
+        gap = np.abs(np.abs(weights).sum(axis=1) - np.abs(dense[kept]))
+        wrong = ~(gap <= _CLOSE)  # NaN is wrong too
+        if wrong.any():
+            n = int(wrong.argmax())
+            row = int(kept[n])
+            seen = f"legs are {', '.join(f'{w:g}' for w in weights[n])} for a forecast of {dense[row]:g}"
+            return [_leg_break(subject, unit, row, seen)]
+        found = _legs_are_pure(subject, unit, end)
+        if found:
+            return [found]
+    return []
+
+
+def _leg_break(subject: Subject, unit: Unit, row: int, seen: str) -> Finding:
+    return subject.broken(
+        "legs",
+        f"{unit.name}: row {row}: {seen}; expected finite weights with Σ|w| = |f|. Usual cause: weights (1, -hedge) that "
+        "are not divided by 1 + |hedge|, or a hedge ratio that is NaN or zero. Scale them: w * abs(f) / sum(abs(w))",
+        "legs",
+        (unit, row),
+    )
+
+
+def _legs_are_pure(subject: Subject, unit: Unit, state: Any) -> Finding | None:
+    """Called from outside with the last state and row: nothing that it was handed may change."""
+    if subject.strategy.legs is None:
+        return None
+    x = unit.x[-1].copy()
+    before = [(path, bits(v)) for path, v in leaves(state)]
+    subject.strategy.legs(subject.params, state, x, 0.5)
+    changed = next((p for (p, was), (_, v) in zip(before, leaves(state), strict=True) if bits(v) != was), None)
+    if changed is None and bits(x) == bits(unit.x[-1]):
+        return None
+    return _leg_break(subject, unit, len(unit.x) - 1, f"legs wrote into {changed or 'x'}")
+
+
+def across(subject: Subject) -> list[Finding]:
+    """A function of one row of forecasts: shape, NaN, order and range, for several numbers of instruments."""
+    rng = subject.rng("across")
+    for size in (1, 2, 3, 7):
+        for _ in range(12):
+            row = rng.uniform(-1.0, 1.0, size)
+            absent = rng.random(size) < 0.3
+            row[absent] = np.nan
+            try:
+                seen = _across_break(subject, row, rng.permutation(size))
+            except Exception as error:  # whatever a user's across may raise
+                seen = f"it raised {type(error).__name__}: {error}"
+            if seen:
+                shown = ", ".join(f"{v:.3g}" for v in row)
+                return [
+                    subject.broken(
+                        "across",
+                        f"for forecasts ({shown}) {seen}. across must be a function of its row alone. Usual cause: a sum "
+                        "or rank that counts NaN (use np.nansum or skip them), a division by one instrument, an in-place "
+                        "edit of f. Leave NaN where NaN was, and values within -1 to 1",
+                        "across",
+                    )
+                ]
+    return []
+
+
+def _across_break(subject: Subject, row: F64, order: Any) -> str | None:
+    def of(values: F64) -> Any:
+        assert subject.strategy.across is not None
+        return subject.strategy.across(subject.params, values)
+
+    handed = row.copy()
+    out = of(handed)
+    if not isinstance(out, np.ndarray) or out.shape != row.shape:
+        return f"it returned shape {getattr(out, 'shape', type(out).__name__)}; expected {row.shape}"
+    out = np.array(out, dtype=np.float64)
+    if bits(handed) != bits(row):
+        return "it wrote into the forecasts it was handed"
+    absent = np.isnan(row)
+    if (~np.isnan(out[absent])).any():
+        return f"an instrument that abstains (NaN) got weight {out[absent][~np.isnan(out[absent])][0]:g}"
+    if len(row) > 1 and (~absent).sum() > 1 and np.isnan(out[~absent]).any():
+        return "an instrument with a forecast got NaN"
+    if (np.abs(out) > 1.0 + _CLOSE).any():
+        return f"a weight is {out[np.nanargmax(np.abs(out))]:g}"
+    if first_difference(out, np.array(of(row.copy()), dtype=np.float64)) is not None:
+        return "a second call gave other weights"
+    if not np.allclose(of(row[order].copy()), out[order], rtol=0.0, atol=1e-12, equal_nan=True):
+        return "another order of the same instruments gave other weights"
+    more = np.append(row, np.nan)
+    if not np.allclose(of(more)[:-1], out, rtol=0.0, atol=1e-12, equal_nan=True):
+        return "one more instrument that abstains changed the weights of the others"
+    return None
+
+
+# --- a book of two models --------------------------------------------------------------------------------------------
+
+
+class Book(NamedTuple):
+    """Two models of the strategy over the subject's units."""
+
+    spec: Spec
+    params: tuple[Any, Any]
+
+
+def book_of(subject: Subject, limits: Limits, when: str = "on_change") -> Book:
+    """The strategy as given beside itself with other parameters (of no longer warm-up), half the budget each."""
+    strategy, panel = subject.strategy, subject.panel
+    chosen = (subject.params, _other_params(subject))
+    symbols = tuple(s for unit in subject.units for s in unit.symbols)
+    volume = panel.values[:, :, panel.fields.index("volume")]
+    known = all(np.nanmax(volume[:, n], initial=0.0) > 0.0 for n in range(len(panel.instruments)))
+    models = tuple(
+        Model(
+            strategy=strategy.name,
+            name=f"{strategy.name}_{n + 1}",
+            params=params._asdict(),
+            universe=symbols,
+            timeframe=subject.timeframe,
+            budget=0.5,
+        )
+        for n, params in enumerate(chosen)
+    )
+    spec = Spec(
+        models=models,
+        universe=panel.symbols,
+        timeframe=panel.timeframe,
+        base_currency=panel.instruments[0].quote,
+        costs=COSTS,
+        limits=limits,
+        rebalance=Rebalance(when=when, buffer=0.002 if when == "always" else 0.0),
+        volume="require" if known else "ignore",
+        seed=subject.seed,
+    )
+    return Book(spec, chosen)
+
+
+def _other_params(subject: Subject) -> Any:
+    for _, values in list(parameter_sets(subject))[-10:]:
+        try:
+            params = params_of(subject.strategy, values)
+            if int(subject.strategy.warmup(params)) <= subject.warmup:
+                return params
+        except TrimtabError:
+            continue
+    return subject.params
+
+
+def run_book(subject: Subject, book: Book, panel: Panel) -> Run:
+    """Rows, forecasts, weights and the driver: the same functions that a backtest calls."""
+    every = book.spec.rebalance.when == "always"
+    streams = [
+        stream
+        for n, (model, params) in enumerate(zip(book.spec.models, book.params, strict=True))
+        for stream in model_streams(n, model, subject.strategy, params, panel, every)
+    ]
+    return run_weights(book.spec, panel, combine(streams))
+
+
+# --- look-ahead through the whole path -------------------------------------------------------------------------------
+
+
+def path(subject: Subject) -> list[Finding]:
+    """Change any field after row t: rows, orders, fills, actions and equity up to t stay, bit for bit."""
+    book = book_of(subject, Limits(max_weight=0.6))
+    panel = msgspec.structs.replace(subject.panel, values=subject.panel.values.copy())
+    whole = run_book(subject, book, panel)
+    for cut in _path_cuts(subject):
+        for name, values in _changed_after(panel, cut):
+            try:
+                other_panel = msgspec.structs.replace(panel, values=values)
+                other = run_book(subject, book, other_panel)
+            except NotEnoughData:
+                continue
+            except Exception:  # a user's step may refuse such bars; what it did with them is the range law's matter
+                continue
+            found = _rows_break(subject, panel, other_panel, cut) or _run_break(whole, other, cut)
+            if found:
+                what, row = found
+                return [_path_finding(subject, name, cut, what, row)]
+        shorter = msgspec.structs.replace(panel, ts=panel.ts[: cut + 1], values=panel.values[: cut + 1].copy())
+        found = _run_break(whole, run_book(subject, book, shorter), cut)
+        if found:
+            return [_path_finding(subject, "", cut, *found)]
+    return []
+
+
+def _path_finding(subject: Subject, field: str, cut: int, what: str, row: int) -> Finding:
+    ts = int(subject.panel.ts[row])
+    seen = f"changing {field} after row {cut}" if field else f"ending the data after row {cut}"
+    return Finding(
+        "path",
+        False,
+        field.partition(" ")[0] or None,
+        row,
+        f"{seen} changes {what} at row {row}: something on the way from bars to fills looks ahead. Usual cause: the "
+        "strategy itself (see prefix and split), or a field that was computed over the whole series before the run "
+        "(centred averages, scaling by the full sample, joins that are not as-of)",
+        ts,
+    )
+
+
+def _path_cuts(subject: Subject) -> list[int]:
+    index = subject.units[0].index
+    cuts = [c for c in cuts_of(subject, "path", len(index)) if c > subject.warmup + 10 and c < len(index) - 1]
+    return [int(index[c]) for c in cuts[:: max(1, len(cuts) // _PATH_CUTS)]][:_PATH_CUTS]
+
+
+def _changed_after(panel: Panel, cut: int) -> list[tuple[str, F64]]:
+    """Panels whose rows after `cut` have one field changed, and whose rows after it are absent altogether."""
+    found: list[tuple[str, F64]] = []
+    for k, field in enumerate(panel.fields):
+        if field == "duration":  # the schedule is known in advance
+            continue
+        for name, change in CHANGES:
+            values = panel.values.copy()
+            values[cut + 1 :, :, k] = change(values[cut + 1 :, :, k])
+            found.append((f"{field} ({name})", values))
+    values = panel.values.copy()
+    values[cut + 1 :] = np.nan
+    found.append(("every field (made NaN)", values))
+    return found
+
+
+def _rows_break(subject: Subject, panel: Panel, other: Panel, cut: int) -> tuple[str, int] | None:
+    """The rows that models step on, up to the cut."""
+    for unit in subject.units:
+        index, x = rows_of(panel, unit.symbols, subject.timeframe, subject.strategy.fields)
+        index_other, x_other = rows_of(other, unit.symbols, subject.timeframe, subject.strategy.fields)
+        n, m = (int(np.searchsorted(i, cut, side="right")) for i in (index, index_other))
+        if n != m or not np.array_equal(index[:n], index_other[:n]):
+            return f"the rows of {unit.name}", int(index[min(n, m) - 1]) if min(n, m) else 0
+        flat, flat_other = x[:n].reshape(n, -1), x_other[:n].reshape(n, -1)
+        wrong = ~((flat == flat_other) | (np.isnan(flat) & np.isnan(flat_other))).all(axis=1)
+        if wrong.any():
+            return f"the bars of {unit.name}", int(index[wrong.argmax()])
+    return None
+
+
+_CREATED: Final = ("order_id", "ts", "instrument", "lots", "kind", "limit_price", "stop_price", "tif", "parent")
+
+
+def _run_break(a: Run, b: Run, cut: int) -> tuple[str, int] | None:
+    """What differs first between two runs up to row `cut`, and where."""
+    row = first_difference(a.result.equity[: cut + 1], b.result.equity[: cut + 1])
+    if row is not None:
+        return "equity", row
+    for name in ("fills", "actions"):
+        first, second = (t[t["row"] <= cut] for t in (getattr(a.result, name), getattr(b.result, name)))
+        if first.tobytes() != second.tobytes():
+            return name, _first_row(first, second, cut)
+    until = int(a.panel.ts[cut])
+    first, second = (_orders_until(run, until) for run in (a, b))
+    if first != second:
+        at = next((n for n, (o, p) in enumerate(zip(first, second, strict=False)) if o != p), min(len(first), len(second)))
+        told = (first if at < len(first) else second)[at]
+        return "orders", int(np.searchsorted(a.panel.ts, told[1]))
+    return None
+
+
+def _first_row(first: Any, second: Any, cut: int) -> int:
+    shared = min(len(first), len(second))
+    for n in range(shared):
+        if first[n].tobytes() != second[n].tobytes():
+            return int(first[n]["row"])
+    longer = first if len(first) > len(second) else second
+    return int(longer[shared]["row"]) if len(longer) > shared else cut
+
+
+def _orders_until(run: Run, ts: int) -> list[Any]:
+    """Orders sent at or before an instant, as they were sent."""
+    o = run.result.orders
+    o = o[np.argsort(o["order_id"], kind="stable")]
+    return [repr(tuple(row[name] for name in _CREATED)) and tuple(repr(row[name]) if name != "ts" else int(row[name]) for name in _CREATED) for row in o[o["ts"] <= ts]]
+
+
+# --- conservation and the gate ---------------------------------------------------------------------------------------
+
+
+def conservation(subject: Subject) -> list[Finding]:
+    """Equity is cash and marks of what was filled; the models' profits and costs add up to the book's."""
+    run = run_book(subject, book_of(subject, Limits(), "always"), subject.panel)
+    capital, result = run.spec.capital, run.result
+    expected = equity_of_fills(run)
+    gap = np.abs(expected - result.equity) / capital
+    if (gap > _CLOSE).any():
+        return [_money(subject, "equity", int(np.argmax(gap > _CLOSE)), "equity is not cash and marks of all fills")]
+    sums = (
+        ("pnl", result.pnl.sum(axis=1), result.curve[:, 0] - capital),
+        ("costs", result.cost.sum(axis=1), result.curve[:, 1]),
+    )
+    for name, parts, total in sums:
+        wrong = np.abs(parts - total) > _CLOSE * capital
+        if wrong.any():
+            row = int(result.sample[wrong.argmax()])
+            return [_money(subject, name, row, f"{name} by model do not add up to the book's")]
+    return []
+
+
+def equity_of_fills(run: Run) -> F64:
+    """(T,) capital + what the fills paid and took + lots at the last close seen, summed from the fills alone."""
+    panel, fills, unit = run.panel, run.result.fills, run.result.book.unit
+    rows, n = len(panel.ts), len(panel.instruments)
+    lots = np.zeros((rows, n))
+    paid = np.zeros(rows)
+    np.add.at(lots, (fills["row"], fills["instrument"]), fills["lots"])
+    np.add.at(paid, fills["row"], fills["lots"] * unit[fills["instrument"]] * fills["price"] + fills["fee"])
+    close = panel.values[:, :, panel.fields.index("close")]
+    seen = np.where(np.isnan(close), 0, np.arange(rows)[:, None])
+    marks = np.nan_to_num(np.take_along_axis(close, np.maximum.accumulate(seen, axis=0), axis=0))
+    return run.spec.capital - np.cumsum(paid) + (np.cumsum(lots, axis=0) * unit * marks).sum(axis=1)
+
+
+def _money(subject: Subject, field: str, row: int, seen: str) -> Finding:
+    return Finding(
+        "conservation",
+        False,
+        field,
+        row,
+        f"{seen}. A strategy cannot cause this: it is a fault of Trimtab, please report it with the data",
+        int(subject.panel.ts[row]),
+    )
+
+
+def gate(subject: Subject) -> list[Finding]:
+    """Under tight limits no decision is allowed more than was wanted, and every fill has an order behind it."""
+    run = run_book(subject, book_of(subject, TIGHT), subject.panel)
+    actions, orders, fills = run.result.actions, run.result.orders, run.result.fills
+    cuts = np.isin(actions["action"], [ACTIONS.index(a) for a in ("SCALE", "REFUSE", "REDUCE", "FLATTEN")])
+    sized = cuts & (actions["limit"] != LIMIT_NAMES.index("lot_range"))
+    wrong = sized & (np.abs(actions["allowed"]) > np.abs(actions["wanted"]))
+    if wrong.any():
+        a = actions[wrong.argmax()]
+        seen = f"{LIMIT_NAMES[int(a['limit'])]} allowed {a['allowed']:g} where {a['wanted']:g} was wanted"
+        return [_gate_break(subject, int(a["row"]), seen)]
+    stray = ~np.isin(fills["order_id"], np.append(orders["order_id"], 0))
+    if stray.any():
+        f = fills[stray.argmax()]
+        return [_gate_break(subject, int(f["row"]), f"fill {int(f['fill_id'])} has no order")]
+    found = _over_weight(run)
+    return [_gate_break(subject, *found)] if found else []
+
+
+def _over_weight(run: Run) -> tuple[int, str] | None:
+    """An order that would take an instrument beyond max_weight at the close it was decided on."""
+    panel, result = run.panel, run.result
+    close = panel.values[:, :, panel.fields.index("close")]
+    for i in range(len(panel.instruments)):
+        sent = result.orders[result.orders["instrument"] == i]
+        mine = result.fills[result.fills["instrument"] == i]
+        held = np.concatenate(([0], np.cumsum(mine["lots"])))
+        for order in sent:
+            row = int(np.searchsorted(panel.ts, order["ts"]))
+            before = int(held[np.searchsorted(mine["row"], row, side="right")])
+            after = before + int(order["lots"])
+            price, equity = float(close[row, i]), float(result.equity[row])
+            if abs(after) <= abs(before) or not price > 0.0:
+                continue
+            if (abs(after) - 1) * result.book.unit[i] * price > TIGHT.max_weight * equity * (1.0 + _CLOSE):
+                share = abs(after) * result.book.unit[i] * price / equity
+                return row, f"an order takes {panel.symbols[i]} to {share:.4f} of equity; max_weight is {TIGHT.max_weight}"
+    return None
+
+
+def _gate_break(subject: Subject, row: int, seen: str) -> Finding:
+    return Finding(
+        "gate",
+        False,
+        None,
+        row,
+        f"{seen}. A strategy cannot cause this: it is a fault of Trimtab, please report it with the data",
+        int(subject.panel.ts[row]),
+    )

@@ -1,0 +1,265 @@
+"""What the laws are checked on: one strategy, the rows of its units, and how to fold, snapshot and compare them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple, cast
+
+import msgspec
+import numpy as np
+
+from trimtab.data.panel import rows_of
+from trimtab.data.timeframes import divides
+from trimtab.research.synthetic import synthetic_panel
+from trimtab.sim.fold import Folds, folds_of
+from trimtab.strategies import BUILT_IN, find, params_of
+from trimtab.types import BAR_FIELDS, F64, I64, TIMEFRAMES, NotEnoughData, Panel, Strategy, TrimtabError
+
+#: Units that are folded; a wide universe adds time and no evidence.
+MOST_UNITS: Final = 4
+#: Rows that must remain after warm-up, or nothing could be said.
+LEAST_ROWS: Final = 50
+_SYNTHETIC_ROWS: Final = (1_500, 20_000)
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What one law says: passed, or which field and row broke it and what that usually means.
+
+    field    a field of the bars, a member of State or Params, or a part of the strategy
+    row      row of the panel, ts its close (ns UTC); None where no single row is to blame
+    message  for a break: what was seen, the usual cause, what to do
+    """
+
+    law: str
+    passed: bool
+    field: str | None
+    row: int | None
+    message: str
+    ts: int | None = None
+
+
+class Unit(NamedTuple):
+    """What one forecast is about (an instrument, or the legs of a pair): panel rows (R,) and x (R, L, K)."""
+
+    name: str
+    symbols: tuple[str, ...]
+    index: I64
+    x: F64
+
+
+class Subject(NamedTuple):
+    """A strategy with the rows that it is held against."""
+
+    strategy: Strategy
+    params: Any
+    panel: Panel
+    timeframe: str
+    units: tuple[Unit, ...]
+    warmup: int
+    seed: int
+
+    @property
+    def folds(self) -> Folds:
+        return folds_of(self.strategy)
+
+    def rng(self, law: str) -> np.random.Generator:
+        """Random numbers of one law: the same in every process."""
+        return np.random.default_rng((self.seed, *law.encode()))
+
+    def broken(self, law: str, message: str, field: str | None = None, at: tuple[Unit, int] | None = None) -> Finding:
+        """A Finding that a law is broken; at: the unit and its own row."""
+        if at is None:
+            return Finding(law, False, field, None, message)
+        unit, row = at
+        place = int(unit.index[min(max(row, 0), len(unit.index) - 1)])
+        return Finding(law, False, field, place, message, int(self.panel.ts[place]))
+
+
+# --- building --------------------------------------------------------------------------------------------------------
+
+
+def missing_fields(strategy: Strategy, panel: Panel) -> list[str]:
+    """The fields that a strategy reads and the panel does not have."""
+    return [f for f in strategy.fields if f not in panel.fields and f != "ticks"]
+
+
+def subject_of(strategy: Strategy, panel: Panel, params: Mapping[str, Any], seed: int) -> Subject:
+    """The rows to check a strategy on: the panel's instruments that one account can hold, in units.
+
+    TrimtabError where the panel has no timeframe that the strategy takes, NotEnoughData where it is too short.
+    """
+    chosen = params_of(strategy, params)
+    warmup = warmup_of(strategy, chosen)
+    panel = _one_account(panel)
+    timeframe = timeframe_for(strategy, panel)
+    symbols = list(panel.symbols)
+    legs = strategy.n_legs
+    if len(symbols) < legs:
+        raise NotEnoughData(
+            f"{strategy.name} trades {legs} legs at a time, but the data has {len(symbols)} instrument(s) on one venue "
+            "and in one currency: give more symbols"
+        )
+    groups = [tuple(symbols[k : k + legs]) for k in range(0, len(symbols) - legs + 1, legs)][:MOST_UNITS]
+    units: list[Unit] = []
+    for group in groups:
+        index, x = rows_of(panel, group, timeframe, strategy.fields)
+        units.append(Unit("/".join(group), group, index, np.array(x, dtype=np.float64, order="C")))
+    longest = max(len(unit.index) for unit in units)
+    if longest < warmup + LEAST_ROWS:
+        raise NotEnoughData(
+            f"{strategy.name}: {longest:,} bars of {timeframe} are too few to check it: its warm-up is {warmup:,} and "
+            f"{LEAST_ROWS} more are needed. Load a longer window, shorten its lookbacks, or leave out the data to use "
+            "synthetic bars"
+        )
+    kept = tuple(u for u in units if len(u.index) >= warmup + LEAST_ROWS)
+    return Subject(strategy, chosen, panel, timeframe, kept, warmup, seed)
+
+
+def warmup_of(strategy: Strategy, params: Any) -> int:
+    """The declared warm-up; TrimtabError if it is no whole number of rows."""
+    rows: Any = strategy.warmup(params)
+    if isinstance(rows, bool) or not isinstance(rows, int | np.integer) or rows < 0:
+        raise TrimtabError(f"{strategy.name}: warmup returned {rows!r}; expected a whole number of rows, 0 or more")
+    return int(rows)
+
+
+def synthetic_for(strategy: Strategy, warmup: int, seed: int) -> Panel:
+    """Bars made for this strategy: of a timeframe that it takes, long enough to see 10 warm-ups after the first."""
+    timeframe = next((t for t in ("1d", "4h", "1h") if t in strategy.timeframes), strategy.timeframes[0])
+    fewest, most = _SYNTHETIC_ROWS
+    most = min(most, 190 * 365 * TIMEFRAMES["1d"] // TIMEFRAMES[timeframe])
+    rows = min(max(fewest, 18 * warmup + 500), most)
+    if rows < 2 * warmup + LEAST_ROWS:
+        rows = min(3 * warmup + LEAST_ROWS, 8 * most)
+    pairs = max(4, 2 * strategy.n_legs)
+    return _with_slower(synthetic_panel(seed, rows, pairs, timeframe), strategy.fields)
+
+
+def _with_slower(panel: Panel, fields: Sequence[str]) -> Panel:
+    """Slower series as `load` would join them: close@1d and kin; other unknown fields stay unknown."""
+    wanted = [f for f in fields if f not in panel.fields and f.partition("@")[2] in TIMEFRAMES]
+    wanted = [f for f in wanted if f.partition("@")[0] in BAR_FIELDS[:5]]
+    if not wanted:
+        return panel
+    columns: list[F64] = []
+    for name in wanted:
+        field, _, timeframe = name.partition("@")
+        column = np.full(panel.values.shape[:2], np.nan)
+        for n in range(len(panel.instruments)):
+            index, x = rows_of(panel, [n], timeframe, (field,))
+            at = np.searchsorted(index, np.arange(len(panel.ts)), side="right") - 1
+            known = at >= 0
+            column[known, n] = x[at[known], 0, 0]
+        columns.append(column)
+    values = np.concatenate((panel.values, np.stack(columns, axis=2)), axis=2)
+    return msgspec.structs.replace(panel, fields=(*panel.fields, *wanted), values=values)
+
+
+def _one_account(panel: Panel) -> Panel:
+    """The instruments that one account can hold: those of the first one's venue and quote currency."""
+    first = panel.instruments[0]
+    kept = [n for n, i in enumerate(panel.instruments) if (i.venue, i.quote) == (first.venue, first.quote)]
+    if len(kept) == len(panel.instruments):
+        return panel
+    return msgspec.structs.replace(
+        panel,
+        instruments=tuple(panel.instruments[n] for n in kept),
+        values=np.ascontiguousarray(panel.values[:, kept]),
+    )
+
+
+def timeframe_for(strategy: Strategy, panel: Panel) -> str:
+    """The panel's timeframe if the strategy takes it, else the next coarser one that it takes."""
+    if panel.timeframe in strategy.timeframes:
+        return panel.timeframe
+    for name in TIMEFRAMES:
+        if name in strategy.timeframes and divides(panel.timeframe, name):
+            return name
+    raise TrimtabError(
+        f"{strategy.name} takes bars of {', '.join(strategy.timeframes)}; {panel.timeframe} bars cannot be made into "
+        "any of them: give finer data"
+    )
+
+
+def source_of(strategy: Strategy) -> str | None:
+    """What another process can find the strategy by: its file or its name; None where it has neither."""
+    module = strategy.step.__module__
+    if module.startswith("trimtab_strategy_"):
+        file = getattr(sys.modules.get(module), "__file__", None)
+        return str(file) if file and Path(str(file)).is_file() else None
+    if BUILT_IN.get(strategy.name) == module:
+        return strategy.name
+    try:
+        return strategy.name if find(strategy.name) is strategy else None
+    except TrimtabError:
+        return None
+
+
+# --- folding ---------------------------------------------------------------------------------------------------------
+
+
+def fold(subject: Subject, x: F64, params: Any = None, state: Any = None) -> tuple[Any, F64]:
+    """(state, forecasts (R,)) over a copy of x, from a new state unless one is given (which is then used up)."""
+    chosen = subject.params if params is None else params
+    out = np.full(len(x), np.nan)
+    begun = subject.folds.start(chosen) if state is None else state
+    return subject.folds.dense(chosen, begun, np.array(x, order="C"), out), out
+
+
+def fold_until_error(subject: Subject, x: F64) -> tuple[F64, Exception | None]:
+    """Forecasts up to the row at which the strategy raised, and what it raised; later rows are NaN."""
+    out = np.full(len(x), np.nan)
+    try:
+        subject.folds.dense(subject.params, subject.folds.start(subject.params), np.array(x, order="C"), out)
+    except Exception as error:  # whatever a user's step may raise
+        return out, error
+    return out, None
+
+
+# --- comparing -------------------------------------------------------------------------------------------------------
+
+
+def first_difference(a: F64, b: F64) -> int | None:
+    """The first row at which two series are not the same bits (two NaN are the same); None where there is none."""
+    same = (a.view(np.int64) == b.view(np.int64)) | (np.isnan(a) & np.isnan(b))
+    return None if same.all() else int(np.argmin(same))
+
+
+def leaves(value: Any, path: str = "State") -> Generator[tuple[str, Any]]:
+    """Every number and array inside a state, with the name a user gave it: State.past.ring."""
+    names = getattr(value, "_fields", None)
+    if isinstance(value, tuple):
+        items = cast("tuple[Any, ...]", value)
+        for k, item in enumerate(items):
+            yield from leaves(item, f"{path}.{names[k]}" if names else f"{path}[{k}]")
+    else:
+        yield path, value
+
+
+def bits(value: Any) -> bytes:
+    """A leaf of a state as bytes, with its type; what is neither number nor array goes by its text."""
+    if isinstance(value, np.ndarray):
+        array = cast("np.ndarray[Any, Any]", value)
+        return repr((array.dtype.str, array.shape)).encode() + array.tobytes()
+    if isinstance(value, int | float | np.generic):
+        return np.asarray(value).tobytes()
+    return repr(value).encode()
+
+
+def changed_member(a: Any, b: Any) -> str | None:
+    """The first member of a state that differs between two states."""
+    pairs = zip(leaves(a), leaves(b), strict=False)
+    return next((path for (path, first), (_, second) in pairs if bits(first) != bits(second)), None)
+
+
+def shared_members(a: Any, b: Any) -> tuple[str, str] | None:
+    """Two arrays, one in each state (or both in the same one), that are the same memory."""
+    first = [(path, v) for path, v in leaves(a) if isinstance(v, np.ndarray) and v.size]
+    second = first if a is b else [(path, v) for path, v in leaves(b) if isinstance(v, np.ndarray) and v.size]
+    for k, (path, array) in enumerate(first):
+        for other, twin in second[k + 1 :] if a is b else second:
+            if np.shares_memory(array, twin):
+                return path, other
+    return None
