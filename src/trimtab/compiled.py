@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 _SOURCES = ("compiled.py", "types.py", "kernels", "rules", "sim", "strategies")
 
@@ -47,19 +47,36 @@ def point_cache() -> None:
         config.CACHE_DIR = folder  # type: ignore[attr-defined]  # numba's config module has no stubs
 
 
-def rule(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a trading rule or a part of a driver: cached, releasing the GIL, IEEE division, no reference counts.
+def _njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """numba's njit; typed loosely, because numba's own type hints do not know its private options."""
+    import numba
+
+    point_cache()  # numba chooses a function's cache when it is decorated
+    return cast(Any, numba).njit(nogil=True, error_model="numpy", **options)
+
+
+def entry(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a rule that Python calls: cached, releasing the GIL, IEEE division, no reference counts.
 
     Reference counting of the book's arrays costs more than the trading. `_nrt=False` (private in numba, hence the pin
     and the canary test) turns it off; such a function must never allocate or return an array.
     """
-    from numba import njit
+    return _njit(cache=True, _nrt=False)(function)
 
-    return njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function)
+
+def rule(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a rule on scalars: inlined wherever compiled code calls it, and callable from Python too."""
+    return _njit(cache=True, _nrt=False, forceinline=True)(function)
+
+
+def loop(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a loop that may allocate: cached, releasing the GIL, IEEE division, with reference counts."""
+    return _njit(cache=True)(function)
 
 
 def part(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A rule that is always inlined where it is called: small, or with a single call site."""
-    from numba import njit
+    """Compile a part of a rule that holds the book: always inlined, and without the wrapper for calls from Python.
 
-    return njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)(function)
+    The wrapper that unpacks a book's arrays would cost more to compile than the part itself. An `entry` calls it.
+    """
+    return _njit(_nrt=False, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)

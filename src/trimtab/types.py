@@ -44,16 +44,23 @@ BAR_FIELDS: Final = ("open", "high", "low", "close", "volume", "duration")
 MAX_LOTS: Final = 2**53
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Codes. Compiled rules hold the integer; the tuples give the word a user reads (index = code).
+# Codes. Compiled rules hold the integer; the tuples give the word a user reads (index = code). They are np.int64 and not
+# int, because numba compiles a function anew for every literal int that it is called with.
 # ---------------------------------------------------------------------------------------------------------------------
 
-MARKET, LIMIT, STOP, STOP_LIMIT, TAKE_PROFIT, TRAILING = range(6)
+
+def codes(count: int) -> tuple[Any, ...]:
+    """0 … count - 1 as np.int64; typed loosely, so that they compare and add like ints."""
+    return tuple(np.int64(k) for k in range(count))
+
+
+MARKET, LIMIT, STOP, STOP_LIMIT, TAKE_PROFIT, TRAILING = codes(6)
 ORDER_KINDS: Final = ("MARKET", "LIMIT", "STOP", "STOP_LIMIT", "TAKE_PROFIT", "TRAILING")
 
-GTC, IOC, FOK, DAY_ORDER = range(4)
+GTC, IOC, FOK, DAY_ORDER = codes(4)
 TIFS: Final = ("GTC", "IOC", "FOK", "DAY")
 
-PENDING_NEW, NEW, PARTIALLY_FILLED, FILLED, PENDING_CANCEL, CANCELED, REJECTED, EXPIRED, UNKNOWN = range(9)
+PENDING_NEW, NEW, PARTIALLY_FILLED, FILLED, PENDING_CANCEL, CANCELED, REJECTED, EXPIRED, UNKNOWN = codes(9)
 ORDER_STATUSES: Final = (
     "PENDING_NEW",
     "NEW",
@@ -66,10 +73,10 @@ ORDER_STATUSES: Final = (
     "UNKNOWN",
 )
 
-ACTIVE, REDUCING, HALTED = range(3)
+ACTIVE, REDUCING, HALTED = codes(3)
 TRADING_STATES: Final = ("ACTIVE", "REDUCING", "HALTED")
 
-FEE, SPREAD, SLIPPAGE, IMPACT, LATENCY = range(5)
+FEE, SPREAD, SLIPPAGE, IMPACT, LATENCY = codes(5)
 COST_KINDS: Final = ("fee", "spread", "slippage", "impact", "latency")
 
 

@@ -12,7 +12,14 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from trimtab.research import check_contract, check_forecasts, check_path
+from trimtab.research import (
+    check_contract,
+    check_forecasts,
+    check_legs,
+    check_memory,
+    check_path,
+    check_robustness,
+)
 from trimtab.research.check_subject import Finding, Subject, missing_fields, subject_of, synthetic_for, warmup_of
 from trimtab.strategies import params_of
 from trimtab.types import NotEnoughData, Panel, Strategy, TrimtabError
@@ -35,13 +42,13 @@ LAWS: Final[tuple[Law, ...]] = (
     Law("prefix", check_forecasts.prefix, "nothing after a row changes its forecast: no look-ahead"),
     Law("determinism", check_forecasts.determinism, "the same twice, side by side and in a fresh process"),
     Law("purity", check_contract.purity, "knows only its parameters, its state and its row, and leaves the row alone"),
-    Law("range", check_forecasts.in_range, "forecasts are NaN or within -1 to 1, also on still and wild prices"),
-    Law("warm-up", check_forecasts.warm_up, "the first forecast comes after the declared warm-up"),
-    Law("missing data", check_forecasts.missing, "comes back after missing values"),
-    Law("history", check_forecasts.history, "measured"),
-    Law("legs", check_path.legs, "leg weights add up to the forecast", lambda s: s.n_legs > 1),
-    Law("across", check_path.across, "a function of its row alone", lambda s: s.across is not None),
-    Law("parameters", check_forecasts.parameters, "runs at both ends of every range and at random points inside"),
+    Law("range", check_robustness.in_range, "forecasts are NaN or within -1 to 1, also on still and wild prices"),
+    Law("warm-up", check_memory.warm_up, "the first forecast comes after the declared warm-up"),
+    Law("missing data", check_robustness.missing, "comes back after missing values"),
+    Law("history", check_memory.history, "measured"),
+    Law("legs", check_legs.legs, "leg weights add up to the forecast", lambda s: s.n_legs > 1),
+    Law("across", check_legs.across, "a function of its row alone", lambda s: s.across is not None),
+    Law("parameters", check_robustness.parameters, "runs at both ends of every range and at random points inside"),
     Law("path", check_path.path, "orders, fills and equity up to a row do not change with what comes after it"),
     Law("conservation", check_path.conservation, "equity is cash and marks of the fills; models add up to the book"),
     Law("gate", check_path.gate, "under tight limits nothing was allowed beyond them"),
@@ -108,8 +115,8 @@ def _contradiction(strategy: Strategy, given: Mapping[str, Any]) -> Finding | No
     except Exception as error:  # whatever a user's warmup may raise
         where = check_contract.file_of(strategy)
         message = (
-            f"{where}: warmup raised {type(error).__name__}: {error}. It gets Params and must return the whole number of "
-            "rows before the first forecast"
+            f"{where}: warmup raised {type(error).__name__}: {error}. It gets Params and must return the whole number "
+            "of rows before the first forecast"
         )
         return Finding("contract", False, "warmup", None, message)
     return None

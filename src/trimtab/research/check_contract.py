@@ -63,7 +63,9 @@ def contract(subject: Subject) -> list[Finding]:
     except Exception as error:  # whatever the compiler or a user's step may raise
         return [subject.broken("contract", *explain(subject.strategy, subject.params, unit.x, error))]
     after = [(path, type_of(v)) for path, v in leaves(last)]
-    found = [_retyped(subject, path, was, now) for (path, was), (_, now) in zip(before, after, strict=False) if was != now]
+    found = [
+        _retyped(subject, path, was, now) for (path, was), (_, now) in zip(before, after, strict=False) if was != now
+    ]
     shared = shared_members(subject.folds.start(subject.params), subject.folds.start(subject.params))
     if shared:
         found.append(
@@ -103,8 +105,8 @@ def explain(strategy: Strategy, params: Any, x: F64, error: Exception) -> tuple[
     if member:
         path, was, now = member
         return (
-            f"{where}: {path} is {was} in init and {now} in step; State must keep its types. Usual cause: 0 in init and "
-            "0.0 in step, or arrays of two dtypes. Give both the same type"
+            f"{where}: {path} is {was} in init and {now} in step; State must keep its types. Usual cause: 0 in init "
+            "and 0.0 in step, or arrays of two dtypes. Give both the same type"
         ), path
     for pattern, cause in _CAUSES:
         match = re.search(pattern, text, re.DOTALL)
@@ -114,7 +116,10 @@ def explain(strategy: Strategy, params: Any, x: F64, error: Exception) -> tuple[
     said = lines[0] if lines else "no reason given"
     if type(error).__module__.startswith("numba"):
         return f"{where}: it does not compile: {said}. Use numbers, arrays of numbers and NamedTuples of them", None
-    return f"{where}: it raised {type(error).__name__}: {said}. A step must answer every row; return np.nan to abstain", None
+    return (
+        f"{where}: it raised {type(error).__name__}: {said}. A step must answer every row; return np.nan to abstain",
+        None,
+    )
 
 
 def file_of(strategy: Strategy) -> str:
@@ -206,7 +211,13 @@ def _named(code: CodeType, names: Mapping[str, Any]) -> Generator[tuple[str, Any
 def _is_library(module: str | None) -> bool:
     name = module or ""
     top = name.split(".")[0]
-    return not name.startswith("trimtab.strategies.") and top in {"trimtab", "numba", "numpy", "scipy", *sys.stdlib_module_names}
+    return not name.startswith("trimtab.strategies.") and top in {
+        "trimtab",
+        "numba",
+        "numpy",
+        "scipy",
+        *sys.stdlib_module_names,
+    }
 
 
 def closed_world(subject: Subject) -> list[Finding]:
@@ -255,8 +266,8 @@ def _table(subject: Subject, item: Reached) -> list[Finding]:
     return [
         subject.broken(
             "prefix",
-            f"step reads the module-level array {item.name} of {values.size:,} values, which was there before the first "
-            f"row and {told}: no cut of history can take the future out of it. Usual cause: prices, signals or fitted "
+            f"step reads the module-level array {item.name} of {values.size:,} values, which was there before the "
+            f"first row and {told}: no cut of history can take the future out of it. Usual cause: prices, signals or fitted "
             "values read from a file. Bring them as a field of the panel, where each is joined at the instant it was "
             "known; a short table of constants is fine",
             item.name,

@@ -13,11 +13,11 @@ import numpy as np
 from trimtab.data.panel import rows_of
 from trimtab.portfolio.budgets import combine
 from trimtab.research.backtest import model_streams, run_weights
-from trimtab.research.check_forecasts import CHANGES, cuts_of, parameter_sets
-from trimtab.research.check_subject import Finding, Subject, Unit, bits, changed_member, first_difference, fold, leaves
+from trimtab.research.check_forecasts import CHANGES, cuts_of
+from trimtab.research.check_robustness import parameter_sets
+from trimtab.research.check_subject import Finding, Subject, first_difference
 from trimtab.research.run import Run
 from trimtab.rules.limits import ACTIONS, LIMIT_NAMES
-from trimtab.sim.fold import decisions
 from trimtab.strategies import params_of
 from trimtab.types import F64, Costs, Limits, Model, NotEnoughData, Panel, Rebalance, Spec, TrimtabError
 
@@ -33,115 +33,9 @@ COSTS: Final = Costs(
     participation=0.25,
     reject=0.01,
 )
-TIGHT: Final = Limits(
-    gross_leverage=0.8, max_weight=0.3, drawdown_derisk=0.04, derisk_factor=0.5, drawdown_halt=0.30
-)
+TIGHT: Final = Limits(gross_leverage=0.8, max_weight=0.3, drawdown_derisk=0.04, derisk_factor=0.5, drawdown_halt=0.30)
 _CLOSE: Final = 1e-9
 _PATH_CUTS: Final = 3
-
-
-# --- legs and across -------------------------------------------------------------------------------------------------
-
-
-def legs(subject: Subject) -> list[Finding]:
-    """Leg weights: as many as legs, finite, with sum |w| = |f|; asking for them changes nothing."""
-    for unit in subject.units:
-        end, dense = fold(subject, unit.x)
-        kept = np.flatnonzero(~np.isnan(dense))
-        made = decisions(subject.strategy, subject.params, unit.x.copy(), True)
-        count = unit.x.shape[1]
-        rows, weights = made.row[::count], made.value.reshape(-1, count)
-        if not np.array_equal(rows, kept):
-            return [_leg_break(subject, unit, 0, "asking for legs changes later forecasts: legs writes into State or x")]
-        gap = np.abs(np.abs(weights).sum(axis=1) - np.abs(dense[kept]))
-        wrong = ~(gap <= _CLOSE)  # NaN is wrong too
-        if wrong.any():
-            n = int(wrong.argmax())
-            row = int(kept[n])
-            seen = f"legs are {', '.join(f'{w:g}' for w in weights[n])} for a forecast of {dense[row]:g}"
-            return [_leg_break(subject, unit, row, seen)]
-        found = _legs_are_pure(subject, unit, end)
-        if found:
-            return [found]
-    return []
-
-
-def _leg_break(subject: Subject, unit: Unit, row: int, seen: str) -> Finding:
-    return subject.broken(
-        "legs",
-        f"{unit.name}: row {row}: {seen}; expected finite weights with Σ|w| = |f|. Usual cause: weights (1, -hedge) that "
-        "are not divided by 1 + |hedge|, or a hedge ratio that is NaN or zero. Scale them: w * abs(f) / sum(abs(w))",
-        "legs",
-        (unit, row),
-    )
-
-
-def _legs_are_pure(subject: Subject, unit: Unit, state: Any) -> Finding | None:
-    """Called from outside with the last state and row: nothing that it was handed may change."""
-    if subject.strategy.legs is None:
-        return None
-    x = unit.x[-1].copy()
-    before = [(path, bits(v)) for path, v in leaves(state)]
-    subject.strategy.legs(subject.params, state, x, 0.5)
-    changed = next((p for (p, was), (_, v) in zip(before, leaves(state), strict=True) if bits(v) != was), None)
-    if changed is None and bits(x) == bits(unit.x[-1]):
-        return None
-    return _leg_break(subject, unit, len(unit.x) - 1, f"legs wrote into {changed or 'x'}")
-
-
-def across(subject: Subject) -> list[Finding]:
-    """A function of one row of forecasts: shape, NaN, order and range, for several numbers of instruments."""
-    rng = subject.rng("across")
-    for size in (1, 2, 3, 7):
-        for _ in range(12):
-            row = rng.uniform(-1.0, 1.0, size)
-            absent = rng.random(size) < 0.3
-            row[absent] = np.nan
-            try:
-                seen = _across_break(subject, row, rng.permutation(size))
-            except Exception as error:  # whatever a user's across may raise
-                seen = f"it raised {type(error).__name__}: {error}"
-            if seen:
-                shown = ", ".join(f"{v:.3g}" for v in row)
-                return [
-                    subject.broken(
-                        "across",
-                        f"for forecasts ({shown}) {seen}. across must be a function of its row alone. Usual cause: a sum "
-                        "or rank that counts NaN (use np.nansum or skip them), a division by one instrument, an in-place "
-                        "edit of f. Leave NaN where NaN was, and values within -1 to 1",
-                        "across",
-                    )
-                ]
-    return []
-
-
-def _across_break(subject: Subject, row: F64, order: Any) -> str | None:
-    def of(values: F64) -> Any:
-        assert subject.strategy.across is not None
-        return subject.strategy.across(subject.params, values)
-
-    handed = row.copy()
-    out = of(handed)
-    if not isinstance(out, np.ndarray) or out.shape != row.shape:
-        return f"it returned shape {getattr(out, 'shape', type(out).__name__)}; expected {row.shape}"
-    out = np.array(out, dtype=np.float64)
-    if bits(handed) != bits(row):
-        return "it wrote into the forecasts it was handed"
-    absent = np.isnan(row)
-    if (~np.isnan(out[absent])).any():
-        return f"an instrument that abstains (NaN) got weight {out[absent][~np.isnan(out[absent])][0]:g}"
-    if len(row) > 1 and (~absent).sum() > 1 and np.isnan(out[~absent]).any():
-        return "an instrument with a forecast got NaN"
-    if (np.abs(out) > 1.0 + _CLOSE).any():
-        return f"a weight is {out[np.nanargmax(np.abs(out))]:g}"
-    if first_difference(out, np.array(of(row.copy()), dtype=np.float64)) is not None:
-        return "a second call gave other weights"
-    if not np.allclose(of(row[order].copy()), out[order], rtol=0.0, atol=1e-12, equal_nan=True):
-        return "another order of the same instruments gave other weights"
-    more = np.append(row, np.nan)
-    if not np.allclose(of(more)[:-1], out, rtol=0.0, atol=1e-12, equal_nan=True):
-        return "one more instrument that abstains changed the weights of the others"
-    return None
 
 
 # --- a book of two models --------------------------------------------------------------------------------------------
@@ -303,9 +197,11 @@ def _run_break(a: Run, b: Run, cut: int) -> tuple[str, int] | None:
     until = int(a.panel.ts[cut])
     first, second = (_orders_until(run, until) for run in (a, b))
     if first != second:
-        at = next((n for n, (o, p) in enumerate(zip(first, second, strict=False)) if o != p), min(len(first), len(second)))
+        at = next(
+            (n for n, (o, p) in enumerate(zip(first, second, strict=False)) if o != p), min(len(first), len(second))
+        )
         told = (first if at < len(first) else second)[at]
-        return "orders", int(np.searchsorted(a.panel.ts, told[1]))
+        return "orders", int(np.searchsorted(a.panel.ts, told[0]))
     return None
 
 
@@ -322,7 +218,13 @@ def _orders_until(run: Run, ts: int) -> list[Any]:
     """Orders sent at or before an instant, as they were sent."""
     o = run.result.orders
     o = o[np.argsort(o["order_id"], kind="stable")]
-    return [repr(tuple(row[name] for name in _CREATED)) and tuple(repr(row[name]) if name != "ts" else int(row[name]) for name in _CREATED) for row in o[o["ts"] <= ts]]
+    sent = np.ascontiguousarray(o[o["ts"] <= ts])
+    return list(zip(sent["ts"].tolist(), *(_bytes(sent[name]) for name in _CREATED), strict=True))
+
+
+def _bytes(column: Any) -> list[bytes]:
+    """Every value of a column as its bytes: NaN equals NaN."""
+    return [value.tobytes() for value in np.ascontiguousarray(column)]
 
 
 # --- conservation and the gate ---------------------------------------------------------------------------------------
@@ -409,7 +311,10 @@ def _over_weight(run: Run) -> tuple[int, str] | None:
                 continue
             if (abs(after) - 1) * result.book.unit[i] * price > TIGHT.max_weight * equity * (1.0 + _CLOSE):
                 share = abs(after) * result.book.unit[i] * price / equity
-                return row, f"an order takes {panel.symbols[i]} to {share:.4f} of equity; max_weight is {TIGHT.max_weight}"
+                return (
+                    row,
+                    f"an order takes {panel.symbols[i]} to {share:.4f} of equity; max_weight is {TIGHT.max_weight}",
+                )
     return None
 
 

@@ -45,7 +45,7 @@ class Unit(NamedTuple):
 
     name: str
     symbols: tuple[str, ...]
-    index: I64
+    rows: I64
     x: F64
 
 
@@ -73,7 +73,7 @@ class Subject(NamedTuple):
         if at is None:
             return Finding(law, False, field, None, message)
         unit, row = at
-        place = int(unit.index[min(max(row, 0), len(unit.index) - 1)])
+        place = int(unit.rows[min(max(row, 0), len(unit.rows) - 1)])
         return Finding(law, False, field, place, message, int(self.panel.ts[place]))
 
 
@@ -106,14 +106,14 @@ def subject_of(strategy: Strategy, panel: Panel, params: Mapping[str, Any], seed
     for group in groups:
         index, x = rows_of(panel, group, timeframe, strategy.fields)
         units.append(Unit("/".join(group), group, index, np.array(x, dtype=np.float64, order="C")))
-    longest = max(len(unit.index) for unit in units)
+    longest = max(len(unit.rows) for unit in units)
     if longest < warmup + LEAST_ROWS:
         raise NotEnoughData(
             f"{strategy.name}: {longest:,} bars of {timeframe} are too few to check it: its warm-up is {warmup:,} and "
             f"{LEAST_ROWS} more are needed. Load a longer window, shorten its lookbacks, or leave out the data to use "
             "synthetic bars"
         )
-    kept = tuple(u for u in units if len(u.index) >= warmup + LEAST_ROWS)
+    kept = tuple(u for u in units if len(u.rows) >= warmup + LEAST_ROWS)
     return Subject(strategy, chosen, panel, timeframe, kept, warmup, seed)
 
 
@@ -256,10 +256,15 @@ def changed_member(a: Any, b: Any) -> str | None:
 
 def shared_members(a: Any, b: Any) -> tuple[str, str] | None:
     """Two arrays, one in each state (or both in the same one), that are the same memory."""
-    first = [(path, v) for path, v in leaves(a) if isinstance(v, np.ndarray) and v.size]
-    second = first if a is b else [(path, v) for path, v in leaves(b) if isinstance(v, np.ndarray) and v.size]
+    first = arrays_of(a)
+    second = first if a is b else arrays_of(b)
     for k, (path, array) in enumerate(first):
         for other, twin in second[k + 1 :] if a is b else second:
             if np.shares_memory(array, twin):
                 return path, other
     return None
+
+
+def arrays_of(value: Any) -> list[tuple[str, Any]]:
+    """The arrays of a state that hold anything, with their names."""
+    return [(path, v) for path, v in leaves(value) if isinstance(v, np.ndarray) and v.nbytes]

@@ -1,6 +1,7 @@
 """Synthetic bars with the habits of real ones, for checks that must run without data.
 
-Each pair of instruments is tied together (cointegrated); pairs take turns between round-the-clock and exchange sessions.
+Each pair of instruments is tied together (cointegrated); pairs take turns between round-the-clock trading and
+exchange sessions.
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ zero does both, closing the old part and opening the rest at the fill's price.
 
 from __future__ import annotations
 
-from trimtab.compiled import part
+from trimtab.compiled import rule
 from trimtab.types import Position
 
 
-@part
+@rule
 def apply(position, lots, price, unit):
     """The position after a fill, and nothing else: fees are cash, not part of it.
 
@@ -32,7 +32,7 @@ def apply(position, lots, price, unit):
     return Position(after, price if (after > 0) != (held > 0) else position.avg_price, realised)
 
 
-@part
+@rule
 def mark(cash, quantity, marks):
     """Equity: cash plus every position at its mark, summed in instrument order.
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.compiled import part
-from trimtab.types import COST_KINDS, F64, I64, Costs, Instrument
+from trimtab.types import COST_KINDS, F64, I64, Costs, Instrument, codes
 
 #: Slots of an instrument's order table, in the order in which they match inside a bar.
-TARGET, STOP_LOSS, TRAIL, PROFIT = range(4)
+TARGET, STOP_LOSS, TRAIL, PROFIT = codes(4)
 SLOTS = 4
 
 HEAD = np.dtype(
@@ -35,6 +35,7 @@ HEAD = np.dtype(
         ("round_trips", "i8"),
         ("traded", "f8"),  # notional bought and sold, quote currency
         ("saved", "f8"),  # costs that internal crossing saved
+        ("retry", "i8"),  # an order of a book that may only reduce ended unfilled: decide again
         ("event", "i8"),  # cursor into Weights
         ("sample", "i8"),  # cursor into the rows at which the curves are sampled
         ("recorded", "i8"),  # rows of the per-bar equity written so far
@@ -56,7 +57,8 @@ POSITION = np.dtype(
         ("opened", "i8"),  # ts of the fill that opened the position
         ("live", "i8"),  # bit per slot: an open order is there
         ("resting", "i8"),  # 1: has a band
-        ("crossing", "i8"),  # two models may exchange lots at the next open
+        ("crossing", "i8"),  # ts of a decision after which two models may exchange lots at the next open; 0: none
+        ("grew", "i8"),  # ts of the last fill that increased the position
     ]
 )
 
@@ -77,6 +79,7 @@ ORDER = np.dtype(
         ("status", "i8"),
         ("reason", "i8"),
         ("done_ts", "i8"),  # when it became terminal
+        ("day", "i8"),  # UTC day of the open at which it reached the venue; -1: not there yet
         ("arrived", "i8"),  # it has met the market once
         ("triggered", "i8"),  # a stop whose level was touched
     ]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from trimtab.compiled import part
+from trimtab.compiled import entry, part, rule
 from trimtab.rules.book import TARGET
 from trimtab.rules.fills import end_order, place, set_band
 from trimtab.rules.limits import LOT_RANGE, MIN_NOTIONAL, NO_PRICE, REFUSE, gate, note
 from trimtab.rules.orders import REPLACED, net, size
-from trimtab.types import ACTIVE, CANCELED, LIMIT, MARKET, MAX_LOTS
+from trimtab.types import ACTIVE, GTC, LIMIT, MARKET, MAX_LOTS
 
 
 @part
@@ -42,27 +42,28 @@ def resize(book, log, terms, style, m, i, weight, price, row, ts):
 
 
 @part
-def plan(book, log, terms, style, i, price, row, ts, forced):
+def plan(book, log, terms, style, i, price, row, ts, forced, own):
     """At most one working target order per instrument: allowed - held, in place of the one that is there."""
     position, order = book.positions[i], book.orders[i, TARGET]
     lots = book.allowed[i] - position.lots
+    reduces = position.lots != 0 and (lots > 0) != (position.lots > 0) and abs(lots) <= abs(position.lots)
+    kind, tif, post_only, limit = style.kind, style.tif, style.post_only, np.nan
+    if reduces and (forced != 0 or own == 0 or book.head[0].state != ACTIVE):
+        kind, tif, post_only = MARKET, GTC, 0  # what the gate demands does not wait for a price
     live = (position.live >> TARGET) & 1 == 1
-    if live and order.lots - order.filled == lots:
+    if live and order.lots - order.filled == lots and order.kind == kind:
         return
     if live:
-        end_order(book, log, i, TARGET, CANCELED, REPLACED, ts)
+        end_order(book, log, i, TARGET, REPLACED, ts)
     if lots == 0:
         return
-    reduces = position.lots != 0 and (lots > 0) != (position.lots > 0) and abs(lots) <= abs(position.lots)
     if abs(lots) * terms[i].unit * price < terms[i].min_notional and book.allowed[i] != 0:
         note(log, row, ts, MIN_NOTIONAL, i, lots, 0.0, REFUSE)
+        book.goal[i] = position.lots
         return
-    kind, limit = style.kind, np.nan
-    if forced != 0 or book.head[0].state != ACTIVE:
-        kind = MARKET  # what the gate demands does not wait for a price
     if kind == LIMIT:
         limit = price * (1.0 - (1.0 if lots > 0 else -1.0) * style.offset)
-    place(book, i, TARGET, ts, lots, kind, limit, np.nan, style.tif, style.post_only, 1 if reduces else 0, 0)
+    place(book, i, TARGET, ts, lots, kind, limit, np.nan, tif, post_only, 1 if reduces else 0, 0)
 
 
 @part
@@ -76,7 +77,7 @@ def want(book, log, i, row, ts):
 
 
 @part
-def divide(book, i):
+def divide(book, i, ts):
     """Remember how the gate's cut is shared between models, and whether two of them want opposite changes."""
     position = book.positions[i]
     wanted, allowed = book.wanted[i], book.allowed[i]
@@ -94,11 +95,19 @@ def divide(book, i):
         gap = book.target[m, i] * position.scale - book.held[m, i]
         up |= 1 if gap > 1e-9 else 0
         down |= 1 if gap < -1e-9 else 0
-    position.crossing = up & down
+    if up & down == 1:
+        position.crossing = ts
+
+
+@rule
+def is_due(head, weights, row, forced):
+    """Is this row a decision? A new weight, a breaker that was crossed, or a reduction that has to be asked for again."""
+    new = head.event < weights.row.shape[0] and weights.row[head.event] == row
+    return new or forced == 1 or head.retry == 1
 
 
 @part
-def decide(book, log, weights, marks, terms, limits, style, row, ts, forced):
+def decide_row(book, log, weights, marks, terms, limits, style, row, ts, forced):
     """Turn the weights that are new at this row into orders; everything that reaches a venue has passed here.
 
     weights   Weights, consumed from head.event while their row is this one
@@ -117,11 +126,12 @@ def decide(book, log, weights, marks, terms, limits, style, row, ts, forced):
         e += 1
     head.event = e
     n = book.goal.shape[0]
-    if forced == 1:
+    if forced == 1 or head.retry == 1:
         todo = n
         for i in range(n):
             book.dirty[i] = 1
             book.todo[i] = i
+    head.retry = 0
     if todo == 0:
         return
     for i in range(n):
@@ -135,8 +145,15 @@ def decide(book, log, weights, marks, terms, limits, style, row, ts, forced):
                 todo += 1
     for k in range(todo):
         i = book.todo[k]
-        divide(book, i)
+        divide(book, i, ts)
+        own = book.dirty[i]
         book.goal[i] = book.allowed[i]
         book.dirty[i] = 0
-        plan(book, log, terms, style, i, marks[i], row, ts, forced)
+        plan(book, log, terms, style, i, marks[i], row, ts, forced, own)
         set_band(book, i)
+
+
+@entry
+def decide(book, log, weights, marks, terms, limits, style, row, ts, forced):
+    """decide_row for callers outside a compiled loop."""
+    decide_row(book, log, weights, marks, terms, limits, style, row, ts, forced)

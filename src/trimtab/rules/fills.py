@@ -9,9 +9,9 @@ from trimtab.rules.account import apply
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
 from trimtab.rules.limits import FLATTEN, note
 from trimtab.rules.match import half_spread_now
-from trimtab.rules.orders import NO_REASON, UNPROTECTED
+from trimtab.rules.orders import ENDS, NO_REASON, REPLACED, UNPROTECTED
 from trimtab.types import (
-    CANCELED,
+    ACTIVE,
     DAY_ORDER,
     FEE,
     FILLED,
@@ -33,15 +33,20 @@ from trimtab.types import (
 
 
 @part
-def end_order(book, log, i, slot, status, reason, ts):
-    """Make an order terminal: write it to the log and free its slot."""
+def end_order(book, log, i, slot, reason, ts):
+    """Make an order terminal, in the status that the reason means: write it to the log and free its slot."""
     order = book.orders[i, slot]
-    order.status = status
+    order.status = ENDS[reason]
     order.reason = reason
     order.done_ts = ts
     log.orders[log.count[0]] = order
     log.count[0] += 1
-    book.positions[i].live &= ~(1 << slot)
+    position = book.positions[i]
+    position.live &= ~(1 << slot)
+    if slot == TARGET and reason != NO_REASON and reason != REPLACED:
+        book.goal[i] = position.lots  # what was not filled is no longer asked for
+        if book.head[0].state != ACTIVE:
+            book.head[0].retry = 1
 
 
 @part
@@ -52,7 +57,7 @@ def set_band(book, i):
     """
     position = book.positions[i]
     was_working = book.working[i]
-    low, high, working = -np.inf, np.inf, position.crossing
+    low, high, working = -np.inf, np.inf, 1 if position.crossing != 0 else 0
     if position.live != 0:
         for slot in range(SLOTS):
             if (position.live >> slot) & 1 == 0:
@@ -99,6 +104,7 @@ def place(book, i, slot, ts, lots, kind, limit_price, stop_price, tif, post_only
     order.status = NEW
     order.reason = NO_REASON
     order.done_ts = 0
+    order.day = -1
     order.arrived = 0
     order.triggered = 0
     book.positions[i].live |= 1 << slot
@@ -123,7 +129,7 @@ def protect(book, log, i, limits, ts, parent):
         live = (position.live >> slot) & 1 == 1
         order = book.orders[i, slot]
         if live and (position.lots == 0 or (order.lots > 0) == (position.lots > 0)):
-            end_order(book, log, i, slot, CANCELED, UNPROTECTED, ts)
+            end_order(book, log, i, slot, UNPROTECTED, ts)
             live = False
         if position.lots == 0:
             continue
@@ -217,6 +223,8 @@ def settle(book, log, terms, i, slot, lots, touch, quote, row, ts):
     if was.lots == 0 or (was.lots > 0) != (now.lots > 0):
         position.best = quote.price
         position.opened = ts
+    if abs(now.lots) > abs(was.lots) or (was.lots > 0) != (now.lots > 0):
+        position.grew = ts
     if was.lots != 0 and (now.lots == 0 or (was.lots > 0) != (now.lots > 0)):
         head.round_trips += 1
     book.quantity[i] = now.lots * unit
@@ -298,6 +306,7 @@ def cross(book, log, terms, i, mid, row, ts, vol):
         book.held[m, i] += share
         book.ledger[m, i] -= share * unit * mid
     half = half_spread_now(costs_of(terms[i]), vol)
+    half = half if half == half else 0.0  # not known yet: nothing is claimed for it
     head.saved += 2.0 * lots * unit * mid * (terms[i].taker_fee + half + terms[i].slippage)
     head.fills += 1
     fill = log.fills[k]

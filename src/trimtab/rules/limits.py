@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from trimtab.compiled import part
-from trimtab.types import ACTIVE, HALTED
+from trimtab.compiled import part, rule
+from trimtab.types import ACTIVE, HALTED, codes
 
 # What acted; index = code, the word is what a user reads in the actions table.
 LIMIT_NAMES: Final = (
@@ -40,10 +40,10 @@ LIMIT_NAMES: Final = (
     NO_PRICE,
     BANKRUPT,
     LOT_RANGE,
-) = range(12)
+) = codes(12)
 
 ACTIONS: Final = ("SCALE", "REFUSE", "REDUCE", "FLATTEN", "HALT", "RESUME")
-SCALE, REFUSE, REDUCE, FLATTEN, HALT, RESUME = range(6)
+SCALE, REFUSE, REDUCE, FLATTEN, HALT, RESUME = codes(6)
 
 
 @part
@@ -62,7 +62,7 @@ def note(log, row, ts, limit, instrument, wanted, allowed, action):
     entry.action = action
 
 
-@part
+@rule
 def watch(head, equity, limits):
     """The breakers on equity, and the peak and worst drawdown they are measured by; changes `head`.
 
@@ -99,9 +99,11 @@ def watch(head, equity, limits):
     return crossed
 
 
-@part
+@rule
 def clip_weight(lots, equity, notional_per_lot, max_weight):
     """The lots nearest to `lots` whose notional is at most max_weight of equity."""
+    if max_weight == np.inf:
+        return lots
     bound = max(equity, 0.0) * max_weight / notional_per_lot
     if abs(lots) <= bound:
         return lots
@@ -146,15 +148,16 @@ def gate_account(book, log, limits, row, ts):
 def gate(book, log, marks, terms, limits, row, ts):
     """book.wanted -> book.allowed for the whole book, in the order of design §8; each cut is noted.
 
-    Position limits, then gross leverage over everything that is allowed, then the account's state. Every step moves
-    lots toward zero only, so no step can break what an earlier one kept.
+    Position limits, then gross leverage, then the account's state. Every step moves lots toward zero only, so no step
+    can break what an earlier one kept. What is decided in this row meets the same open, reductions first; an order that
+    was open before may not fill, so its instrument counts with the larger of what is held and what is allowed.
 
     ->   1 when anything was cut
     """
     head = book.head[0]
-    equity = head.equity
-    most = max(equity, 0.0) * limits.max_weight
-    gross, cut = 0.0, 0
+    equity = max(head.equity, 0.0)
+    most = equity * limits.max_weight if limits.max_weight != np.inf else np.inf
+    gross, stuck, cut = 0.0, 0.0, 0
     for i in range(book.wanted.shape[0]):
         wanted = book.wanted[i]
         book.allowed[i] = wanted
@@ -165,11 +168,14 @@ def gate(book, log, marks, terms, limits, row, ts):
             notional = abs(book.allowed[i]) * per_lot
             cut |= book.allowed[i] != wanted
         gross += notional
-    if gross > limits.gross_leverage * max(equity, 0.0):
-        scale = limits.gross_leverage * max(equity, 0.0) / gross
+        if book.dirty[i] == 0:
+            stuck += max(abs(book.quantity[i]) * marks[i] - notional, 0.0)
+    if gross + stuck > limits.gross_leverage * equity and gross > 0.0:
+        scale = max(limits.gross_leverage * equity - stuck, 0.0) / gross
         for i in range(book.allowed.shape[0]):
             book.allowed[i] = np.int64(book.allowed[i] * scale)
-        note(log, row, ts, GROSS_LEVERAGE, -1, gross / equity if equity > 0.0 else np.inf, limits.gross_leverage, SCALE)
+        leverage = (gross + stuck) / equity if equity > 0.0 else np.inf
+        note(log, row, ts, GROSS_LEVERAGE, -1, leverage, limits.gross_leverage, SCALE)
         cut = 1
     if head.derisked == 1 or head.state != ACTIVE:
         gate_account(book, log, limits, row, ts)

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from trimtab.compiled import part
+from trimtab.compiled import rule
 from trimtab.types import LIMIT, MARKET, STOP, STOP_LIMIT, TAKE_PROFIT, TRAILING
 
 NS: Final = 1e9
@@ -41,6 +41,7 @@ class Touch(NamedTuple):
     maker: int
     limit: float
     triggered: int
+    travels: int  # 1: the order has just come from us and pays for the way (latency); 0: it was at the venue
 
 
 class Quote(NamedTuple):
@@ -53,7 +54,7 @@ class Quote(NamedTuple):
     latency: float
 
 
-@part
+@rule
 def half_spread_now(costs, vol):
     """Half spread in force, fraction of mid: wider when the market moves more."""
     if costs.vol_spread == 0.0:
@@ -61,7 +62,7 @@ def half_spread_now(costs, vol):
     return costs.half_spread + costs.vol_spread * vol
 
 
-@part
+@rule
 def impact_of(size, before, average_volume, costs):
     """Impact of `size` more units after `before` units on the same side today, as a fraction of mid.
 
@@ -78,7 +79,7 @@ def impact_of(size, before, average_volume, costs):
     return costs.impact * (after * hi - before * lo) / size
 
 
-@part
+@rule
 def delay_of(costs, duration):
     """Whole bars of latency, ns: an order is not at the venue before then."""
     if costs.latency * NS < duration:
@@ -86,7 +87,7 @@ def delay_of(costs, duration):
     return int(math.floor(costs.latency * NS / duration) * duration)
 
 
-@part
+@rule
 def latency_of(costs, row):
     """Adverse move while an order travels, fraction of mid: vol x sqrt(latency / bar), whole bars shift instead."""
     if costs.latency == 0.0:
@@ -95,41 +96,46 @@ def latency_of(costs, row):
     return row.vol * math.sqrt(rest / row.duration)
 
 
-@part
-def taker_quote(side, mid, size, before, row, costs):
+@rule
+def taker_quote(side, mid, size, before, row, costs, travels):
     """What taking `size` units costs now: mid +- (half spread + slippage + impact + latency); buys pay up.
 
     size, before   base units: this fill, and what was filled on the same side before it today
+    travels        1: latency is paid; 0: the order was waiting at the venue
     """
     spread = half_spread_now(costs, row.vol)
     impact = impact_of(size, before, row.average_volume, costs)
-    latency = latency_of(costs, row)
+    latency = latency_of(costs, row) if travels == 1 else 0.0
     price = mid * (1.0 + side * (spread + costs.slippage + impact + latency))
     return Quote(price, spread, costs.slippage, impact, latency)
 
 
-@part
+@rule
 def capped_quote(quote, side, mid, limit):
-    """A taker's quote bounded by its limit price: what the limit saves comes off slippage."""
+    """A taker's quote bounded by its limit price: what it saves comes off slippage, then latency, then impact."""
     if not side * (quote.price - limit) > 0.0:  # also when limit is NaN: no cap
         return quote
-    saved = side * (quote.price - limit) / mid
-    return Quote(limit, quote.spread, quote.slippage - saved, quote.impact, quote.latency)
+    paid = side * (limit - mid) / mid
+    spread = min(quote.spread, paid)
+    impact = min(quote.impact, paid - spread)
+    latency = min(quote.latency, paid - spread - impact)
+    return Quote(limit, spread, paid - spread - impact - latency, impact, latency)
 
 
-@part
+@rule
 def meet_open(order, side, row, costs):
     """Does an order that is at the venue before the open meet the market at the open?
 
     A market order (or a stop triggered earlier) does. A stop whose level the open is beyond fills at the open. A limit
     order takes only on arrival and only where it reaches through the half spread; later it rests.
     """
-    none = Touch(np.nan, 0, np.nan, 0)
+    none = Touch(np.nan, 0, np.nan, 0, 0)
     if order.kind == MARKET or (order.triggered == 1 and order.kind != STOP_LIMIT):
-        return Touch(row.open, 0, np.nan, order.triggered)
+        fresh = 1 if order.arrived == 0 and order.triggered == 0 else 0
+        return Touch(row.open, 0, np.nan, order.triggered, fresh)
     if order.kind == STOP or order.kind == TRAILING:
         if side * (row.open - order.stop_price) >= 0.0:
-            return Touch(row.open, 0, np.nan, 1)
+            return Touch(row.open, 0, np.nan, 1, 0)
         return none
     arriving = order.arrived == 0
     if order.kind == STOP_LIMIT and order.triggered == 0:
@@ -139,11 +145,11 @@ def meet_open(order, side, row, costs):
     triggered = 1 if order.kind == STOP_LIMIT else 0
     near = row.open * (1.0 + side * half_spread_now(costs, row.vol))
     if arriving and side * (order.limit_price - near) >= 0.0:
-        return Touch(row.open, 0, order.limit_price, triggered)
-    return Touch(np.nan, 0, np.nan, triggered)
+        return Touch(row.open, 0, order.limit_price, triggered, 1 - triggered)
+    return Touch(np.nan, 0, np.nan, triggered, 0)
 
 
-@part
+@rule
 def meet_inside(order, side, row, costs, at_open):
     """Does a resting order meet the market between the open and the close?
 
@@ -152,14 +158,14 @@ def meet_inside(order, side, row, costs, at_open):
 
     at_open   the order was at the venue at the open of this bar
     """
-    none = Touch(np.nan, 0, np.nan, 0)
+    none = Touch(np.nan, 0, np.nan, 0, 0)
     if order.kind == MARKET or order.triggered == 1 and order.kind != STOP_LIMIT:
         return none
     far = row.high if side > 0 else row.low  # the extreme that touches a stop
     near = row.low if side > 0 else row.high  # the extreme that reaches a limit
     if order.kind == LIMIT or order.kind == TAKE_PROFIT or order.triggered == 1:
         if side * (order.limit_price - near) > 0.0:
-            return Touch(order.limit_price, 1, np.nan, order.triggered)
+            return Touch(order.limit_price, 1, np.nan, order.triggered, 0)
         return none
     if not side * (far - order.stop_price) >= 0.0:
         return none
@@ -167,13 +173,13 @@ def meet_inside(order, side, row, costs, at_open):
     if at_open and side * (row.open - level) > 0.0:
         level = row.open
     if order.kind != STOP_LIMIT:
-        return Touch(level, 0, np.nan, 1)
+        return Touch(level, 0, np.nan, 1, 0)
     if side * (order.limit_price - level * (1.0 + side * half_spread_now(costs, row.vol))) >= 0.0:
-        return Touch(level, 0, order.limit_price, 1)
-    return Touch(np.nan, 0, np.nan, 1)
+        return Touch(level, 0, order.limit_price, 1, 0)
+    return Touch(np.nan, 0, np.nan, 1, 0)
 
 
-@part
+@rule
 def cap_of(participation, volume, lot_size, ignore_volume):
     """Lots that may fill in a bar: participation x volume; 0 where volume is zero or unknown, unless ignored."""
     if not volume > 0.0:
@@ -182,23 +188,23 @@ def cap_of(participation, volume, lot_size, ignore_volume):
     return np.int64(2**53) if lots >= 2**53 else np.int64(lots)
 
 
-@part
+@rule
 def outlay(lots, unit, lot_size, mid, before, row, costs, touch):
     """Cash that buying `lots` takes, fee included."""
     fee, price = costs.maker_fee, mid
     if touch.maker == 0:
-        quote = taker_quote(1.0, mid, lots * lot_size, before, row, costs)
+        quote = taker_quote(1.0, mid, lots * lot_size, before, row, costs, touch.travels)
         fee, price = costs.taker_fee, capped_quote(quote, 1.0, mid, touch.limit).price
     notional = lots * unit * price
     return notional + notional * fee
 
 
-@part
+@rule
 def affordable(lots, cash, unit, lot_size, mid, before, row, costs, touch):
     """The most lots, at most `lots` > 0, whose price, spread, slippage, impact and fee fit into the cash.
 
     Impact makes the price depend on the size, and small against it: pricing the last guess settles in two or three
-    turns. Widening steps down and halving the bracket settle the last lots.
+    turns. Widening steps and halving what is between them settle the last lots.
     """
     if outlay(lots, unit, lot_size, mid, before, row, costs, touch) <= cash:
         return np.int64(lots)
@@ -211,12 +217,15 @@ def affordable(lots, cash, unit, lot_size, mid, before, row, costs, touch):
         take = guess
         if costs.impact == 0.0:
             break
-    fails, step = take + 1, np.int64(1)
-    fits = take
+    fits, fails, step = take, np.int64(lots), np.int64(1)
     while fits > 0 and outlay(fits, unit, lot_size, mid, before, row, costs, touch) > cash:
         fails = fits
         fits = max(take - step, np.int64(0))
         step *= 4
+    while fits + step < fails and outlay(fits + step, unit, lot_size, mid, before, row, costs, touch) <= cash:
+        fits += step
+        step *= 4
+    fails = min(fails, fits + step)
     while fails - fits > 1:
         middle = (fits + fails) // 2
         if outlay(middle, unit, lot_size, mid, before, row, costs, touch) <= cash:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from trimtab.compiled import part
+from trimtab.compiled import rule
 from trimtab.types import (
     CANCELED,
     EXPIRED,
@@ -18,6 +18,7 @@ from trimtab.types import (
     PENDING_NEW,
     REJECTED,
     UNKNOWN,
+    codes,
 )
 
 #: Legal next statuses (FIX). What is absent is illegal. A cancel may lose its race against a fill, and an order whose
@@ -74,10 +75,17 @@ REASONS: Final = (
     NO_CASH,
     ABSURD_COST,
     BOOK_HALTED,
-) = range(18)
+) = codes(18)
 
 
-@part
+#: The status in which an order ends for a reason; without one it was filled.
+ENDS: Final = np.full(len(REASONS), CANCELED)
+ENDS[NO_REASON] = FILLED
+ENDS[REJECT] = ENDS[CROSSED] = REJECTED
+ENDS[END_OF_DAY] = EXPIRED
+
+
+@rule
 def size(weight, equity, price, unit):
     """Virtual lots of a weight: weight x equity / (price x unit), a float; NaN where there is no price yet."""
     if not price > 0.0:
@@ -85,7 +93,7 @@ def size(weight, equity, price, unit):
     return weight * equity / (price * unit)
 
 
-@part
+@rule
 def net(virtual, i):
     """Wanted lots: the models' virtual lots added in model order, rounded toward zero once.
 
@@ -102,7 +110,7 @@ def net(virtual, i):
     return int(total)
 
 
-@part
+@rule
 def draw(seed, order_id):
     """Uniform in [0, 1) keyed by (seed, order_id): the same whatever else happens, and on any thread.
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.compiled import part
+from trimtab.compiled import entry, part
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
 from trimtab.rules.fills import cross, end_order, protect, set_band, settle, stop_out
 from trimtab.rules.limits import STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT, TRAILING_LIMIT
@@ -43,17 +43,14 @@ from trimtab.rules.orders import (
     draw,
 )
 from trimtab.types import (
-    CANCELED,
     DAY,
     DAY_ORDER,
-    EXPIRED,
     F64,
     FILLED,
     FOK,
     I64,
     IOC,
     LIMIT,
-    REJECTED,
 )
 
 #: Columns of Market.rows: one cache line per instrument and bar.
@@ -96,17 +93,30 @@ def unknown_cost(costs, row, ignore_volume):
 
 @part
 def arrive(book, log, i, costs, row, style, now):
-    """First contact of an order with the venue: it may reject it. True when the order is there."""
+    """First contact of an order with the venue: it may reject it. True when the order is there.
+
+    Without a known spread nobody can say whether an order takes or rests: it waits outside.
+    """
     order = book.orders[i, TARGET]
+    if costs.vol_spread != 0.0 and not row.vol >= 0.0:
+        order.reason = NO_VOLATILITY
+        return False
+    order.day = now // DAY
     if costs.reject > 0.0 and draw(style.seed, order.order_id) < costs.reject:
-        end_order(book, log, i, TARGET, REJECTED, REJECT, now)
+        end_order(book, log, i, TARGET, REJECT, now)
         return False
     side = 1.0 if order.lots > 0 else -1.0
     near = row.open * (1.0 + side * half_spread_now(costs, row.vol))
     if order.kind == LIMIT and order.post_only == 1 and side * (order.limit_price - near) >= 0.0:
-        end_order(book, log, i, TARGET, REJECTED, CROSSED, now)
+        end_order(book, log, i, TARGET, CROSSED, now)
         return False
     return True
+
+
+@part
+def filled_before(order, position, lot_size, side):
+    """Units already filled on this side: today's, or the order's own if more; slices over midnight stay one order."""
+    return max(position.bought if side > 0 else position.sold, abs(order.filled)) * lot_size
 
 
 @part
@@ -128,7 +138,7 @@ def lots_now(book, terms, style, costs, i, slot, touch, row, reduce_only):
         want = max(cap, 0)
     if side > 0 and want > reducible:  # buying back a short is never refused for want of cash
         cash = book.cash[terms[i].wallet]
-        before = position.bought * terms[i].lot_size
+        before = filled_before(order, position, terms[i].lot_size, side)
         room = affordable(want, cash, terms[i].unit, terms[i].lot_size, touch.mid, before, row, costs, touch)
         if room < want:
             want = max(room, reducible)
@@ -169,20 +179,19 @@ def execute(book, log, terms, style, i, slot, touch, row, t, ts, passing):
         return 0  # what must fill whole is not split into a reduction and an increase
     lots, reason = lots_now(book, terms, style, costs, i, slot, touch, row, passing == 0)
     if whole and lots != left:
-        end_order(book, log, i, slot, CANCELED, NOT_WHOLE, ts)
+        end_order(book, log, i, slot, NOT_WHOLE, ts)
         return 0
     order.reason = reason
     if lots == 0:
         if reason == NO_CASH:
-            end_order(book, log, i, slot, CANCELED, NO_CASH, ts)
+            end_order(book, log, i, slot, NO_CASH, ts)
         return 0
     side = 1.0 if lots > 0 else -1.0
     quote = Quote(touch.mid, 0.0, 0.0, 0.0, 0.0)
     if touch.maker == 0:
-        # Slices of one order over midnight stay one order: impact starts from the larger of day and order.
-        before = max(position.bought if lots > 0 else position.sold, abs(order.filled)) * terms[i].lot_size
-        size = abs(lots) * terms[i].lot_size
-        quote = capped_quote(taker_quote(side, touch.mid, size, before, row, costs), side, touch.mid, touch.limit)
+        before = filled_before(order, position, terms[i].lot_size, side)
+        quote = taker_quote(side, touch.mid, abs(lots) * terms[i].lot_size, before, row, costs, touch.travels)
+        quote = capped_quote(quote, side, touch.mid, touch.limit)
         if not quote.price > 0.0:
             order.reason = ABSURD_COST
             return 0
@@ -196,30 +205,28 @@ def after_fill(book, log, limits, i, slot, t, ts):
     order, position = book.orders[i, slot], book.positions[i]
     parent = order.order_id
     if order.status == FILLED:
-        end_order(book, log, i, slot, FILLED, order.reason, ts)
+        end_order(book, log, i, slot, NO_REASON, ts)
     elif order.reason == CASH_CUT:
-        end_order(book, log, i, slot, CANCELED, CASH_CUT, ts)  # cash is not waited for
+        end_order(book, log, i, slot, CASH_CUT, ts)  # cash is not waited for
     if slot != TARGET:
         limit = STOP_LOSS_LIMIT if slot == STOP_LOSS else (TRAILING_LIMIT if slot == TRAIL else TAKE_PROFIT_LIMIT)
         stop_out(book, i, limit, log, t, ts)
         if (position.live >> TARGET) & 1 == 1:
-            end_order(book, log, i, TARGET, CANCELED, STOPPED, ts)
+            end_order(book, log, i, TARGET, STOPPED, ts)
         if position.lots == 0:
             for other in range(STOP_LOSS, SLOTS):
                 if (position.live >> other) & 1 == 1:
-                    end_order(book, log, i, other, CANCELED, OCO, ts)
+                    end_order(book, log, i, other, OCO, ts)
     protect(book, log, i, limits, ts, parent)
 
 
 @part
 def close_open(book, log, i, opened):
-    """After its first open a target order rests, unless its time in force is over: IOC and FOK at once, DAY by date."""
+    """After its first open a target order rests, unless it was to fill at once."""
     order = book.orders[i, TARGET]
     order.arrived = 1
     if order.tif == IOC or order.tif == FOK:
-        end_order(book, log, i, TARGET, CANCELED, NOT_AT_ONCE, opened)
-    elif order.tif == DAY_ORDER and opened // DAY != order.ts // DAY:
-        end_order(book, log, i, TARGET, EXPIRED, END_OF_DAY, opened)
+        end_order(book, log, i, TARGET, NOT_AT_ONCE, opened)
 
 
 @part
@@ -245,16 +252,36 @@ def close_bar(book, i, limits, row, close, opened):
 
 
 @part
-def meet(order, slot, side, row, costs, passing, opened):
-    """The Touch of an order in one of the three passes of a bar."""
+def at_venue(book, log, i, costs, row, style, passing, opened):
+    """Is the target order at the venue? It arrives at the first open after its latency, and may end there.
+
+    An order that arrived on an earlier day ends before this open if it was good for that day only.
+    """
+    order = book.orders[i, TARGET]
+    if passing == 0:
+        if order.day < 0:
+            if order.ts + delay_of(costs, row.duration) > opened:
+                return False
+            return arrive(book, log, i, costs, row, style, opened)
+        if order.tif == DAY_ORDER and order.day != opened // DAY:
+            end_order(book, log, i, TARGET, END_OF_DAY, opened)
+            return False
+    return order.day >= 0
+
+
+@part
+def meet(order, slot, side, row, costs, passing, opened, grew):
+    """The Touch of an order in one of the three passes of a bar.
+
+    Inside the bar a target order that has just arrived does not fill again, and after an increase inside the bar only
+    the stop is live, not the take-profit. A protective order placed by a fill of this very open is met inside the bar.
+    """
     if passing == 2:
-        # After an entry inside the bar only the stop is live; after one at the open the target is too.
-        waits = order.arrived == 0 and (slot == TARGET or (slot == PROFIT and order.ts > opened))
-        if waits:
-            return Touch(np.nan, 0, np.nan, 0)
+        if (slot == TARGET and order.arrived == 0) or (slot == PROFIT and grew > opened):
+            return Touch(np.nan, 0, np.nan, 0, 0)
         return meet_inside(order, side, row, costs, order.ts <= opened)
     if slot != TARGET and order.arrived == 0:
-        return Touch(np.nan, 0, np.nan, 0)  # placed by a fill of this very open: met inside the bar
+        return Touch(np.nan, 0, np.nan, 0, 0)
     return meet_open(order, side, row, costs)
 
 
@@ -271,11 +298,10 @@ def concerned(book, market, t):
 
 
 @part
-def trade(book, log, market, terms, limits, style, t):
+def trade_row(book, log, market, terms, limits, style, t):
     """Match every open order against row t: crossings and reductions at the open, increases at the open, the inside.
 
-    Instruments without a bar are passed over; their orders wait. An order is at the venue once its latency's whole bars
-    have passed, and never inside the bar in which it was decided.
+    Instruments without a bar are passed over; their orders wait.
     """
     todo = concerned(book, market, t)
     for passing in range(3):
@@ -286,28 +312,29 @@ def trade(book, log, market, terms, limits, style, t):
             opened = market.ts[t] - np.int64(row.duration)
             now = market.ts[t] if passing == 2 else opened
             costs = costs_of(terms[i])
-            if passing == 0 and position.crossing == 1:
+            if passing == 0 and position.crossing != 0 and position.crossing <= opened:
                 cross(book, log, terms, i, row.open, t, opened, row.vol)
             for slot in range(SLOTS):
                 if (position.live >> slot) & 1 == 0:
                     continue
-                order = book.orders[i, slot]
-                if slot == TARGET and order.ts + delay_of(costs, row.duration) > opened:
+                if slot == TARGET and not at_venue(book, log, i, costs, row, style, passing, opened):
                     continue
-                if passing == 0 and slot == TARGET and order.arrived == 0:
-                    if not arrive(book, log, i, costs, row, style, now):
-                        continue
+                order = book.orders[i, slot]
                 side = 1.0 if order.lots > 0 else -1.0
-                touch = meet(order, slot, side, row, costs, passing, opened)
-                if touch.triggered == 1:
-                    order.triggered = 1
+                touch = meet(order, slot, side, row, costs, passing, opened, position.grew)
+                order.triggered |= touch.triggered
                 if touch.mid > 0.0:
                     start_bar(position, t, opened)
                     if execute(book, log, terms, style, i, slot, touch, row, t, now, passing) != 0:
                         after_fill(book, log, limits, i, slot, t, now)
-            if passing == 1 and position.live & 1 == 1:
-                if book.orders[i, TARGET].ts + delay_of(costs, row.duration) <= opened:
-                    close_open(book, log, i, opened)
+            if passing == 1 and (position.live >> TARGET) & 1 == 1 and book.orders[i, TARGET].day >= 0:
+                close_open(book, log, i, opened)
             if passing == 2:
                 close_bar(book, i, limits, row, market.rows[t, i, CLOSE], opened)
                 set_band(book, i)
+
+
+@entry
+def trade(book, log, market, terms, limits, style, t):
+    """trade_row for callers outside a compiled loop."""
+    trade_row(book, log, market, terms, limits, style, t)

@@ -13,10 +13,10 @@ from typing import Final
 
 import numpy as np
 
-from trimtab.compiled import part, rule
+from trimtab.compiled import entry, part
 from trimtab.rules.account import mark
 from trimtab.rules.book import SLOTS
-from trimtab.rules.decide import decide
+from trimtab.rules.decide import decide_row, is_due
 from trimtab.rules.limits import (
     DRAWDOWN_DERISK,
     DRAWDOWN_HALT,
@@ -26,7 +26,7 @@ from trimtab.rules.limits import (
     note,
     watch,
 )
-from trimtab.rules.trade import trade
+from trimtab.rules.trade import trade_row
 
 BLOCK: Final = 8
 
@@ -165,7 +165,7 @@ def has_room(book, log):
     )
 
 
-@rule
+@entry
 def run(book, log, market, weights, terms, limits, style, t0, t1):
     """Fold rows t0 ≤ t < t1 into the book; returns t1, or the row to go on from once the log is emptied.
 
@@ -188,13 +188,13 @@ def run(book, log, market, weights, terms, limits, style, t0, t1):
         if t == t1:
             break
         if matched:
-            trade(book, log, market, terms, limits, style, t)
+            trade_row(book, log, market, terms, limits, style, t)
         head.equity = mark(head.cash, book.quantity, market.mark[t])
         forced = 0
         if head.equity < head.floor or head.equity > head.ceiling:
             forced = observe(book, log, limits, t, market.ts[t])
-        if forced == 1 or (head.event < events and weights.row[head.event] == t):
-            decide(book, log, weights, market.mark[t], terms, limits, style, t, market.ts[t], forced)
+        if is_due(head, weights, t, forced):
+            decide_row(book, log, weights, market.mark[t], terms, limits, style, t, market.ts[t], forced)
         t += 1
     if t > t0:
         head.equity = mark(head.cash, book.quantity, market.mark[t - 1])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from trimtab.compiled import loop
 from trimtab.rules.book import ACTION, FILL, ORDER, SLOTS, Book, Log, Style, open_book
 from trimtab.rules.trade import Market
 from trimtab.sim.driver import run
@@ -92,7 +92,7 @@ def simulate(market: Market, weights: Weights, setup: Setup, keep_equity: bool =
     return Result(book, *tables, log.equity, sample, log.curve, log.pnl, log.cost)
 
 
-@njit(cache=True, nogil=True)
+@loop
 def changes(weights, row, instrument, value):
     """The cells of (T, N) weights that differ from the last one of their column; NaN keeps what there is. -> count"""
     last = np.full(weights.shape[1], np.nan)

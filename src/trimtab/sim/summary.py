@@ -7,13 +7,13 @@ from typing import Final
 
 import numpy as np
 
-from trimtab.compiled import rule
+from trimtab.compiled import part
 
 #: Columns that `summary` writes, in order.
 SUMMARY: Final = ("total_return", "sharpe", "max_drawdown", "trades", "turnover", "costs", "final_equity")
 
 
-@rule
+@part
 def summary(book, log, capital, periods, out):
     """Write SUMMARY of a finished book into out (7,).
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from trimtab.compiled import loop
 from trimtab.types import F64
 
 TRADE: Final = np.dtype(
@@ -26,7 +26,7 @@ TRADE: Final = np.dtype(
 )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def fold_trades(fills, lots, fees, costs, unit, out):
     """Write TRADE rows of fills (F,) with signed lots (F,), in order of their exits; -> count.
 

@@ -21,7 +21,7 @@ def order(kind: int, side: int, *, limit: float = NAN, stop: float = NAN, arrive
     return o[0]
 
 
-def bar(open: float, high: float, low: float, vol: float = 0.0) -> Row:  # noqa: A002
+def bar(open: float, high: float, low: float, vol: float = 0.0) -> Row:
     return Row(open, high, low, 1e6, vol, 1e6, float(HOUR))
 
 
@@ -166,7 +166,11 @@ def test_sells_mirror_buys_for_every_kind() -> None:
         buy = order(kind, 1, limit=limit, stop=stop, arrived=arrived, triggered=triggered)
         sell = order(kind, -1, limit=200.0 - limit, stop=200.0 - stop, arrived=arrived, triggered=triggered)
         mirrored = bar(200.0 - o, 200.0 - low, 200.0 - high)
-        for meet in (at_open, lambda *a: inside(*a, there=bool(there))):
-            one, other = meet(buy, 1, bar(o, high, low)), meet(sell, -1, mirrored)
+        row = bar(o, high, low)
+        pairs = [
+            (at_open(buy, 1, row), at_open(sell, -1, mirrored)),
+            (inside(buy, 1, row, there=bool(there)), inside(sell, -1, mirrored, there=bool(there))),
+        ]
+        for one, other in pairs:
             assert (one.maker, one.triggered, met(one)) == (other.maker, other.triggered, met(other))
             assert not met(one) or one.mid == 200.0 - other.mid
