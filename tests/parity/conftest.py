@@ -42,7 +42,7 @@ SETUPS: dict[str, tuple[Costs, Limits, Style, float, set[str]]] = {
     "free": (Costs(), Limits(), PLAIN, 1.0, set()),
     "costs": (FULL, Limits(), PLAIN, 1.0, {"rejected by the venue"}),
     "participation": (FULL._replace(participation=0.001), Limits(), PLAIN, 100.0, {"replaced by a new decision"}),
-    "latency beyond the bar": (FULL._replace(latency=-7.3), Limits(), PLAIN, 1.0, {"replaced by a new decision"}),
+    "latency beyond the bar": (FULL._replace(latency=-9.3), Limits(), PLAIN, 1.0, {"replaced by a new decision"}),
     "rejects": (FULL._replace(reject=0.3), Limits(), PLAIN, 1.0, {"rejected by the venue"}),
     "limits": (
         FEES,
