@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -68,32 +69,47 @@ def show(
 
 def check(
     strategy: Annotated[str, typer.Argument(metavar="STRATEGY", help="A strategy's name, or its Python file.")],
-    symbols: Annotated[
+    data: Annotated[
         str | None,
         typer.Option(
-            "--symbols", metavar="A,B", help="Check on these instruments of the store; default: synthetic bars."
+            "--data",
+            metavar="A,B|FILE|DIR",
+            help="Symbols of the store, CSV or Parquet files, or a store's folder for --symbols. Default: synthetic.",
         ),
     ] = None,
-    timeframe: Annotated[str, typer.Option("--timeframe", help="Timeframe of the bars from the store.")] = "1d",
-    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The store of --symbols.")] = None,
+    symbols: Annotated[
+        str | None, typer.Option("--symbols", metavar="A,B", help="Instruments of the store that --data names.")
+    ] = None,
+    timeframe: Annotated[
+        str, typer.Option("--timeframe", help="Timeframe of the bars from the store, and of files that do not say.")
+    ] = "1d",
+    params: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter's value. Repeatable.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hold a strategy against the laws (no look-ahead, live equals backtest).
+    """Hold a strategy against the laws: no look-ahead, and live will do what the backtest did.
 
-    Exit code 1 if a law is broken: the table names the law, the field and the row, and what that usually means. Runs on
-    synthetic bars, or on the store's with --symbols. Writes nothing.
+    One line per law; for a broken one the field, the row, the usual cause and what to do. Runs on synthetic bars unless
+    --data or --symbols say otherwise. Writes nothing.
+
+    Exit codes: 1 a law is broken, 2 a mistake in what was asked, 3 not enough data.
 
     [bold]Examples[/bold]
       trimtab check sma_cross
-      trimtab check my_strategy.py --symbols BTCEUR,ETHEUR --timeframe 1h
+      trimtab check my_strategy.py --data BTCEUR,ETHEUR --timeframe 1h
+      trimtab check my_strategy.py --data BTCEUR_1h.csv --set lookback=50 --json
     """
     from trimtab.research.check import check_strategy
     from trimtab.strategies import find
 
     found = find(strategy)
     panel = _panel(symbols, timeframe, data)
+    given = _params(params)
     with console.progress(shown=not as_json):
-        findings = [finding_of(finding) for finding in check_strategy(found, panel)]
+        findings = [
+            finding_of(f) for f in (check_strategy(found, panel, given) if given else check_strategy(found, panel))
+        ]
     passed = all(finding["passed"] for finding in findings)
     if as_json:
         console.write_json({"strategy": found.name, "passed": passed, "findings": findings})
@@ -134,17 +150,73 @@ def idea_of(strategy: Strategy) -> str:
 
 
 def finding_of(finding: Any) -> dict[str, Any]:
-    """A Finding of the checker as plain values."""
-    return {name: getattr(finding, name) for name in ("law", "passed", "field", "row", "message")}
+    """A Finding of the checker as plain values; its instant as ISO text, UTC."""
+    plain = {name: getattr(finding, name) for name in ("law", "passed", "field", "row", "message")}
+    ts = getattr(finding, "ts", None)
+    if ts is not None:
+        import numpy as np
+
+        plain["ts"] = f"{np.datetime64(ts, 'ns').astype('datetime64[s]')}Z"
+    return plain
 
 
-def _panel(symbols: str | None, timeframe: str, data: Path | None) -> Any:
-    if symbols is None:
-        if data is None:
-            return None
-        from trimtab.types import TrimtabError
+def _params(settings: list[str] | None) -> dict[str, Any]:
+    """NAME=VALUE as a mapping; a value is read as in a settings file."""
+    from trimtab.types import TrimtabError
 
-        raise TrimtabError("--data names a store, --symbols what to read from it: give both, e.g. --symbols BTCEUR")
+    found: dict[str, Any] = {}
+    for setting in settings or ():
+        name, equals, text = setting.partition("=")
+        try:
+            found[name.strip()] = json.loads(text)
+        except ValueError:
+            equals = ""
+        if not equals or not name.strip():
+            raise TrimtabError(f"--set {setting}: expected NAME=VALUE with a number, true or false, such as slow=50")
+    return found
+
+
+def _panel(symbols: str | None, timeframe: str, data: str | None) -> Any:
+    """The bars to check on: of the store, of files, or None for synthetic ones."""
+    from trimtab.types import TrimtabError
+
+    if data is None and symbols is None:
+        return None
     from trimtab.data.panel import load
 
-    return load(*symbols.replace(" ", "").split(","), timeframe=timeframe, root=data)
+    if symbols is not None:
+        return load(*_listed(symbols), timeframe=timeframe, root=data)
+    named = _listed(str(data))
+    if all(Path(name).is_file() for name in named):
+        return _panel_of_files([Path(name) for name in named], timeframe)
+    if len(named) == 1 and Path(named[0]).is_dir():
+        raise TrimtabError(
+            f"--data {data} is a folder: --data names a store, --symbols what to read from it. Give both, e.g. "
+            "--symbols BTCEUR"
+        )
+    try:
+        return load(*named, timeframe=timeframe)
+    except TrimtabError as error:
+        raise TrimtabError(
+            f"--data {data}: {error}. Expected symbols of the store, CSV or Parquet files, or a store's folder with "
+            "--symbols (give both)"
+        ) from error
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _panel_of_files(paths: list[Path], timeframe: str) -> Any:
+    """Bars of files as they are: BTCEUR_1h.csv says symbol and timeframe."""
+    from trimtab.data.catalogue import default_instrument
+    from trimtab.data.importing import Source, names_of, read_source
+    from trimtab.data.timeframes import canonical
+    from trimtab.types import Panel, TrimtabError
+
+    named = [names_of(path) for path in paths]
+    said = {name for _, name in named if name} or {canonical(timeframe)}
+    if len(said) > 1:
+        raise TrimtabError(f"the files have different timeframes ({', '.join(sorted(said))}): give files of one")
+    frames = {symbol: read_source(Source(path=path))[0] for (symbol, _), path in zip(named, paths, strict=True)}
+    return Panel.from_frames(frames, said.pop(), [default_instrument(symbol) for symbol in frames])

@@ -261,14 +261,38 @@ def print_sweep(console: Console, rows: Sequence[Figures], sort: str, total: int
 
 
 def print_findings(console: Console, name: str, findings: Sequence[Figures]) -> None:
-    """Pass or fail per law; a failure says the field, the row and what that usually means."""
-    table = _table("Law", "Verdict", "Field", "Row", "What it means", left=5)
-    for finding in findings:
-        verdict = "[green]pass[/]" if finding["passed"] else "[red]FAIL[/]"
-        texts = (_plain(_shown(finding.get(key))) for key in ("field", "row", "message"))
-        table.add_row(_plain(str(finding["law"])), verdict, *texts)
-    table.title = f"The laws, on {_plain(name)}"
-    console.print(table)
+    """One line per law with a tick or a cross, then what to do about each break."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    broken = [finding for finding in findings if not finding["passed"]]
+    laws = {str(finding["law"]): [f for f in findings if f["law"] == finding["law"]] for finding in findings}
+    wide = max((len(law) for law in laws), default=0)
+    console.print(Text(f"The laws, on {name}", style="bold"))
+    for law, told in laws.items():
+        wrong = [f for f in told if not f["passed"]]
+        line = Text("✗ " if wrong else "✓ ", style="bold red" if wrong else "green")
+        line.append(law.ljust(wide + 2), style="bold")
+        if wrong:
+            line.append("FAIL  ", style="bold red").append("; ".join(_place(f) for f in wrong))
+        else:
+            line.append(str(told[0]["message"]))
+        console.print(line, soft_wrap=True)
+    if not broken:
+        console.print(Text(f"\n{name} keeps every law that was tested.", style="bold"))
+        return
+    console.print(Text("\nWhat to do", style="bold"))
+    for n, finding in enumerate(broken, 1):
+        console.print(Text(f"{n}. {finding['law']}", style="bold"))
+        console.print(Padding(Text(str(finding["message"])), (0, 0, 0, 3)))
+
+
+def _place(finding: Figures) -> str:
+    """Where a law broke: field, row and instant, as far as they are known."""
+    parts = [str(finding["field"])] if finding.get("field") else []
+    parts += [f"row {finding['row']}"] if finding.get("row") is not None else []
+    parts += [f"({finding['ts']})"] if finding.get("ts") else []
+    return " ".join(parts) or "see below"
 
 
 def print_strategies(console: Console, rows: Sequence[Mapping[str, str]]) -> None:

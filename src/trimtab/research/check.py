@@ -27,13 +27,25 @@ from trimtab.types import NotEnoughData, Panel, Strategy, TrimtabError
 __all__ = ["LAWS", "Finding", "check_strategy"]
 
 
+def _always(strategy: Strategy) -> bool:
+    return True
+
+
+def _has_legs(strategy: Strategy) -> bool:
+    return strategy.n_legs > 1
+
+
+def _has_across(strategy: Strategy) -> bool:
+    return strategy.across is not None
+
+
 class Law(NamedTuple):
     """A law by name: how it is checked, what a pass means, and whether it applies to a strategy."""
 
     name: str
     check: Callable[[Subject], list[Finding]]
     held: str
-    applies: Callable[[Strategy], bool] = lambda strategy: True
+    applies: Callable[[Strategy], bool] = _always
 
 
 LAWS: Final[tuple[Law, ...]] = (
@@ -46,8 +58,8 @@ LAWS: Final[tuple[Law, ...]] = (
     Law("warm-up", check_memory.warm_up, "the first forecast comes after the declared warm-up"),
     Law("missing data", check_robustness.missing, "comes back after missing values"),
     Law("history", check_memory.history, "measured"),
-    Law("legs", check_legs.legs, "leg weights add up to the forecast", lambda s: s.n_legs > 1),
-    Law("across", check_legs.across, "a function of its row alone", lambda s: s.across is not None),
+    Law("legs", check_legs.legs, "leg weights add up to the forecast", _has_legs),
+    Law("across", check_legs.across, "a function of its row alone", _has_across),
     Law("parameters", check_robustness.parameters, "runs at both ends of every range and at random points inside"),
     Law("path", check_path.path, "orders, fills and equity up to a row do not change with what comes after it"),
     Law("conservation", check_path.conservation, "equity is cash and marks of the fills; models add up to the book"),
@@ -100,6 +112,8 @@ def judge(law: Law, subject: Subject) -> list[Finding]:
         found = law.check(subject)
     except NotEnoughData:
         raise
+    except TrimtabError as error:
+        return [Finding(law.name, False, None, None, f"cannot be tested: {error}. Mend the laws above first")]
     except Exception as error:  # whatever a user's functions may raise
         message, field = check_contract.explain(subject.strategy, subject.params, subject.units[0].x, error)
         return [Finding(law.name, False, field, None, message)]

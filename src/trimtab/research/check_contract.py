@@ -93,8 +93,16 @@ def type_of(value: Any) -> str:
     if isinstance(value, np.ndarray):
         array = cast("np.ndarray[Any, Any]", value)
         return f"array({array.dtype}, {array.ndim}d)"
-    names = {bool: "bool", int: "int64", float: "float64", np.bool_: "bool", np.float64: "float64", np.int64: "int64"}
-    return names.get(type(value), type(value).__name__)
+    names: dict[type[Any], str] = {
+        bool: "bool",
+        int: "int64",
+        float: "float64",
+        np.bool_: "bool",
+        np.float64: "float64",
+        np.int64: "int64",
+    }
+    kind = cast("type[Any]", type(value))
+    return names.get(kind, kind.__name__)
 
 
 def explain(strategy: Strategy, params: Any, x: F64, error: Exception) -> tuple[str, str | None]:
@@ -250,14 +258,11 @@ def closed_world(subject: Subject) -> list[Finding]:
 
 def _table(subject: Subject, item: Reached) -> list[Finding]:
     """A module-level table that is long enough to hold the future, or that holds the bars themselves."""
-    if isinstance(item.value, list | tuple) and not hasattr(item.value, "_fields"):
-        try:
-            values = np.asarray(item.value, dtype=np.float64)
-        except (TypeError, ValueError):
-            return []
-    elif isinstance(item.value, np.ndarray) and item.value.dtype.kind in "fiub":
-        values = np.asarray(item.value, dtype=np.float64)
-    else:
+    if not isinstance(item.value, list | tuple | np.ndarray):
+        return []
+    try:
+        values = np.asarray(cast(Any, item.value), dtype=np.float64)
+    except (TypeError, ValueError):
         return []
     copied = _copied_from(subject, values.ravel()) if values.size >= _RUN else None
     if copied is None and max(values.shape, default=0) < _TABLE:
@@ -267,8 +272,8 @@ def _table(subject: Subject, item: Reached) -> list[Finding]:
         subject.broken(
             "prefix",
             f"step reads the module-level array {item.name} of {values.size:,} values, which was there before the "
-            f"first row and {told}: no cut of history can take the future out of it. Usual cause: prices, signals or fitted "
-            "values read from a file. Bring them as a field of the panel, where each is joined at the instant it was "
+            f"first row and {told}: no cut of history can take the future out of it. Usual cause: prices, signals or "
+            "fitted values read from a file. Bring them as a field of the panel, joined at the instant each was "
             "known; a short table of constants is fine",
             item.name,
         )

@@ -91,14 +91,16 @@ def _resumed(subject: Subject, unit: Unit, whole: F64, end: Any, cut: int, *, pi
             "previous state's array, which step then writes in place. Copy it (array.copy()), or keep the one number "
             "that is needed"
         )
+    elif neighbours_seen(subject, unit) is not None:
+        cause = "step reads beyond its row, where live has no next row (see prefix)"
     else:
         cause = (
             "something is remembered outside State, or drawn at random: a default argument, a module-level buffer, "
             "np.random. Move it into State"
         )
-    seen = f"the forecast of row {at} differs" if row is not None else f"{member} differs at the end"
+    seen = f"the forecast of row {unit.place(at)} differs" if row is not None else f"{member} differs at the end"
     return subject.broken(
-        "split", f"{unit.name}: cut after row {cut} and resumed from a snapshot, {seen}: {cause}",
+        "split", f"{unit.name}: cut after row {unit.place(cut - 1)} and resumed from a snapshot, {seen}: {cause}",
         shared[0] if shared else member, (unit, at),
     )  # fmt: skip
 
@@ -114,8 +116,8 @@ def _one_by_one(subject: Subject, unit: Unit, whole: F64) -> Finding | None:
         return None
     return subject.broken(
         "split",
-        f"{unit.name}: one row at a time (as live runs it) the forecast of row {row} is {out[row]:g}, in one go it is "
-        f"{whole[row]:g}. Usual cause: step reads beyond its row, or State is not all that it remembers",
+        f"{unit.name}: one row at a time (as live runs it) the forecast of row {unit.place(row)} is {out[row]:g}, "
+        f"in one go it is {whole[row]:g}. Usual cause: step reads beyond its row, or State is not all it remembers",
         "forecast",
         (unit, row),
     )
@@ -126,29 +128,38 @@ def _one_by_one(subject: Subject, unit: Unit, whole: F64) -> Finding | None:
 
 def prefix(subject: Subject) -> list[Finding]:
     """What comes after row t changes nothing up to t, and no row sees its neighbours."""
+    if first_difference(*(fold(subject, subject.units[0].x)[1] for _ in range(2))) is not None:
+        told = "cannot be tested while the same rows give different forecasts: mend determinism first"
+        return [subject.broken("prefix", told)]
     for unit in subject.units:
         _, whole = fold(subject, unit.x)
-        for cut in cuts_of(subject, "prefix", len(unit.x)):
-            _, first = fold(subject, unit.x[:cut])
-            row = first_difference(whole[:cut], first)
-            if row is not None:
-                return [
-                    _peeked(subject, unit, row, None, f"the first {cut} rows alone give another forecast"),
-                    *tables(subject),
-                ]
-        found = _future_changed(subject, unit, whole) or _neighbours(subject, unit)
+        found = _future_changed(subject, unit, whole) or _shortened(subject, unit, whole)
+        row = neighbours_seen(subject, unit) if found is None else None
+        if row is not None:
+            found = _peeked(subject, unit, row, None, "what stands in memory before or after it changes the forecast")
         if found:
             return [found, *tables(subject)]
     return tables(subject)
+
+
+def _shortened(subject: Subject, unit: Unit, whole: F64) -> Finding | None:
+    """The first rows alone, in memory of their own, against the first rows of all."""
+    for cut in cuts_of(subject, "prefix", len(unit.x)):
+        _, first = fold(subject, unit.x[:cut])
+        row = first_difference(whole[:cut], first)
+        if row is not None:
+            return _peeked(subject, unit, row, None, f"the first {cut} rows alone give another forecast")
+    return None
 
 
 def _peeked(subject: Subject, unit: Unit, row: int, field: str | None, seen: str) -> Finding:
     legs, fields = unit.x.shape[1:]
     return subject.broken(
         "prefix",
-        f"{unit.name}: look-ahead: {seen} of row {row}. Usual cause: step indexes past its row, which compiled code "
-        f"does not catch but reads from the next one: x is ({legs}, {fields}), so x[0 … {legs - 1}, 0 … {fields - 1}] is "
-        "all there is; more legs need n_legs, more fields a name in STRATEGY.fields",
+        f"{unit.name}: look-ahead: {seen} of row {unit.place(row)}. Usual cause: step indexes past its row, which "
+        "compiled code does not catch but reads from the next one: "
+        f"x is ({legs}, {fields}), so x[0 … {legs - 1}, 0 … {fields - 1}] is all there is; more legs need n_legs, "
+        "more fields a name in STRATEGY.fields",
         field,
         (unit, row),
     )
@@ -166,16 +177,18 @@ def _future_changed(subject: Subject, unit: Unit, whole: F64) -> Finding | None:
                     out, _ = fold_until_error(subject, x)
                     row = first_difference(whole[:cut], out[:cut])
                     if row is not None:
-                        seen = f"{field} of {unit.symbols[leg]} {name} from row {cut} on changes the forecast"
+                        seen = (
+                            f"{field} of {unit.symbols[leg]} {name} from row {unit.place(cut)} on changes the forecast"
+                        )
                         return _peeked(subject, unit, row, field, seen)
     return None
 
 
-def _neighbours(subject: Subject, unit: Unit) -> Finding | None:
-    """The same row between two different pairs of neighbours gives the same forecast."""
+def neighbours_seen(subject: Subject, unit: Unit) -> int | None:
+    """The first row whose forecast depends on what stands before or after it in memory."""
     rows = min(len(unit.x), subject.warmup + 60)
     answers: list[F64] = []
-    for poison in POISONS:
+    for poison in (*POISONS, POISONS[0]):
         state, out = subject.folds.start(subject.params), np.full(rows, np.nan)
         around = np.full((17, *unit.x.shape[1:]), poison)
         for t in range(rows):
@@ -183,10 +196,9 @@ def _neighbours(subject: Subject, unit: Unit) -> Finding | None:
             around[8] = unit.x[t]
             state = subject.folds.dense(subject.params, state, around[8:9], out[t : t + 1])
         answers.append(out)
-    row = first_difference(*answers)
-    if row is None:
-        return None
-    return _peeked(subject, unit, row, None, "what stands in memory before or after it changes the forecast")
+    if first_difference(answers[0], answers[2]) is not None:
+        return None  # not even the same neighbours give the same forecast: that is no peeking
+    return first_difference(answers[0], answers[1])
 
 
 # --- determinism -----------------------------------------------------------------------------------------------------
@@ -212,6 +224,8 @@ def determinism(subject: Subject) -> list[Finding]:
         found = _fold_agrees(subject, unit, once)
         if found:
             return [found]
+    if any(neighbours_seen(subject, unit) is not None for unit in subject.units):
+        return []  # what lies beside a row in memory is chance; the law of prefix tells
     found = _side_by_side(subject) or _elsewhere(subject)
     return [found] if found else []
 
@@ -243,9 +257,10 @@ def _side_by_side(subject: Subject) -> Finding | None:
                 if row is not None:
                     return subject.broken(
                         "determinism",
-                        f"{unit.name}: stepped in turns with {pair[1 - n].name}, its forecast of row {t + row} is "
-                        f"{outs[n][t + row]:g}, alone it is {alone[n][t + row]:g}: instruments share memory. Usual "
-                        "cause: a buffer or counter outside State (module level, a default argument). Move it to State",
+                        f"{unit.name}: stepped in turns with {pair[1 - n].name}, its forecast of row "
+                        f"{unit.place(t + row)} is {outs[n][t + row]:g}, alone it is {alone[n][t + row]:g}: "
+                        "instruments share memory. Usual cause: a buffer or counter outside State (module level, a "
+                        "default argument). Move it to State",
                         "forecast",
                         (unit, t + row),
                     )

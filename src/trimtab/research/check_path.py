@@ -13,13 +13,13 @@ import numpy as np
 from trimtab.data.panel import rows_of
 from trimtab.portfolio.budgets import combine
 from trimtab.research.backtest import model_streams, run_weights
-from trimtab.research.check_forecasts import CHANGES, cuts_of
+from trimtab.research.check_forecasts import CHANGES
 from trimtab.research.check_robustness import parameter_sets
 from trimtab.research.check_subject import Finding, Subject, first_difference
 from trimtab.research.run import Run
 from trimtab.rules.limits import ACTIONS, LIMIT_NAMES
 from trimtab.strategies import params_of
-from trimtab.types import F64, Costs, Limits, Model, NotEnoughData, Panel, Rebalance, Spec, TrimtabError
+from trimtab.types import F64, Costs, Limits, Model, Panel, Rebalance, Spec, TrimtabError
 
 #: Every cost is at work, so that a law that holds does not hold by absence.
 COSTS: Final = Costs(
@@ -110,24 +110,30 @@ def path(subject: Subject) -> list[Finding]:
     book = book_of(subject, Limits(max_weight=0.6))
     panel = msgspec.structs.replace(subject.panel, values=subject.panel.values.copy())
     whole = run_book(subject, book, panel)
+    if _run_break(whole, run_book(subject, book, panel), len(panel.ts) - 1):
+        told = "cannot be tested while the same bars give different orders: mend determinism first"
+        return [subject.broken("path", told)]
     for cut in _path_cuts(subject):
         for name, values in _changed_after(panel, cut):
-            try:
-                other_panel = msgspec.structs.replace(panel, values=values)
-                other = run_book(subject, book, other_panel)
-            except NotEnoughData:
+            other = _run_anyway(subject, book, msgspec.structs.replace(panel, values=values))
+            if other is None:
                 continue
-            except Exception:  # a user's step may refuse such bars; what it did with them is the range law's matter
-                continue
-            found = _rows_break(subject, panel, other_panel, cut) or _run_break(whole, other, cut)
+            found = _rows_break(subject, panel, other.panel, cut) or _run_break(whole, other, cut)
             if found:
-                what, row = found
-                return [_path_finding(subject, name, cut, what, row)]
+                return [_path_finding(subject, name, cut, *found)]
         shorter = msgspec.structs.replace(panel, ts=panel.ts[: cut + 1], values=panel.values[: cut + 1].copy())
         found = _run_break(whole, run_book(subject, book, shorter), cut)
         if found:
             return [_path_finding(subject, "", cut, *found)]
     return []
+
+
+def _run_anyway(subject: Subject, book: Book, panel: Panel) -> Run | None:
+    """The run, or None where a step refuses such bars (that is for the law of range to say)."""
+    try:
+        return run_book(subject, book, panel)
+    except Exception:  # whatever a user's step may raise on bars that no market has
+        return None
 
 
 def _path_finding(subject: Subject, field: str, cut: int, what: str, row: int) -> Finding:
@@ -146,9 +152,11 @@ def _path_finding(subject: Subject, field: str, cut: int, what: str, row: int) -
 
 
 def _path_cuts(subject: Subject) -> list[int]:
-    index = subject.units[0].index
-    cuts = [c for c in cuts_of(subject, "path", len(index)) if c > subject.warmup + 10 and c < len(index) - 1]
-    return [int(index[c]) for c in cuts[:: max(1, len(cuts) // _PATH_CUTS)]][:_PATH_CUTS]
+    """Panel rows to change the future after: one in each third of what comes after the warm-up."""
+    rows = subject.units[0].rows
+    edges = np.linspace(subject.warmup + 10, len(rows) - 2, _PATH_CUTS + 1).astype(np.int64)
+    drawn = subject.rng("path").integers(edges[:-1], edges[1:])
+    return [int(rows[c]) for c in drawn]
 
 
 def _changed_after(panel: Panel, cut: int) -> list[tuple[str, F64]]:
@@ -191,17 +199,17 @@ def _run_break(a: Run, b: Run, cut: int) -> tuple[str, int] | None:
     if row is not None:
         return "equity", row
     for name in ("fills", "actions"):
-        first, second = (t[t["row"] <= cut] for t in (getattr(a.result, name), getattr(b.result, name)))
+        tables: list[Any] = [getattr(run.result, name) for run in (a, b)]
+        first, second = (t[t["row"] <= cut] for t in tables)
         if first.tobytes() != second.tobytes():
             return name, _first_row(first, second, cut)
     until = int(a.panel.ts[cut])
-    first, second = (_orders_until(run, until) for run in (a, b))
-    if first != second:
-        at = next(
-            (n for n, (o, p) in enumerate(zip(first, second, strict=False)) if o != p), min(len(first), len(second))
-        )
-        told = (first if at < len(first) else second)[at]
-        return "orders", int(np.searchsorted(a.panel.ts, told[0]))
+    sent, other = _orders_until(a, until), _orders_until(b, until)
+    if sent != other:
+        pairs = enumerate(zip(sent, other, strict=False))
+        at = next((n for n, (o, p) in pairs if o != p), min(len(sent), len(other)))
+        told = (sent if at < len(sent) else other)[at]
+        return "orders", row_at(a.panel, told[0])
     return None
 
 
@@ -212,6 +220,11 @@ def _first_row(first: Any, second: Any, cut: int) -> int:
             return int(first[n]["row"])
     longer = first if len(first) > len(second) else second
     return int(longer[shared]["row"]) if len(longer) > shared else cut
+
+
+def row_at(panel: Panel, ts: int) -> int:
+    """The row of an instant."""
+    return int(np.searchsorted(panel.ts, np.int64(ts)))
 
 
 def _orders_until(run: Run, ts: int) -> list[Any]:
@@ -303,7 +316,7 @@ def _over_weight(run: Run) -> tuple[int, str] | None:
         mine = result.fills[result.fills["instrument"] == i]
         held = np.concatenate(([0], np.cumsum(mine["lots"])))
         for order in sent:
-            row = int(np.searchsorted(panel.ts, order["ts"]))
+            row = row_at(panel, int(order["ts"]))
             before = int(held[np.searchsorted(mine["row"], row, side="right")])
             after = before + int(order["lots"])
             price, equity = float(close[row, i]), float(result.equity[row])

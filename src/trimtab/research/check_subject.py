@@ -48,6 +48,10 @@ class Unit(NamedTuple):
     rows: I64
     x: F64
 
+    def place(self, row: int) -> int:
+        """The panel's row of one of the unit's own."""
+        return int(self.rows[min(max(row, 0), len(self.rows) - 1)])
+
 
 class Subject(NamedTuple):
     """A strategy with the rows that it is held against."""
@@ -73,7 +77,7 @@ class Subject(NamedTuple):
         if at is None:
             return Finding(law, False, field, None, message)
         unit, row = at
-        place = int(unit.rows[min(max(row, 0), len(unit.rows) - 1)])
+        place = unit.place(row)
         return Finding(law, False, field, place, message, int(self.panel.ts[place]))
 
 
@@ -120,9 +124,10 @@ def subject_of(strategy: Strategy, panel: Panel, params: Mapping[str, Any], seed
 def warmup_of(strategy: Strategy, params: Any) -> int:
     """The declared warm-up; TrimtabError if it is no whole number of rows."""
     rows: Any = strategy.warmup(params)
-    if isinstance(rows, bool) or not isinstance(rows, int | np.integer) or rows < 0:
+    number: Any = rows.item() if hasattr(rows, "item") else rows
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         raise TrimtabError(f"{strategy.name}: warmup returned {rows!r}; expected a whole number of rows, 0 or more")
-    return int(rows)
+    return number
 
 
 def synthetic_for(strategy: Strategy, warmup: int, seed: int) -> Panel:
