@@ -5,6 +5,7 @@ What numba says about a function that it cannot compile is long; here is what it
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from collections.abc import Callable, Generator, Mapping
@@ -181,6 +182,13 @@ def reached(strategy: Strategy) -> list[Reached]:
             for item in _reach(function, seen):
                 found.setdefault(item.name, item)
     return list(found.values())
+
+
+def constants_of(strategy: Strategy) -> dict[str, str]:
+    """sha256 of every number, text and array that the compiled functions take from their module; by name."""
+    found = ((item.name, item.value) for item in reached(strategy))
+    kept = (bool, int, float, str, bytes, tuple, list, np.ndarray, np.generic)
+    return {name: hashlib.sha256(bits(value)).hexdigest() for name, value in found if isinstance(value, kept)}
 
 
 def _reach(function: Callable[..., Any], seen: set[int]) -> Generator[Reached]:

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from trimtab.research.check_contract import tables
-from trimtab.research.check_process import forecasts_hash, hash_elsewhere
+from trimtab.research.check_contract import constants_of, tables
+from trimtab.research.check_process import forecasts_elsewhere, forecasts_hash
 from trimtab.research.check_subject import (
     Finding,
     Subject,
@@ -273,13 +273,20 @@ def _elsewhere(subject: Subject) -> Finding | None:
         return None
     unit = subject.units[0]
     here = forecasts_hash(fold(subject, unit.x)[1])
-    there, error = hash_elsewhere(source, subject.params._asdict(), unit.x)
-    if here == there:
+    there = forecasts_elsewhere(source, subject.params._asdict(), unit.x)
+    constants = constants_of(subject.strategy)
+    moved = [name for name in constants if there.constants.get(name, constants[name]) != constants[name]]
+    if there.error:
+        seen = f"it failed: {there.error}"
+    elif moved:
+        seen = f"the module's {moved[0]} has another value"
+    elif here != there.forecasts:
+        seen = "the forecasts differ"
+    else:
         return None
-    seen = f"it failed there: {error}" if error else "the forecasts differ"
     return subject.broken(
         "determinism",
-        f"{unit.name}: in a fresh process with another hash seed {seen}. Usual cause: the file reads the clock, the "
-        "environment, addresses or the order of a set when it is imported, or draws random numbers",
-        "forecast",
+        f"{unit.name}: in a fresh process with another hash seed {seen}. Usual cause: when it is imported the file reads "
+        "the clock, the environment, an address or the hash of a text, or draws random numbers. Make it a parameter",
+        moved[0] if moved else "forecast",
     )

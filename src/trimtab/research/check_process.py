@@ -1,7 +1,8 @@
 """The same forecasts in a process of its own: `python -m trimtab.research.check_process FOLDER` prints their sha256.
 
-A strategy that leans on addresses, on hashes of text, or on random numbers seeded by the system gives other forecasts
-there. FOLDER holds `ask.json` (strategy, params) and `x.npy` (R, L, K).
+A strategy that leans on the clock, on addresses or on hashes of text has other constants there (compiled code may hide
+that, for the disk cache keeps the old ones); one that draws random numbers has other forecasts. FOLDER holds `ask.json`
+(strategy, params) and `x.npy` (R, L, K).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -28,34 +29,44 @@ def forecasts_hash(out: F64) -> str:
     return hashlib.sha256(np.where(np.isnan(out), np.nan, out).tobytes()).hexdigest()
 
 
-def hash_elsewhere(source: str, params: Mapping[str, Any], x: F64) -> tuple[str, str]:
-    """(hash, "") of the forecasts in a new process with another hash seed, or ("", what went wrong there)."""
+class Elsewhere(NamedTuple):
+    """What another process made of the same rows; error is what went wrong there, empty if nothing did."""
+
+    forecasts: str
+    constants: dict[str, str]
+    error: str
+
+
+def forecasts_elsewhere(source: str, params: Mapping[str, Any], x: F64) -> Elsewhere:
+    """Hashes of the forecasts and of the file's constants in a new process with another hash seed."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "ask.json").write_text(json.dumps({"strategy": source, "params": dict(params)}))
         np.save(Path(folder, "x.npy"), x)
-        environment = os.environ | {"PYTHONHASHSEED": "20011"}
         done = subprocess.run(  # nosec B603
             [sys.executable, "-m", "trimtab.research.check_process", folder],
-            env=environment,
+            env=os.environ | {"PYTHONHASHSEED": "20011"},
             capture_output=True,
             text=True,
             timeout=_SECONDS,
             check=False,
         )
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        return "", lines[-1] if lines else f"exit code {done.returncode}"
-    return done.stdout.strip().splitlines()[-1], ""
+    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines()
+    if done.returncode or not lines:
+        return Elsewhere("", {}, lines[-1] if lines else f"exit code {done.returncode}")
+    told = json.loads(lines[-1])
+    return Elsewhere(told["forecasts"], told["constants"], "")
 
 
 def main(folder: Path) -> str:
-    """Fold the strategy that the folder asks for and return the hash of its forecasts."""
+    """Fold the strategy that the folder asks for; JSON with the hashes of its forecasts and constants."""
+    from trimtab.research.check_contract import constants_of
     from trimtab.sim.fold import forecasts
     from trimtab.strategies import find, params_of
 
     ask = json.loads((folder / "ask.json").read_text())
     strategy = find(ask["strategy"])
-    return forecasts_hash(forecasts(strategy, params_of(strategy, ask["params"]), np.load(folder / "x.npy")))
+    out = forecasts(strategy, params_of(strategy, ask["params"]), np.load(folder / "x.npy"))
+    return json.dumps({"forecasts": forecasts_hash(out), "constants": constants_of(strategy)})
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from trimtab.research.backtest import backtest, costs_of_panel, market_of, setup
 from trimtab.research.curves import periods_of
 from trimtab.rules.book import open_book
 from trimtab.sim.fold import folds_of
-from trimtab.sim.simulate import LOG_ROWS, Setup, day_ends, new_log
+from trimtab.sim.simulate import Setup, day_ends, new_log
 from trimtab.sim.summary import SUMMARY
 from trimtab.strategies import find, params_of
 from trimtab.types import F64, Costs, Limits, Panel, Spec, Strategy, TrimtabError, Weights
@@ -173,7 +173,7 @@ class _Cells:
     def __init__(self, setup: Setup, instruments: int, sample: Any, rows: int) -> None:
         self.start = open_book(setup.capital, setup.terms, 1)
         self.book = open_book(setup.capital, setup.terms, 1)
-        self.log = new_log(LOG_ROWS, instruments, 1, 0, sample)
+        self.log = new_log(0, instruments, 1, 0, sample, curves=False)
         self.weights = Weights(
             np.empty(rows, np.int64), np.empty(rows, np.int64), np.zeros(rows, np.int64), np.empty(rows)
         )

@@ -171,7 +171,10 @@ class Style(NamedTuple):
 
 
 class Log(NamedTuple):
-    """What a run writes down; a driver returns early when it is full and goes on once it is emptied."""
+    """What a run writes down; a driver returns early when it is full and goes on once it is emptied.
+
+    Tables without rows keep nothing (then one row of shares is scratch): for sweeps, which read the book only.
+    """
 
     count: I64  # (3,) rows written in orders, fills, actions
     orders: NDArray[np.void]  # orders that ended
@@ -181,7 +184,7 @@ class Log(NamedTuple):
     equity: F64  # (T,) per bar, or empty: not kept
     sample: I64  # (D,) rows at which the curves below are sampled, ascending
     curve: F64  # (D, 5) equity, costs paid, gross notional, net notional, notional traded
-    pnl: F64  # (D, M) each model's net profit, cumulative
+    pnl: F64  # (D, M) each model's net profit, cumulative; (0, M): of the curves only equity is kept
     cost: F64  # (D, M) each model's costs, cumulative
 
 

@@ -39,8 +39,9 @@ def end_order(book, log, i, slot, reason, ts):
     order.status = ENDS[reason]
     order.reason = reason
     order.done_ts = ts
-    log.orders[log.count[0]] = order
-    log.count[0] += 1
+    if log.orders.shape[0] != 0:
+        log.orders[log.count[0]] = order
+        log.count[0] += 1
     position = book.positions[i]
     position.live &= ~(1 << slot)
     if slot == TARGET and reason != NO_REASON and reason != REPLACED:
@@ -58,13 +59,13 @@ def set_band(book, i):
     position = book.positions[i]
     was_working = book.working[i]
     low, high, working = -np.inf, np.inf, 1 if position.crossing != 0 else 0
-    if position.live != 0:
+    if position.live >> STOP_LOSS != 0 or (position.live != 0 and book.orders[i, TARGET].arrived == 1):
         for slot in range(SLOTS):
             if (position.live >> slot) & 1 == 0:
                 continue
             order = book.orders[i, slot]
             if slot == TARGET and (order.arrived == 0 or order.tif == DAY_ORDER):
-                working = 1
+                working = 1  # not there yet, or it has a day to end on
             elif order.kind == MARKET or (order.triggered == 1 and order.kind != STOP_LIMIT):
                 working = 1
             elif order.kind == LIMIT or order.kind == TAKE_PROFIT or order.triggered == 1:
@@ -73,6 +74,8 @@ def set_band(book, i):
                 low, high = (low, min(high, order.stop_price)) if order.lots > 0 else (max(low, order.stop_price), high)
                 if order.kind == TRAILING:  # a better extreme moves its level
                     low, high = (max(low, position.best), high) if order.lots > 0 else (low, min(high, position.best))
+    elif position.live != 0:
+        working = 1
     book.low[i] = low
     book.high[i] = high
     book.working[i] = working
@@ -243,9 +246,11 @@ def settle(book, log, terms, i, slot, lots, touch, quote, row, ts):
     order.filled += lots
     order.status = FILLED if order.filled == order.lots else PARTIALLY_FILLED
     k = log.count[1]
-    log.count[1] = k + 1
     split_fill(book, i, lots, 1 if slot != TARGET else 0, log.shares[k])
     share_fill(book, i, lots, notional, fee, quote, touch.mid, unit, log.shares[k])
+    if log.fills.shape[0] == 0:
+        return
+    log.count[1] = k + 1
     paid = abs(touch.mid * lots * unit)
     fill = log.fills[k]
     fill.fill_id = head.fills
@@ -298,7 +303,6 @@ def cross(book, log, terms, i, mid, row, ts, vol):
         return
     unit = terms[i].unit
     k = log.count[1]
-    log.count[1] = k + 1
     for m in range(models):
         gap = book.target[m, i] * position.scale - book.held[m, i]
         share = lots * (gap / buying) if gap > 0.0 else lots * (gap / selling)
@@ -309,6 +313,9 @@ def cross(book, log, terms, i, mid, row, ts, vol):
     half = half if half == half else 0.0  # not known yet: nothing is claimed for it
     head.saved += 2.0 * lots * unit * mid * (terms[i].taker_fee + half + terms[i].slippage)
     head.fills += 1
+    if log.fills.shape[0] == 0:
+        return
+    log.count[1] = k + 1
     fill = log.fills[k]
     fill.fill_id = head.fills
     fill.order_id = 0

@@ -173,8 +173,6 @@ def execute(book, log, terms, style, i, slot, touch, row, t, ts, passing):
             return 0
     left = order.lots - order.filled
     whole = order.tif == FOK
-    if passing == 0 and (left > 0) == (position.lots > 0 or (position.lots == 0 and left > 0)):
-        return 0  # it only increases: its turn comes
     if passing == 0 and whole and abs(left) > abs(position.lots):
         return 0  # what must fill whole is not split into a reduction and an increase
     lots, reason = lots_now(book, terms, style, costs, i, slot, touch, row, passing == 0)
@@ -298,6 +296,47 @@ def concerned(book, market, t):
 
 
 @part
+def may_fill(position, order, slot, passing):
+    """Has an order business in this pass? At the open reductions come first, and only a target order increases."""
+    if passing == 2:
+        return True
+    left = order.lots - order.filled
+    reduces = (left > 0) != (position.lots > 0) and position.lots != 0
+    return reduces if passing == 0 else slot == TARGET
+
+
+@part
+def match_bar(book, log, market, terms, limits, style, i, t, passing):
+    """One pass over the open orders of one instrument in one bar."""
+    position = book.positions[i]
+    row = row_of(market.rows, t, i)
+    costs = costs_of(terms[i])
+    opened = market.ts[t] - np.int64(row.duration)
+    now = market.ts[t] if passing == 2 else opened
+    if passing == 0 and position.crossing != 0 and position.crossing <= opened:
+        cross(book, log, terms, i, row.open, t, opened, row.vol)
+    for slot in range(SLOTS):
+        if (position.live >> slot) & 1 == 0:
+            continue
+        if slot == TARGET and not at_venue(book, log, i, costs, row, style, passing, opened):
+            continue
+        order = book.orders[i, slot]
+        if not may_fill(position, order, slot, passing):
+            continue
+        side = 1.0 if order.lots > 0 else -1.0
+        touch = meet(order, slot, side, row, costs, passing, opened, position.grew)
+        order.triggered |= touch.triggered
+        if touch.mid > 0.0:
+            start_bar(position, t, opened)
+            if execute(book, log, terms, style, i, slot, touch, row, t, now, passing) != 0:
+                after_fill(book, log, limits, i, slot, t, now)
+    if passing == 1 and (position.live >> TARGET) & 1 == 1 and book.orders[i, TARGET].day >= 0:
+        close_open(book, log, i, opened)
+    if passing == 2:
+        close_bar(book, i, limits, row, market.rows[t, i, CLOSE], opened)
+
+
+@part
 def trade_row(book, log, market, terms, limits, style, t):
     """Match every open order against row t: crossings and reductions at the open, increases at the open, the inside.
 
@@ -307,30 +346,10 @@ def trade_row(book, log, market, terms, limits, style, t):
     for passing in range(3):
         for k in range(todo):
             i = book.todo[k]
-            position = book.positions[i]
-            row = row_of(market.rows, t, i)
-            opened = market.ts[t] - np.int64(row.duration)
-            now = market.ts[t] if passing == 2 else opened
-            costs = costs_of(terms[i])
-            if passing == 0 and position.crossing != 0 and position.crossing <= opened:
-                cross(book, log, terms, i, row.open, t, opened, row.vol)
-            for slot in range(SLOTS):
-                if (position.live >> slot) & 1 == 0:
-                    continue
-                if slot == TARGET and not at_venue(book, log, i, costs, row, style, passing, opened):
-                    continue
-                order = book.orders[i, slot]
-                side = 1.0 if order.lots > 0 else -1.0
-                touch = meet(order, slot, side, row, costs, passing, opened, position.grew)
-                order.triggered |= touch.triggered
-                if touch.mid > 0.0:
-                    start_bar(position, t, opened)
-                    if execute(book, log, terms, style, i, slot, touch, row, t, now, passing) != 0:
-                        after_fill(book, log, limits, i, slot, t, now)
-            if passing == 1 and (position.live >> TARGET) & 1 == 1 and book.orders[i, TARGET].day >= 0:
-                close_open(book, log, i, opened)
+            live = book.positions[i].live
+            if live != 0 and (passing != 1 or (live >> TARGET) & 1 == 1) or (passing == 0 and book.working[i] != 0):
+                match_bar(book, log, market, terms, limits, style, i, t, passing)
             if passing == 2:
-                close_bar(book, i, limits, row, market.rows[t, i, CLOSE], opened)
                 set_band(book, i)
 
 

@@ -27,6 +27,7 @@ from trimtab.rules.limits import (
     watch,
 )
 from trimtab.rules.trade import trade_row
+from trimtab.sim.prefetch import prefetch
 
 BLOCK: Final = 8
 
@@ -88,38 +89,51 @@ def quiet_many(book, market, t, stop):
 
 
 @part
+def sample_model(book, log, market, m, first, last):
+    """Write one model's profit and costs at the samples first ≤ k < last; only the marks differ between them."""
+    n = book.held.shape[1]
+    cash, cost = 0.0, 0.0
+    for i in range(n):
+        cash += book.ledger[m, i]
+        for kind in range(book.charges.shape[2]):
+            cost += book.charges[m, i, kind]
+    for k in range(first, last):
+        profit = cash
+        for i in range(n):
+            profit += book.held[m, i] * book.unit[i] * market.mark[log.sample[k], i]
+        log.pnl[k, m] = profit
+        log.cost[k, m] = cost
+
+
+@part
 def sample(book, log, market, before):
     """Write the curves at the sampled rows before row `before`: nothing has changed since they were passed."""
     head = book.head[0]
-    k = head.sample
-    models, n = book.held.shape
-    paid = 0.0
-    for m in range(models):
+    first, samples = head.sample, log.sample.shape[0]
+    if first == samples or log.sample[first] >= before:
+        return
+    cash, n = head.cash, book.quantity.shape[0]
+    last = first
+    while last < samples and log.sample[last] < before:
+        log.curve[last, 0] = mark(cash, book.quantity, market.mark[log.sample[last]])
+        last += 1
+    head.sample = last
+    if log.pnl.shape[0] == 0:  # a sweep keeps equity only
+        return
+    for m in range(book.held.shape[0]):
+        sample_model(book, log, market, m, first, last)
+    for k in range(first, last):
+        gross, netted, paid = 0.0, 0.0, 0.0
         for i in range(n):
-            for kind in range(book.charges.shape[2]):
-                paid += book.charges[m, i, kind]
-    while k < log.sample.shape[0] and log.sample[k] < before:
-        marks = market.mark[log.sample[k]]
-        gross, netted = 0.0, 0.0
-        for i in range(n):
-            notional = book.quantity[i] * marks[i]
+            notional = book.quantity[i] * market.mark[log.sample[k], i]
             gross += abs(notional)
             netted += notional
-        log.curve[k, 0] = mark(head.cash, book.quantity, marks)
+        for m in range(book.held.shape[0]):
+            paid += log.cost[k, m]
         log.curve[k, 1] = paid
         log.curve[k, 2] = gross
         log.curve[k, 3] = netted
         log.curve[k, 4] = head.traded
-        for m in range(models):
-            profit, cost = 0.0, 0.0
-            for i in range(n):
-                profit += book.ledger[m, i] + book.held[m, i] * book.unit[i] * marks[i]
-                for kind in range(book.charges.shape[2]):
-                    cost += book.charges[m, i, kind]
-            log.pnl[k, m] = profit
-            log.cost[k, m] = cost
-        k += 1
-    head.sample = k
 
 
 @part
@@ -158,6 +172,8 @@ def observe(book, log, limits, row, ts):
 def has_room(book, log):
     """Is there room in the log for everything that one row can write?"""
     n = book.quantity.shape[0]
+    if log.orders.shape[0] == 0:
+        return True
     return (
         log.count[0] + 4 * SLOTS * n <= log.orders.shape[0]
         and log.count[1] + 4 * SLOTS * n <= log.fills.shape[0]
@@ -180,6 +196,7 @@ def run(book, log, market, weights, terms, limits, style, t0, t1):
             stop = t1
             if head.event < events:
                 stop = min(weights.row[head.event], t1)
+                prefetch(market.rows, stop + 1)  # its order meets that row; by then the line is here
             t = quiet_one(book, market, t, stop) if single else quiet_many(book, market, t, stop)
         matched = t < t1 and (head.working != 0 or (head.resting != 0 and touched(book, market, t)))
         if matched or t == t1:

@@ -13,8 +13,8 @@ from trimtab.rules.trade import Market
 from trimtab.sim.driver import run
 from trimtab.types import DAY, F64, I64, Limits, Weights
 
-#: Rows of each table that a log starts with; it is emptied into memory and reused when full.
-LOG_ROWS = 4_096
+#: Rows of a log's tables; it is emptied when full, so that what is written stays in the processor's cache.
+LOG_ROWS = 512
 
 
 class Setup(NamedTuple):
@@ -48,21 +48,21 @@ def day_ends(ts: I64) -> I64:
     return np.flatnonzero(np.append(day[1:] != day[:-1], True)).astype(np.int64) if len(ts) else np.empty(0, np.int64)
 
 
-def new_log(rows: int, instruments: int, models: int, kept: int, sample: I64) -> Log:
-    """An empty Log; kept is the number of rows whose equity is recorded (0: none)."""
-    size = rows + 8 * SLOTS * (instruments + 1) * max(models, 1)
+def new_log(rows: int, instruments: int, models: int, kept: int, sample: I64, curves: bool = True) -> Log:
+    """An empty Log of so many rows a table (0: keep nothing); kept is the number of rows whose equity is recorded (0: none); curves: more than daily equity."""
+    size = rows + 8 * SLOTS * (instruments + 1) * max(models, 1) if rows else 0
     days = len(sample)
     return Log(
         np.zeros(3, np.int64),
         np.empty(size, ORDER),
         np.empty(size, FILL),
-        np.empty((size, models)),
+        np.empty((max(size, 1), models)),
         np.empty(size, ACTION),
         np.empty(kept),
         sample,
         np.empty((days, 5)),
-        np.empty((days, models)),
-        np.empty((days, models)),
+        np.empty((days if curves else 0, models)),
+        np.empty((days if curves else 0, models)),
     )
 
 
