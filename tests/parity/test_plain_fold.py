@@ -12,13 +12,12 @@ import numpy as np
 
 from trimtab.rules.account import mark
 from trimtab.rules.book import SLOTS, Book, Log, open_book
-from trimtab.rules.decide import decide
-from trimtab.rules.limits import LIMIT_NAMES
+from trimtab.rules.decide import decide, is_due
+from trimtab.rules.limits import DRAWDOWN_DERISK, DRAWDOWN_HALT, HALT, LIMIT_NAMES, RESUME, SCALE, watch
 from trimtab.rules.orders import REASONS, TRANSITIONS
 from trimtab.rules.trade import Market, trade
-from trimtab.sim.driver import observe
 from trimtab.sim.simulate import Setup, day_ends, new_log, simulate
-from trimtab.types import NEW, Panel, Weights
+from trimtab.types import NEW, Limits, Panel, Weights
 
 Bars = tuple[Panel, Market, Weights, Weights]
 Case = tuple[Callable[[Panel], Setup], set[str]]
@@ -40,11 +39,32 @@ def fold(market: Market, weights: Weights, setup: Setup) -> tuple[Book, Log, np.
         book.low[silent], book.high[silent] = low[silent], high[silent]
         head["equity"] = equity[t] = mark(head["cash"], book.quantity, market.mark[t])
         forced = observe(book, log, setup.limits, t, market.ts[t])
-        decide(book, log, weights, market.mark[t], *rest, t, market.ts[t], forced)
+        if is_due(head, weights, t, forced):
+            decide(book, log, weights, market.mark[t], *rest, t, market.ts[t], forced)
         curves[t] = figures(book, market.mark[t], float(equity[t]))
         if log.count.max() > 50_000:
             raise AssertionError("the log of the plain fold is too small")
     return book, log, equity, curves
+
+
+def observe(book: Book, log: Log, limits: Limits, row: int, ts: int) -> int:
+    """Ask the breakers and write down what crossed; 1 when the row becomes a decision."""
+    head = book.head[0]
+    crossed = watch(head, head["equity"], limits)
+    if crossed < 0:
+        return 0
+    limit, action = 0.0, HALT
+    if crossed == DRAWDOWN_DERISK:
+        limit, action = limits.drawdown_derisk, SCALE if head["derisked"] == 1 else RESUME
+    elif crossed == DRAWDOWN_HALT:
+        limit = limits.drawdown_halt
+    entry = log.actions[log.count[2]]
+    log.count[2] += 1
+    drawdown = 1.0 - head["equity"] / head["peak"]
+    named = {"ts": ts, "row": row, "limit": crossed, "instrument": -1, "model": -1}
+    for name, value in (named | {"wanted": drawdown, "allowed": limit, "action": action}).items():
+        entry[name] = value
+    return 1
 
 
 def figures(book: Book, marks: np.ndarray, equity: float) -> list[float]:

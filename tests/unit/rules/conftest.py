@@ -30,6 +30,7 @@ from trimtab.types import (
 START = 1_704_067_200 * 1_000_000_000
 
 PLAIN = Style(MARKET, 0.0, GTC, 0, 0, 0, 0.0, 0)
+FREE = Costs()
 
 Bar = Sequence[float] | None
 Decision = tuple[int, int, int, float]
@@ -61,7 +62,7 @@ def play() -> Callable[..., Result]:
         bars: Sequence[Any],
         decisions: Sequence[Any],
         *,
-        costs: Costs | Sequence[Costs] = Costs(),
+        costs: Costs | Sequence[Costs] = FREE,
         limits: Limits = Limits(),
         capital: float = 1_000.0,
         style: Style = PLAIN,

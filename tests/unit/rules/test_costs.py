@@ -48,7 +48,7 @@ def test_square_root_impact_and_half_spread(vector: tuple[object, ...]) -> None:
     side, mid, spread, size, average, bps, price, naive = vector
     costs = Costs(half_spread=spread / 2 / mid, impact=bps * BPS)  # type: ignore[operator]
     signed = 1.0 if side == "buy" else -1.0
-    quote = Quote(*taker_quote(signed, mid, size, 0.0, row(mid, average=average), costs))
+    quote = Quote(*taker_quote(signed, mid, size, 0.0, row(mid, average=average), costs, 0))
     assert quote.price == pytest.approx(price, rel=1e-12)
     for wrong in naive:  # type: ignore[attr-defined]
         assert quote.price != pytest.approx(wrong, rel=1e-9)
@@ -105,7 +105,7 @@ def test_latency_below_the_bar_costs_and_beyond_it_shifts(seconds: float, bars: 
 
 
 def test_a_limit_caps_what_a_taker_pays() -> None:
-    quote = Quote(*taker_quote(1.0, 100.0, 100.0, 0.0, row(), Costs(half_spread=0.001, slippage=0.002)))
+    quote = Quote(*taker_quote(1.0, 100.0, 100.0, 0.0, row(), Costs(half_spread=0.001, slippage=0.002), 1))
     assert Quote(*capped_quote(quote, 1.0, 100.0, np.nan)) == quote
     assert Quote(*capped_quote(quote, 1.0, 100.0, 101.0)) == quote
     capped = Quote(*capped_quote(quote, 1.0, 100.0, 100.2))
@@ -126,7 +126,7 @@ def test_no_kind_of_cost_is_negative(
     side: float, half: float, slippage: float, impact: float, latency: float, reach: float
 ) -> None:
     costs = Costs(half_spread=half, slippage=slippage, impact=impact, latency=latency)
-    quote = Quote(*taker_quote(side, 100.0, 1e5, 0.0, row(), costs))
+    quote = Quote(*taker_quote(side, 100.0, 1e5, 0.0, row(), costs, 1))
     limit = 100.0 * (1.0 + side * (half + reach))  # marketable: at or through the near side
     capped = Quote(*capped_quote(quote, side, 100.0, limit))
     assert side * (limit - capped.price) >= 0.0
@@ -145,7 +145,7 @@ def test_participation_cap_in_whole_lots() -> None:
     assert cap_of(0.1, 1_005.0, 1.0, 1) == 100  # a known volume still caps
 
 
-TAKER = Touch(100.0, 0, np.nan, 0)
+TAKER = Touch(100.0, 0, np.nan, 0, 0)
 
 
 def pays(lots: int, before: float, costs: Costs, touch: Touch = TAKER) -> float:
@@ -155,8 +155,8 @@ def pays(lots: int, before: float, costs: Costs, touch: Touch = TAKER) -> float:
 def test_outlay_is_price_and_fee() -> None:
     costs = Costs(taker_fee=0.001, maker_fee=0.0005, half_spread=0.002, slippage=0.003)
     assert pays(10, 0.0, costs) == pytest.approx(10 * 100.0 * 1.005 * 1.001, rel=1e-15)
-    assert pays(10, 0.0, costs, Touch(100.0, 1, np.nan, 0)) == pytest.approx(10 * 100.0 * 1.0005, rel=1e-15)
-    assert pays(10, 0.0, costs, Touch(100.0, 0, 100.1, 0)) == pytest.approx(10 * 100.1 * 1.001, rel=1e-15)
+    assert pays(10, 0.0, costs, Touch(100.0, 1, np.nan, 0, 0)) == pytest.approx(10 * 100.0 * 1.0005, rel=1e-15)
+    assert pays(10, 0.0, costs, Touch(100.0, 0, 100.1, 0, 0)) == pytest.approx(10 * 100.1 * 1.001, rel=1e-15)
 
 
 @given(
@@ -180,14 +180,14 @@ def test_a_buy_takes_all_that_cash_pays_for_and_no_more(
 
 def test_exactly_enough_cash_is_enough() -> None:
     for price, count in [(0.1, 3), (3.3, 7), (1.1, 49), (100.0, 10)]:
-        touch = Touch(price, 0, np.nan, 0)
+        touch = Touch(price, 0, np.nan, 0, 0)
         cash = float(outlay(count, 1.0, 1.0, price, 0.0, row(price), Costs(), touch))
         assert affordable(1_000, cash, 1.0, 1.0, price, 0.0, row(price), Costs(), touch) == count
 
 
 @given(st.floats(0.01, 1e4), st.integers(1, 10**6), st.integers(1, 10**6))
 def test_exactly_enough_cash_whatever_the_price(price: float, count: int, more: int) -> None:
-    touch = Touch(price, 0, np.nan, 0)
+    touch = Touch(price, 0, np.nan, 0, 0)
     cash = float(outlay(count, 1.0, 1.0, price, 0.0, row(price), Costs(), touch))
     assume(float(outlay(count + 1, 1.0, 1.0, price, 0.0, row(price), Costs(), touch)) > cash)
     assert affordable(count + more, cash, 1.0, 1.0, price, 0.0, row(price), Costs(), touch) == count

@@ -57,6 +57,16 @@ def test_a_market_order_waits_until_volatility_is_known(play, lines, story) -> N
     assert [x[:3] for x in lines(result)] == [(3, 0, 5)]
 
 
+def test_a_limit_order_waits_too_until_its_spread_is_known(play, lines, story) -> None:
+    """Nobody can say whether a limit of 99 takes at an open of 90; it may not rest and fill above the bar's high."""
+    bars = [quiet(100.0, 100.0), (90.0, 91.0, 89.0, 90.0), (90.0, 91.0, 89.0, 90.0), (90.0, 91.0, 89.0, 90.0)]
+    result = play(bars[:2], [(0, 0.5)], costs=Costs(vol_spread=0.001), style=RESTING)
+    assert story(result) == [(5, 0, "NEW", "waiting: volatility not known yet")]
+    result = play(bars, [(0, 0.5)], costs=Costs(vol_spread=0.001), style=RESTING)
+    assert [x[:3] for x in lines(result)] == [(3, 0, 5)]
+    assert 90.0 <= result.fills["price"][0] <= 91.0
+
+
 def test_impact_is_charged_on_the_days_cumulative_size(play, flat) -> None:
     """Four buys of about 10,000 against a daily million pay 1.00, 1.83, 2.37 and 2.80 bps; a new day starts anew."""
     decisions = [(72 + k, (k + 1) * 1e6 / 1e9) for k in range(4)]
@@ -269,7 +279,7 @@ def test_a_coarse_bar_opened_before_the_decision_is_history(play, lines) -> None
     assert lines(result) == [(47, 1, 5, 110.0)]
 
 
-# --- rejections, order of matching, cash -------------------------------------------------------------------------------
+# --- rejections, order of matching, cash ----------------------------------------------------------------------------
 
 
 def test_rejections_belong_to_the_seed_and_the_order(play, story, flat) -> None:
@@ -322,10 +332,10 @@ def test_cash_is_the_wallet_of_the_venue(play, story) -> None:
 
 def test_cash_is_never_overspent_by_an_order_of_yesterday(play) -> None:
     """Parts of one order on two days: what was bought yesterday counts for impact, and for the cash it takes."""
-    bars = [(10.0, 10.0, 10.0, 10.0, 2_000.0)] * 24 + [(10.0, 10.0, 10.0, 10.0, 60_000.0)] * 3
-    result = play(bars, [(21, 1.0)], costs=Costs(impact=0.3, participation=0.1), capital=10_000.0)
+    bars = [(10.0, 10.0, 10.0, 10.0, 2_000.0)] * 48 + [(10.0, 10.0, 10.0, 10.0, 60_000.0)] * 3
+    result = play(bars, [(45, 1.0)], costs=Costs(impact=0.3, participation=0.1), capital=10_000.0)
     assert len(result.fills) >= 2
-    assert set((result.fills["ts"] // (24 * HOUR)).tolist()) == {19723, 19724}
+    assert set((result.fills["ts"] // (24 * HOUR)).tolist()) == {19724, 19725}
     assert result.book.cash[0] >= 0.0
 
 

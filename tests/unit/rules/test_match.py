@@ -76,15 +76,6 @@ def test_a_limit_takes_on_arrival_when_it_reaches_the_near_side(side: int, limit
     assert not met(at_open(order(LIMIT, side, limit=limit, arrived=1), side, bar(100.0, 102.0, 98.0), SPREAD))
 
 
-def test_a_limit_whose_near_side_is_not_known_waits() -> None:
-    """Before volatility is known nobody can say whether it takes; a fill outside the bar is out of the question."""
-    o = order(LIMIT, 1, limit=105.0, arrived=0)
-    row = bar(100.0, 104.0, 99.0, vol=NAN)
-    costs = Costs(vol_spread=0.1)
-    for touch in (at_open(o, 1, row, costs), inside(o, 1, row, costs)):
-        assert not met(touch) or row.low <= touch.mid <= row.high
-
-
 @pytest.mark.parametrize("kind", [STOP, TRAILING])
 @pytest.mark.parametrize(
     ("side", "stop", "row", "opens", "level"),

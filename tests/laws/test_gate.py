@@ -1,0 +1,173 @@
+"""Law 4, seen from outside: the book is folded row by row, and looked at before and after each decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trimtab.rules.account import mark
+from trimtab.rules.book import SLOTS, TARGET, Book, open_book
+from trimtab.rules.decide import decide, is_due
+from trimtab.rules.limits import watch
+from trimtab.rules.orders import TRANSITIONS, net
+from trimtab.rules.trade import trade
+from trimtab.sim.simulate import new_log, simulate
+from trimtab.types import FILLED, HALTED, MARKET, NEW, PARTIALLY_FILLED, REJECTED
+
+
+def pending(book: Book) -> np.ndarray:
+    """Lots that the target order of each instrument has left; 0 where there is none."""
+    orders = book.orders[:, TARGET]
+    live = (book.positions["live"] >> TARGET) & 1 == 1
+    return np.where(live, orders["lots"] - orders["filled"], 0)
+
+
+def worst(book: Book, marks: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    """Notional of each instrument at its worst: filled or not; what this very decision is about counts as filled.
+
+    What one decision orders meets one open, reductions first, so within it a purchase may take the place of a sale.
+    """
+    held = book.positions["lots"]
+    filled = held + pending(book)
+    lots = np.where(fresh, np.abs(filled), np.maximum(np.abs(held), np.abs(filled)))
+    return lots * book.unit * marks
+
+
+class Decision(NamedTuple):
+    """One decision: the worst case before and after it, per instrument, and what was allowed."""
+
+    row: int
+    equity: float
+    before: np.ndarray
+    after: np.ndarray
+    held: np.ndarray
+    wanted: np.ndarray  # net of the models, per instrument
+    goal: np.ndarray
+    fresh: np.ndarray
+
+
+def walk(w: Any, look: Callable[[Book, int], None] | None = None) -> tuple[Book, list[Decision]]:
+    """The plain fold, pausing around each decision; `look` sees the book at the end of every row."""
+    n = len(w.panel.instruments)
+    book = open_book(w.setup.capital, w.setup.terms, w.setup.models)
+    log = new_log(60_000, n, w.setup.models, 0, np.empty(0, np.int64))
+    rest, head = (w.setup.terms, w.setup.limits, w.setup.style), book.head[0]
+    found: list[Decision] = []
+    for t in range(len(w.panel.ts)):
+        trade(book, log, w.market, *rest, t)
+        marks = w.market.mark[t]
+        head["equity"] = mark(head["cash"], book.quantity, marks)
+        forced = int(watch(head, head["equity"], w.setup.limits) >= 0)
+        if is_due(head, w.weights, t, forced):
+            before = worst(book, marks, np.zeros(n, bool))
+            decide(book, log, w.weights, marks, *rest, t, w.market.ts[t], forced)
+            fresh = (book.orders[:, TARGET]["ts"] == w.market.ts[t]) & (pending(book) != 0)
+            fresh[w.weights.instrument[w.weights.row == t]] = True
+            fresh |= bool(forced)
+            wanted = np.array([net(book.target, i) for i in range(n)])
+            held, goal = book.positions["lots"].copy(), book.goal.copy()
+            after = worst(book, marks, fresh)
+            found.append(Decision(t, float(head["equity"]), before, after, held, wanted, goal, fresh))
+        if look is not None:
+            look(book, t)
+    return book, found
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_no_decision_increases_what_is_over_its_limit(worlds: Any, data: st.DataObject) -> None:
+    w = data.draw(worlds)
+    limits, slack = w.setup.limits, 1e-9 * w.setup.capital
+    for d in walk(w)[1]:
+        equity = max(d.equity, 0.0)
+        if np.isfinite(limits.gross_leverage):
+            assert d.after.sum() <= max(limits.gross_leverage * equity, d.before.sum()) + slack
+        if np.isfinite(limits.max_weight):
+            assert (d.after <= np.maximum(limits.max_weight * equity, d.before) + slack).all()
+        short = (w.setup.terms["shortable"] == 0) & (d.goal < 0)
+        assert (d.goal[short] >= d.held[short]).all()  # what may not be short is not made shorter
+
+
+@given(st.data())
+@settings(max_examples=150)
+def test_a_wish_to_hold_less_is_never_refused(worlds: Any, data: st.DataObject) -> None:
+    """Where the models together want less than is held, on the same side, at least so much is allowed to go."""
+    w = data.draw(worlds)
+    decided = {(int(r), int(i)) for r, i in zip(w.weights.row, w.weights.instrument, strict=True)}
+    for d in walk(w)[1]:
+        for i in range(len(d.held)):
+            reduces = abs(d.wanted[i]) < abs(d.held[i]) and d.wanted[i] * d.held[i] >= 0
+            if (d.row, i) in decided and reduces and d.fresh[i]:
+                assert abs(d.goal[i]) <= abs(d.wanted[i])
+                assert d.goal[i] * d.held[i] >= 0
+
+
+@given(st.data())
+@settings(max_examples=150)
+def test_an_open_order_is_explained_by_what_the_gate_allowed(worlds: Any, data: st.DataObject) -> None:
+    w = data.draw(worlds)
+
+    def look(book: Book, t: int) -> None:
+        left, held = pending(book), book.positions["lots"]
+        for i in range(len(held)):
+            if left[i] != 0:
+                assert held[i] + left[i] == book.goal[i], (t, i)
+            for slot in range(TARGET + 1, SLOTS):
+                if (int(book.positions["live"][i]) >> slot) & 1:
+                    order = book.orders[i, slot]
+                    assert order["reduce_only"] == 1
+                    assert order["lots"] - order["filled"] == -held[i]
+
+    walk(w, look)
+
+
+@given(st.data())
+@settings(max_examples=100)
+def test_a_halted_book_only_reduces_until_it_is_flat(worlds: Any, data: st.DataObject) -> None:
+    w = data.draw(worlds)
+    tight = w.setup._replace(limits=w.setup.limits._replace(drawdown_halt=0.01))
+    sizes: list[np.ndarray] = []
+
+    def look(book: Book, t: int) -> None:
+        if int(book.head["state"][0]) == HALTED:
+            sizes.append(np.abs(book.positions["lots"]))
+            waits = book.positions["lots"] != 0
+            assert (book.goal[waits] == 0).all()
+            assert (pending(book)[waits] == -book.positions["lots"][waits]).all(), t  # on its way, at market
+            assert (book.orders[waits, TARGET]["kind"] == MARKET).all()
+
+    walk(w._replace(setup=tight), look)
+    for one, next_one in pairwise(sizes):
+        assert (next_one <= one).all()
+
+
+@given(st.data())
+@settings(max_examples=100)
+def test_what_a_run_writes_is_legal(worlds: Any, data: st.DataObject) -> None:
+    """Statuses are reached through the table, filled orders are filled, and every other end has its reason."""
+    w = data.draw(worlds)
+    result = simulate(w.market, w.weights, w.setup)
+    o = result.orders
+    assert sorted(o["order_id"]) == list(range(1, len(o) + 1))
+    for order in o:
+        status = int(order["status"])
+        if abs(int(order["filled"])) > 0 and status != FILLED:
+            assert status == PARTIALLY_FILLED or status in TRANSITIONS[PARTIALLY_FILLED]
+            assert status != REJECTED
+        assert status == NEW or status in TRANSITIONS[NEW]
+        assert (status == FILLED) == (order["filled"] == order["lots"])
+        ended = not TRANSITIONS[status]
+        assert ended == (order["done_ts"] > 0)
+        assert order["done_ts"] == 0 or order["done_ts"] >= order["ts"]
+        assert status in (FILLED, NEW, PARTIALLY_FILLED) or order["reason"] != 0
+    filled = np.zeros(len(o) + 1, np.int64)
+    np.add.at(filled, result.fills["order_id"], result.fills["lots"])
+    assert filled[o["order_id"]].tolist() == o["filled"].tolist()
+    placed = dict(zip(o["order_id"].tolist(), o["ts"].tolist(), strict=True))
+    for f in result.fills[result.fills["order_id"] > 0]:
+        assert f["ts"] >= placed[int(f["order_id"])]

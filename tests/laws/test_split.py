@@ -1,0 +1,63 @@
+"""Law 1 for strategies: cut anywhere, kept as a deep copy and resumed, a fold gives the same bits."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trimtab.sim.fold import folds_of
+from trimtab.strategies import BUILT_IN, find
+
+ROWS = 700
+
+
+def prices(legs: int, fields: int) -> np.ndarray:
+    """Walks that share a factor, so that pairs find something to do; one stretch is still."""
+    rng = np.random.default_rng(5)
+    common = np.cumsum(rng.normal(0.0, 0.012, (ROWS, 1)), axis=0)
+    walk = 100.0 * np.exp(common + 0.03 * np.sin(np.arange(ROWS) / 9.0)[:, None] * np.arange(legs))
+    walk = walk * np.exp(rng.normal(0.0, 0.006, (ROWS, legs)))
+    walk[300:330] = walk[300]
+    return np.ascontiguousarray(np.repeat(walk[:, :, None], fields, axis=2))
+
+
+def fold(strategy: Any, x: np.ndarray, cuts: list[int], every: bool) -> tuple[bytes, bytes, bytes]:
+    """New forecasts as (row, leg, value) of a fold that is cut at those rows."""
+    folds, p = folds_of(strategy), strategy.params
+    state, last = folds.start(p), np.nan
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for a, b in zip([0, *cuts], [*cuts, len(x)], strict=True):
+        size = max((b - a) * x.shape[1], 1)
+        row, leg, value = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
+        kept = copy.deepcopy(state)
+        state, last, n = folds.fold(p, kept, x[a:b], last, every, row, leg, value)
+        parts.append((row[:n] + a, leg[:n], value[:n]))
+    return tuple(np.concatenate([part[k] for part in parts]).tobytes() for k in range(3))  # type: ignore[return-value]
+
+
+def dense(strategy: Any, x: np.ndarray, cuts: list[int]) -> bytes:
+    folds, p = folds_of(strategy), strategy.params
+    state, out = folds.start(p), np.empty(len(x))
+    for a, b in zip([0, *cuts], [*cuts, len(x)], strict=True):
+        state = folds.dense(p, copy.deepcopy(state), x[a:b], out[a:b])
+    return out.tobytes()
+
+
+@pytest.mark.parametrize("name", list(BUILT_IN))
+def test_built_in_strategies(name: str) -> None:
+    strategy = find(name)
+    x = prices(strategy.n_legs, len(strategy.fields))
+    whole = {every: fold(strategy, x, [], every) for every in (False, True)}
+    forecasts = dense(strategy, x, [])
+    values = np.frombuffer(forecasts)
+    assert strategy.warmup(strategy.params) < ROWS - 50
+    assert len(np.unique(values[~np.isnan(values)])) > (1 if name != "buy_and_hold" else 0)
+    rng = np.random.default_rng(0)
+    choices = [sorted(rng.integers(1, ROWS, k).tolist()) for k in (1, 2, 5, 30)]
+    for cuts in [*choices, list(range(1, ROWS))]:
+        assert dense(strategy, x, cuts) == forecasts
+        for every, expected in whole.items():
+            assert fold(strategy, x, cuts, every) == expected
