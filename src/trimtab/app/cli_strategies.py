@@ -107,14 +107,13 @@ def check(
     panel = _panel(symbols, timeframe, data)
     given = _params(params)
     with console.progress(shown=not as_json):
-        findings = [
-            finding_of(f) for f in (check_strategy(found, panel, given) if given else check_strategy(found, panel))
-        ]
+        judged = check_strategy(found, panel, given) if given else check_strategy(found, panel)
+    findings = [finding_of(finding) for finding in judged]
     passed = all(finding["passed"] for finding in findings)
     if as_json:
         console.write_json({"strategy": found.name, "passed": passed, "findings": findings})
     else:
-        console.print_findings(console.stdout(), found.name, findings)
+        console.print_findings(console.stdout(), f"{found.name} on {_described(panel)}", findings)
     if not passed:
         raise typer.Exit(1)
 
@@ -194,6 +193,9 @@ def _panel(symbols: str | None, timeframe: str, data: str | None) -> Any:
             f"--data {data} is a folder: --data names a store, --symbols what to read from it. Give both, e.g. "
             "--symbols BTCEUR"
         )
+    lost = [name for name in named if Path(name).suffix.lower() in (".csv", ".parquet", ".pq", ".txt")]
+    if lost:
+        raise TrimtabError(f"--data: there is no file {lost[0]}")
     try:
         return load(*named, timeframe=timeframe)
     except TrimtabError as error:
@@ -201,6 +203,13 @@ def _panel(symbols: str | None, timeframe: str, data: str | None) -> Any:
             f"--data {data}: {error}. Expected symbols of the store, CSV or Parquet files, or a store's folder with "
             "--symbols (give both)"
         ) from error
+
+
+def _described(panel: Any) -> str:
+    if panel is None:
+        return "synthetic bars (yours: --data)"
+    shown = " ".join(panel.symbols[:4]) + (" …" if len(panel.symbols) > 4 else "")
+    return f"{shown}, {len(panel.ts):,} rows of {panel.timeframe}"
 
 
 def _listed(text: str) -> list[str]:

@@ -279,7 +279,7 @@ def print_findings(console: Console, name: str, findings: Sequence[Figures]) -> 
             line.append(str(told[0]["message"]))
         console.print(line, soft_wrap=True)
     if not broken:
-        console.print(Text(f"\n{name} keeps every law that was tested.", style="bold"))
+        console.print(Text("\nEvery law that was tested holds.", style="bold"))
         return
     console.print(Text("\nWhat to do", style="bold"))
     for n, finding in enumerate(broken, 1):

@@ -23,6 +23,7 @@ from trimtab.research.check_subject import (
     fold,
     fold_until_error,
     shared_members,
+    stored,
     source_of,
 )
 from trimtab.sim.fold import decisions
@@ -55,7 +56,7 @@ def split(subject: Subject) -> list[Finding]:
     for unit in subject.units:
         end, whole = fold(subject, unit.x)
         for n, cut in enumerate(cuts_of(subject, "split", len(unit.x))):
-            found = _resumed(subject, unit, whole, end, cut, pickled=n % 2 == 1)
+            found = _resumed(subject, unit, whole, end, cut, SNAPSHOTS[n % len(SNAPSHOTS)])
             if found:
                 return [found]
         found = _one_by_one(subject, unit, whole)
@@ -64,10 +65,20 @@ def split(subject: Subject) -> list[Finding]:
     return []
 
 
-def _resumed(subject: Subject, unit: Unit, whole: F64, end: Any, cut: int, *, pickled: bool) -> Finding | None:
+def _pickled(state: Any) -> Any:
+    return pickle.loads(pickle.dumps(state))  # nosec B301
+
+
+#: Ways in which a state is saved: in memory, between processes, member by member as in a file.
+SNAPSHOTS: Final[tuple[Callable[[Any], Any], ...]] = (copy.deepcopy, _pickled, stored)
+
+
+def _resumed(
+    subject: Subject, unit: Unit, whole: F64, end: Any, cut: int, snapshot: Callable[[Any], Any]
+) -> Finding | None:
     state, _ = fold(subject, unit.x[:cut])
     try:
-        saved: Any = pickle.loads(pickle.dumps(state)) if pickled else copy.deepcopy(state)  # nosec B301
+        saved = snapshot(state)
     except Exception as error:  # whatever a member's own copying may raise
         return subject.broken(
             "split",
@@ -87,7 +98,7 @@ def _resumed(subject: Subject, unit: Unit, whole: F64, end: Any, cut: int, *, pi
     at = cut + (row if row is not None else len(rest) - 1)
     if shared:
         cause = (
-            f"{shared[0]} and {shared[1]} are the same memory, which a snapshot takes apart. Usual cause: keeping the "
+            f"{shared[0]} and {shared[1]} are the same memory, which a stored snapshot takes apart. Usual cause: keeping the "
             "previous state's array, which step then writes in place. Copy it (array.copy()), or keep the one number "
             "that is needed"
         )
@@ -286,7 +297,7 @@ def _elsewhere(subject: Subject) -> Finding | None:
         return None
     return subject.broken(
         "determinism",
-        f"{unit.name}: in a fresh process with another hash seed {seen}. Usual cause: when it is imported the file reads "
-        "the clock, the environment, an address or the hash of a text, or draws random numbers. Make it a parameter",
+        f"{unit.name}: in a fresh process with another hash seed {seen}. Usual cause: when it is imported the file "
+        "reads the clock, the environment, an address or the hash of a text, or draws random numbers. Make it a parameter",
         moved[0] if moved else "forecast",
     )

@@ -243,6 +243,19 @@ def leaves(value: Any, path: str = "State") -> Generator[tuple[str, Any]]:
         yield path, value
 
 
+def stored(value: Any) -> Any:
+    """A state as a file brings it back: every array copied on its own; what is neither number nor array is refused."""
+    if isinstance(value, tuple):
+        items = [stored(item) for item in cast("tuple[Any, ...]", value)]
+        make: Any = type(cast(Any, value))
+        return make(*items) if hasattr(make, "_fields") else make(items)
+    if isinstance(value, np.ndarray):
+        return cast("np.ndarray[Any, Any]", value).copy()
+    if isinstance(value, bool | int | float | np.generic):
+        return value
+    raise TypeError(f"it holds a {type(value).__name__}")
+
+
 def bits(value: Any) -> bytes:
     """A leaf of a state as bytes, with its type; what is neither number nor array goes by its text."""
     if isinstance(value, np.ndarray):
