@@ -107,6 +107,8 @@ def demo_spec() -> Spec:
         models=DEMO_MODELS,
         universe=("SP500", "NASDAQ", "WTI"),
         timeframe="1d",
+        start="1999-01-01",
+        end="2019-01-01",
         capital=1_000_000.0,
         volume="ignore",
     )
@@ -114,6 +116,7 @@ def demo_spec() -> Spec:
 
 def run_demo(out: Path, progress: Progress = None) -> Run:
     """Store the demo's series under out/data and run the demo's book on them."""
+    from trimtab.app.config import complete
     from trimtab.data.demo import import_demo
     from trimtab.data.store import open_store
 
@@ -121,4 +124,4 @@ def run_demo(out: Path, progress: Progress = None) -> Run:
     tell("storing S&P 500, Nasdaq and WTI", 0, 0)
     root = str(out / "data")
     import_demo(open_store(root), now=time.time_ns())
-    return run_backtest(demo_spec(), root=root, progress=progress)
+    return run_backtest(complete(demo_spec()), root=root, progress=progress)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from trimtab.research import metrics as measure
-from trimtab.research.metrics_table import METRICS
+from trimtab.research.metrics_table import METRICS, sampling_convention
 from trimtab.sim.simulate import Result
 from trimtab.sim.trades import costs_of_fills, round_trips, share_of_fills
-from trimtab.types import COST_KINDS, DAY, F64, I64, Panel, Spec, TrimtabError
+from trimtab.types import COST_KINDS, DAY, F64, I64, Panel, Spec
 
 if TYPE_CHECKING:
     from trimtab.research.run import Run
@@ -41,6 +41,10 @@ class Curves:
         """The book's equity at the day end before each: (D,), beginning with the capital."""
         return np.concatenate(([self.capital], values[:-1]))
 
+    def begun(self, values: F64) -> F64:
+        """A curve of money with the capital before its first day: (D+1,)."""
+        return np.concatenate(([self.capital], values))
+
     def returns(self, values: F64) -> F64:
         """Simple returns of a curve of money that began at the capital."""
         return values / self.before(values) - 1.0
@@ -56,64 +60,68 @@ def periods_of(panel: Panel) -> float:
     return 365.0 if any(i.calendar == "24/7" for i in panel.instruments) else 252.0
 
 
+class Line(NamedTuple):
+    """One curve to be measured: money at day ends with the start first, and what is known beside it."""
+
+    equity: F64  # (D+1,)
+    trades: measure.Trades | None
+    trading: measure.Trading | None
+    benchmark: F64 | None
+    worst: float = np.nan  # deepest drawdown at every bar, where it was tracked
+    exposure: F64 | None = None
+
+
 def figures_of_run(run: Run) -> dict[str, Any]:
     """All metrics of a run as plain values; NaN where undefined."""
     curves, result, spec = run.curves, run.result, run.spec
+    head, charges = result.book.head[0], result.book.charges
     periods = periods_of(run.panel)
-    unit = result.book.unit
     paid = costs_of_fills(result.fills)
     lots = result.fills["lots"].astype(np.float64)
-    trips = round_trips(result.fills, lots, np.ascontiguousarray(result.fills["fee"]), paid, unit)
-    notional, total = float(result.book.head[0]["traded"]), float(result.book.charges.sum())
-    profit = float(curves.equity[-1]) - spec.capital if len(curves.equity) else np.nan
-    trading = measure.Trading(notional, profit + total, total)
-    worst = float(result.book.head[0]["worst"])
-    held = curves.returns(curves.holding)
-
-    def summary(returns: F64, trips: Any, trading: Any, benchmark: F64 | None, worst: float, exposure: Any) -> Any:
-        curve = measure.Curve(returns, curves.ts, None, benchmark, exposure, worst)
-        try:
-            return measure.summarise(
-                curve, periods=periods, risk_free_rate=spec.risk_free_rate, trades=trips, trading=trading
-            )
-        except TrimtabError:  # equity went through zero: no ratio means anything
-            return dict.fromkeys(METRICS, np.nan)
-
-    exposure = np.nan_to_num(curves.gross_exposure)
-    figures: dict[str, Any] = {
-        "net": summary(curves.returns(curves.equity), _trades(trips, unit, "pnl"), trading, held, worst, exposure),
-        "gross": summary(
-            curves.returns(curves.gross),
-            _trades(trips, unit, "gross"),
-            trading._replace(costs=0.0),
-            held,
-            np.nan,
-            exposure,
-        ),
-        "holding": summary(held, None, None, None, float(run.holding.book.head[0]["worst"]), None),
-        "models": {},
-        "costs": dict(zip(COST_KINDS, (float(v) for v in result.book.charges.sum(axis=(0, 1))), strict=True)),
-        "crossing_saved": float(result.book.head[0]["saved"]),
+    trips = round_trips(result.fills, lots, np.ascontiguousarray(result.fills["fee"]), paid, result.book.unit)
+    total, notional = float(charges.sum()), float(head["traded"])
+    trading = measure.Trading(notional, float(head["equity"]) - spec.capital + total, total)
+    held, exposure = curves.returns(curves.holding), np.nan_to_num(curves.gross_exposure)
+    net = Line(curves.begun(curves.equity), _trades(run, trips), trading, held, float(head["worst"]), exposure)
+    gross = net._replace(
+        equity=curves.begun(curves.gross),
+        trades=_trades(run, trips, gross=True),
+        trading=trading._replace(costs=0.0),
+        worst=np.nan,
+    )
+    holding = Line(curves.begun(curves.holding), None, None, None, float(run.holding.book.head[0]["worst"]))
+    return {
+        "net": _measured(run, net, periods),
+        "gross": _measured(run, gross, periods),
+        "holding": _measured(run, holding, periods),
+        "models": {name: _model_figures(run, m, periods) for m, name in enumerate(run.model_names)},
+        "costs": dict(zip(COST_KINDS, (float(v) for v in charges.sum(axis=(0, 1))), strict=True)),
+        "crossing_saved": float(head["saved"]),
         "break_even_cost": trading.gross_profit / notional if notional > 0.0 else np.nan,
         "capital": spec.capital,
-        "final_equity": float(result.book.head[0]["equity"]),
+        "final_equity": float(head["equity"]),
         "currency": spec.base_currency,
         "periods": periods,
-        "convention": measure_convention(periods, spec.risk_free_rate),
+        "convention": sampling_convention(periods, spec.risk_free_rate),
     }
-    for m, name in enumerate(run.model_names):
-        figures["models"][name] = _model_figures(run, m, summary)
-    return figures
 
 
-def measure_convention(periods: float, risk_free_rate: float) -> str:
-    from trimtab.research.metrics_table import sampling_convention
+def _measured(run: Run, line: Line, periods: float) -> dict[str, float]:
+    """METRICS of one curve; all NaN if it went to zero or below, where no ratio means anything."""
+    if not (line.equity > 0.0).all():
+        return dict.fromkeys(METRICS, np.nan)
+    returns = line.equity[1:] / line.equity[:-1] - 1.0
+    curve = measure.Curve(returns, run.curves.ts, line.equity, line.benchmark, line.exposure, line.worst)
+    return measure.summarise(
+        curve, periods=periods, risk_free_rate=run.spec.risk_free_rate, trades=line.trades, trading=line.trading
+    )
 
-    return sampling_convention(periods, risk_free_rate)
 
+def _model_figures(run: Run, m: int, periods: float) -> dict[str, Any]:
+    """Net and gross metrics of one model: its attributed profit over its budget's part of the book.
 
-def _model_figures(run: Run, m: int, summary: Any) -> dict[str, Any]:
-    """Net and gross metrics of one model: its attributed profit over its budget's part of the book."""
+    Its curve compounds those daily returns from budget x capital.
+    """
     curves, result, unit = run.curves, run.result, run.result.book.unit
     budget = run.spec.models[m].budget
     lots, fees, paid = share_of_fills(result.fills, result.shares, m)
@@ -121,25 +129,19 @@ def _model_figures(run: Run, m: int, summary: Any) -> dict[str, Any]:
     notional = float((np.abs(lots) * result.fills["price"] * unit[result.fills["instrument"]]).sum())
     total = float(result.book.charges[m].sum())
     profit = float(curves.pnl[-1, m]) if len(curves.pnl) else np.nan
-    trading = measure.Trading(notional, profit + total, total)
-    held = curves.returns(curves.holding)
     pair: dict[str, Any] = {"budget": budget, "pnl": profit, "costs": total}
-    for gross in (False, True):
-        returns = curves.model_returns(m, budget, gross)
-        pair["gross" if gross else "net"] = summary(
-            returns,
-            _trades(trips, unit, "gross" if gross else "pnl"),
-            trading._replace(costs=0.0) if gross else trading,
-            held,
-            np.nan,
-            None,
-        )
+    for kind, spent in (("net", total), ("gross", 0.0)):
+        returns = curves.model_returns(m, budget, kind == "gross")
+        equity = budget * run.spec.capital * np.concatenate(([1.0], np.cumprod(1.0 + returns)))
+        trading = measure.Trading(notional, profit + total, spent)
+        line = Line(equity, _trades(run, trips, gross=kind == "gross"), trading, curves.returns(curves.holding))
+        pair[kind] = _measured(run, line, periods)
     return pair
 
 
-def _trades(trips: Any, unit: F64, kind: str) -> measure.Trades:
-    """Closed round trips as the metrics read them; kind: pnl (net) or gross (costs added back)."""
+def _trades(run: Run, trips: Any, gross: bool = False) -> measure.Trades:
+    """Closed round trips as the metrics read them; gross: costs added back."""
     closed = trips[trips["open"] == 0]
-    pnl = closed["pnl"] + (closed["costs"] if kind == "gross" else 0.0)
-    entry = np.abs(closed["lots"]) * unit[closed["instrument"]] * closed["entry_price"]
+    pnl = closed["pnl"] + (closed["costs"] if gross else 0.0)
+    entry = np.abs(closed["lots"]) * run.result.book.unit[closed["instrument"]] * closed["entry_price"]
     return measure.Trades(pnl, pnl / entry, (closed["exit_ts"] - closed["entry_ts"]) / DAY)
