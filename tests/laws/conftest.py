@@ -112,7 +112,7 @@ def style_from(rng: np.random.Generator) -> Style:
 
 @st.composite
 def make(draw: st.DrawFn, rows: int = 120) -> World:
-    """Numbers come from a seed that hypothesis draws; the sizes it draws itself, so that failures shrink to few rows."""
+    """Numbers come from a drawn seed, sizes are drawn themselves: failures shrink to few rows."""
     t, n, m = draw(st.integers(2, rows)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
     gaps, odd = draw(st.sampled_from([0.0, 0.1])), draw(st.sampled_from([0.0, 0.1]))
     often = draw(st.sampled_from([0.3, 0.05, 1.0]))
