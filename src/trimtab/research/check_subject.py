@@ -247,11 +247,11 @@ def stored(value: Any) -> Any:
     """A state as a file brings it back: every array copied on its own; what is neither number nor array is refused."""
     if isinstance(value, tuple):
         items = [stored(item) for item in cast("tuple[Any, ...]", value)]
-        make: Any = type(cast(Any, value))
-        return make(*items) if hasattr(make, "_fields") else make(items)
+        make = cast(Any, value).__class__
+        return make(*items) if hasattr(make, "_fields") else tuple(items)
     if isinstance(value, np.ndarray):
         return cast("np.ndarray[Any, Any]", value).copy()
-    if isinstance(value, bool | int | float | np.generic):
+    if isinstance(value, bool | int | float):
         return value
     raise TypeError(f"it holds a {type(value).__name__}")
 

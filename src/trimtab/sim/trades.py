@@ -27,16 +27,17 @@ TRADE: Final = np.dtype(
 
 
 @loop
-def fold_trades(fills, lots, fees, costs, unit, out):
+def fold_trades(fills, lots, fees, costs, unit, slack, out):
     """Write TRADE rows of fills (F,) with signed lots (F,), in order of their exits; -> count.
 
     lots    of each fill, whole or a model's part; 0 is passed over
     unit    (N,) quote currency per lot and unit of price
-    A fill that crosses zero closes one trade and opens the next, its fee and costs shared by size. Less than a
-    millionth of the trade's largest size counts as flat: shares of whole lots are not whole.
+    slack   lots that still count as flat: 0 for the book, 1 for a model, whose part of whole lots is not whole
+    A fill that crosses zero closes one trade and opens the next, its fee and costs shared by size.
     """
     n = unit.shape[0]
     held = np.zeros(n)
+    inside = np.zeros(n, np.bool_)
     live = np.zeros(n, out.dtype)
     bought = np.zeros((n, 2))  # lots and lots x price that opened
     sold = np.zeros((n, 2))  # that closed
@@ -48,7 +49,11 @@ def fold_trades(fills, lots, fees, costs, unit, out):
         i, price = fills[k].instrument, fills[k].price
         while left != 0.0:
             now = live[i]
-            if held[i] == 0.0:
+            if not inside[i]:
+                if abs(held[i] + left) <= slack:
+                    held[i] += left
+                    break
+                inside[i] = True
                 now.instrument = i
                 now.entry_ts = fills[k].ts
                 now.lots = 0.0
@@ -61,8 +66,8 @@ def fold_trades(fills, lots, fees, costs, unit, out):
                 sold[i, 0] = 0.0
                 sold[i, 1] = 0.0
             part = left
-            closing = held[i] != 0.0 and (held[i] > 0.0) != (left > 0.0)
-            if closing and abs(left) > abs(held[i]) * (1.0 + 1e-9):
+            closing = now.lots != 0.0 and (now.lots > 0.0) != (left > 0.0)
+            if closing and abs(left) > abs(held[i]) + slack:
                 part = -held[i]
             ratio = part / lots[k]
             fee, cost = fees[k] * ratio, costs[k] * ratio
@@ -80,27 +85,33 @@ def fold_trades(fills, lots, fees, costs, unit, out):
             now.exit_price = sold[i, 1] / sold[i, 0] if sold[i, 0] > 0.0 else np.nan
             if closing:
                 now.exit_ts = fills[k].ts
-            if closing and abs(held[i]) <= 1e-6 * abs(now.lots):
-                held[i] = 0.0
+            if closing and abs(held[i]) <= slack:
+                inside[i] = False
                 now.open = 0
                 out[count] = now
                 count += 1
     for i in range(n):
-        if held[i] != 0.0:
+        if inside[i]:
             out[count] = live[i]
             count += 1
     return count
 
 
-def round_trips(fills: NDArray[np.void], lots: F64, fees: F64, costs: F64, unit: F64) -> NDArray[np.void]:
+def round_trips(
+    fills: NDArray[np.void], lots: F64, fees: F64, costs: F64, unit: F64, slack: float = 0.0
+) -> NDArray[np.void]:
     """TRADE rows: closed ones in order of their exits, then those still open (pnl: cash so far, without the mark)."""
     out = np.zeros(2 * len(fills) + len(unit), TRADE)
-    return out[: fold_trades(fills, lots, fees, costs, unit, out)]
+    return out[: fold_trades(fills, lots, fees, costs, unit, slack, out)]
 
 
 def costs_of_fills(fills: NDArray[np.void]) -> F64:
     """All that each fill cost, fee included, money (F,)."""
     return fills["fee"] + fills["spread"] + fills["slippage"] + fills["impact"] + fills["latency"]
+
+
+#: Lots of a model's part that count as flat: netting rounds whole lots once, so each part is off by less than one.
+MODEL_SLACK: Final = 1.0
 
 
 def share_of_fills(fills: NDArray[np.void], shares: F64, model: int) -> tuple[F64, F64, F64]:
