@@ -68,10 +68,8 @@ def observe(book: Book, log: Log, limits: Limits, row: int, ts: int) -> int:
 
 
 def figures(book: Book, marks: np.ndarray, equity: float) -> list[float]:
-    """The sampled curves, added up one number at a time in the order of models, instruments and kinds."""
+    """The sampled curves, added up one number at a time: by instrument and kind, then by model."""
     paid = gross = net = 0.0
-    for charge in book.charges.ravel():
-        paid += charge
     for notional in book.quantity * marks:
         gross += abs(notional)
         net += notional
@@ -79,9 +77,12 @@ def figures(book: Book, marks: np.ndarray, equity: float) -> list[float]:
     for m in range(book.held.shape[0]):
         p = c = 0.0
         for i in range(book.held.shape[1]):
-            p += book.ledger[m, i] + book.held[m, i] * book.unit[i] * marks[i]
+            p += book.ledger[m, i]
             for charge in book.charges[m, i]:
                 c += charge
+        for i in range(book.held.shape[1]):
+            p += book.held[m, i] * book.unit[i] * marks[i]
+        paid += c
         pnl.append(p)
         cost.append(c)
     return [equity, paid, gross, net, float(book.head[0]["traded"]), *pnl, *cost]
