@@ -94,6 +94,17 @@ def write(tmp_path: Path) -> Callable[..., Strategy]:
     return made
 
 
+@pytest.fixture
+def fresh_process() -> None:
+    """Asked for by tests in which the fresh process of the determinism law takes part; elsewhere it is left out."""
+
+
+@pytest.fixture(autouse=True)
+def _processes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "fresh_process" not in request.fixturenames:
+        monkeypatch.setattr("trimtab.research.check_forecasts.source_of", lambda strategy: None)
+
+
 @pytest.fixture(scope="session")
 def panel() -> Panel:
     """Two round-the-clock and two session instruments, daily."""

@@ -168,6 +168,7 @@ def test_random_numbers_inside_step(write: Write, panel: Panel) -> None:
         assert "mend determinism first" in found[law][0].message, "chance is no look-ahead"
 
 
+@pytest.mark.usefixtures("fresh_process")
 def test_a_constant_that_another_process_has_otherwise(write: Write, panel: Panel) -> None:
     strategy = write(
         "hashed",

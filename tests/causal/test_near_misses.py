@@ -170,6 +170,7 @@ def test_every_strategy_that_ships_keeps_the_laws_on_real_bars(indices: Panel, n
     assert [f.law for f in findings] == expected
 
 
+@pytest.mark.usefixtures("fresh_process")
 @pytest.mark.parametrize("name", [*BUILT_IN, str(EXAMPLE)])
 def test_every_strategy_that_ships_keeps_the_laws_on_synthetic_bars(name: str) -> None:
     assert refused(check_strategy(find(name), seed=3)) == []

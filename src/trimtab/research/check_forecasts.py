@@ -23,8 +23,8 @@ from trimtab.research.check_subject import (
     fold,
     fold_until_error,
     shared_members,
-    stored,
     source_of,
+    stored,
 )
 from trimtab.sim.fold import decisions
 from trimtab.types import F64
@@ -98,9 +98,9 @@ def _resumed(
     at = cut + (row if row is not None else len(rest) - 1)
     if shared:
         cause = (
-            f"{shared[0]} and {shared[1]} are the same memory, which a stored snapshot takes apart. Usual cause: keeping the "
-            "previous state's array, which step then writes in place. Copy it (array.copy()), or keep the one number "
-            "that is needed"
+            f"{shared[0]} and {shared[1]} are the same memory, which a stored snapshot takes apart. Usual cause: "
+            "keeping the previous state's array, which step then writes in place. Copy it (array.copy()), or keep the "
+            "one number that is needed"
         )
     elif neighbours_seen(subject, unit) is not None:
         cause = "step reads beyond its row, where live has no next row (see prefix)"
@@ -298,6 +298,6 @@ def _elsewhere(subject: Subject) -> Finding | None:
     return subject.broken(
         "determinism",
         f"{unit.name}: in a fresh process with another hash seed {seen}. Usual cause: when it is imported the file "
-        "reads the clock, the environment, an address or the hash of a text, or draws random numbers. Make it a parameter",
+        "reads the clock, the environment, an address or the hash of a text, or draws at random. Make it a parameter",
         moved[0] if moved else "forecast",
     )

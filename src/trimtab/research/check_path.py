@@ -33,7 +33,7 @@ COSTS: Final = Costs(
     participation=0.25,
     reject=0.01,
 )
-TIGHT: Final = Limits(gross_leverage=0.8, max_weight=0.3, drawdown_derisk=0.04, derisk_factor=0.5, drawdown_halt=0.30)
+TIGHT: Final = Limits(gross_leverage=0.5, max_weight=0.2, drawdown_derisk=0.04, derisk_factor=0.5, drawdown_halt=0.30)
 _CLOSE: Final = 1e-9
 _PATH_CUTS: Final = 3
 
@@ -205,11 +205,15 @@ def _run_break(a: Run, b: Run, cut: int) -> tuple[str, int] | None:
             return name, _first_row(first, second, cut)
     until = int(a.panel.ts[cut])
     sent, other = _orders_until(a, until), _orders_until(b, until)
-    if sent != other:
-        pairs = enumerate(zip(sent, other, strict=False))
-        at = next((n for n, (o, p) in pairs if o != p), min(len(sent), len(other)))
-        told = (sent if at < len(sent) else other)[at]
-        return "orders", row_at(a.panel, told[0])
+    shared = min(len(sent), len(other))
+    wrong = np.zeros(shared, dtype=np.bool_)
+    for name in _CREATED:
+        one, two = (np.ascontiguousarray(t[name][:shared]).view(np.int64) for t in (sent, other))
+        wrong |= one != two
+    if wrong.any() or len(sent) != len(other):
+        longer = sent if len(sent) > shared else other
+        told = sent[wrong.argmax()] if wrong.any() else longer[shared]
+        return "orders", row_at(a.panel, int(told["ts"]))
     return None
 
 
@@ -227,17 +231,11 @@ def row_at(panel: Panel, ts: int) -> int:
     return int(np.searchsorted(panel.ts, np.int64(ts)))
 
 
-def _orders_until(run: Run, ts: int) -> list[Any]:
-    """Orders sent at or before an instant, as they were sent."""
-    o = run.result.orders
-    o = o[np.argsort(o["order_id"], kind="stable")]
-    sent = np.ascontiguousarray(o[o["ts"] <= ts])
-    return list(zip(sent["ts"].tolist(), *(_bytes(sent[name]) for name in _CREATED), strict=True))
-
-
-def _bytes(column: Any) -> list[bytes]:
-    """Every value of a column as its bytes: NaN equals NaN."""
-    return [value.tobytes() for value in np.ascontiguousarray(column)]
+def _orders_until(run: Run, ts: int) -> Any:
+    """Orders sent at or before an instant, by id."""
+    orders: Any = run.result.orders
+    orders = orders[orders["ts"] <= ts]
+    return orders[np.argsort(orders["order_id"], kind="stable")]
 
 
 # --- conservation and the gate ---------------------------------------------------------------------------------------

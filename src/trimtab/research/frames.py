@@ -106,7 +106,9 @@ def trades(result: Result, panel: Panel, models: Sequence[str]) -> pl.DataFrame:
     paid = costs_of_fills(result.fills)
     tables = [("", round_trips(result.fills, whole, np.ascontiguousarray(result.fills["fee"]), paid, unit))]
     for m, name in enumerate(models):
-        tables.append((name, round_trips(result.fills, *share_of_fills(result.fills, result.shares, m), unit, MODEL_SLACK)))
+        tables.append(
+            (name, round_trips(result.fills, *share_of_fills(result.fills, result.shares, m), unit, MODEL_SLACK))
+        )
     parts: list[pl.DataFrame] = []
     for name, t in tables:
         closed = t["open"] == 0

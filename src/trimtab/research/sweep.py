@@ -105,9 +105,7 @@ def table_of(sets: list[Any], names: list[str], figures: F64) -> pl.DataFrame:
     return pl.DataFrame(columns).with_columns(pl.col("trades").cast(pl.Int64))
 
 
-def run_sets(
-    spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], threads: int, progress: Progress
-) -> F64:
+def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], threads: int, progress: Progress) -> F64:
     """SUMMARY of every set (S, 7)."""
     model = spec.models[0]
     units = units_of(model, strategy, panel)

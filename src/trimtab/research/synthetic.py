@@ -82,7 +82,9 @@ def _session_bars(rng: np.random.Generator, rows: int, timeframe: str) -> tuple[
     length = TIMEFRAMES[timeframe]
     span = rows * length
     days = np.arange(max(span // DAY, 1), dtype=np.int64)
-    days = days[(days % 7 < 5) & (rng.random(len(days)) > 0.03)]  # 3%: holidays
+    open_days = (days % 7 < 5) & (rng.random(len(days)) > 0.03)  # 3%: holidays
+    open_days[0] = True
+    days = days[open_days]
     if length == 7 * DAY:
         opens = FIRST + np.arange(rows, dtype=np.int64) * length
         return opens, np.full(len(opens), 5 * DAY, np.int64)

@@ -51,8 +51,8 @@ def plan(book, log, terms, style, i, price, row, ts, forced, own):
     if reduces and (forced != 0 or own == 0 or book.head[0].state != ACTIVE):
         kind, tif, post_only = MARKET, GTC, 0  # what the gate demands does not wait for a price
     live = (position.live >> TARGET) & 1 == 1
-    if live and order.lots - order.filled == lots and order.kind == kind:
-        return
+    if live and order.lots - order.filled == lots and order.kind == kind and (kind == MARKET or own == 0):
+        return  # it is on its way; a limit price is taken anew from this close
     if live:
         end_order(book, log, i, TARGET, REPLACED, ts)
     if lots == 0:

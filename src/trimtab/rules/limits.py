@@ -170,7 +170,7 @@ def gate(book, log, marks, terms, limits, row, ts):
             notional = abs(book.allowed[i]) * per_lot
             cut |= book.allowed[i] != wanted
         gross += notional
-        if book.dirty[i] == 0:
+        if book.dirty[i] == 0 or book.positions[i].live & 1 == 1:
             stuck += max(abs(book.quantity[i]) * marks[i] - notional, 0.0)
     if gross + stuck > limits.gross_leverage * equity and gross > 0.0:
         scale = max(limits.gross_leverage * equity - stuck, 0.0) / gross

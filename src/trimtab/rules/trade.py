@@ -206,11 +206,11 @@ def after_fill(book, log, limits, i, slot, t, ts):
         end_order(book, log, i, slot, NO_REASON, ts)
     elif order.reason == CASH_CUT:
         end_order(book, log, i, slot, CASH_CUT, ts)  # cash is not waited for
+    if slot != TARGET and (position.live >> TARGET) & 1 == 1:
+        end_order(book, log, i, TARGET, STOPPED, ts)
     if slot != TARGET:
         limit = STOP_LOSS_LIMIT if slot == STOP_LOSS else (TRAILING_LIMIT if slot == TRAIL else TAKE_PROFIT_LIMIT)
         stop_out(book, i, limit, log, t, ts)
-        if (position.live >> TARGET) & 1 == 1:
-            end_order(book, log, i, TARGET, STOPPED, ts)
         if position.lots == 0:
             for other in range(STOP_LOSS, SLOTS):
                 if (position.live >> other) & 1 == 1:

@@ -102,7 +102,7 @@ def sweep(sets, x, index, share, start_book, book, log, market, weights, terms, 
             weights.value[e] *= share
         restart(start_book, book)
         events = Weights(weights.row[:n], weights.model[:n], weights.instrument[:n], weights.value[:n])
-        t = 0
+        t = np.int64(0)  # a literal 0 would compile the driver once more
         while t < market.ts.shape[0]:
             log.count[:] = 0
             t = run(book, log, market, events, terms, limits, style, t, market.ts.shape[0])
