@@ -139,7 +139,9 @@ def _one_by_one(subject: Subject, unit: Unit, whole: F64) -> Finding | None:
 
 def prefix(subject: Subject) -> list[Finding]:
     """What comes after row t changes nothing up to t, and no row sees its neighbours."""
-    if first_difference(*(fold(subject, subject.units[0].x)[1] for _ in range(2))) is not None:
+    first = subject.units[0]
+    moved = first_difference(*(fold(subject, first.x)[1] for _ in range(2))) is not None
+    if moved and neighbours_seen(subject, first) is None:
         told = "cannot be tested while the same rows give different forecasts: mend determinism first"
         return [subject.broken("prefix", told)]
     for unit in subject.units:
@@ -217,6 +219,8 @@ def neighbours_seen(subject: Subject, unit: Unit) -> int | None:
 
 def determinism(subject: Subject) -> list[Finding]:
     """Twice, side by side with other instruments, in another process: the same bits."""
+    if any(neighbours_seen(subject, unit) is not None for unit in subject.units):
+        return []  # what lies beside a row in memory is chance; the law of prefix tells
     for unit in subject.units:
         _, once = fold(subject, unit.x)
         _, again = fold(subject, unit.x)
@@ -235,8 +239,6 @@ def determinism(subject: Subject) -> list[Finding]:
         found = _fold_agrees(subject, unit, once)
         if found:
             return [found]
-    if any(neighbours_seen(subject, unit) is not None for unit in subject.units):
-        return []  # what lies beside a row in memory is chance; the law of prefix tells
     found = _side_by_side(subject) or _elsewhere(subject)
     return [found] if found else []
 

@@ -1,0 +1,132 @@
+"""The laws of the whole path are there to catch faults of Trimtab: each is shown to see one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from trimtab.research import check_path
+from trimtab.research.check import LAWS, judge
+from trimtab.research.check_subject import Finding, Subject, subject_of
+from trimtab.research.run import Run
+from trimtab.strategies import find
+from trimtab.types import Panel
+
+
+@pytest.fixture(scope="module")
+def subject(panel: Panel) -> Subject:
+    return subject_of(find("sma_cross"), panel, {"fast": 3, "slow": 9, "short": True}, 0)
+
+
+def verdict(subject: Subject, name: str) -> Finding:
+    return judge(next(law for law in LAWS if law.name == name), subject)[0]
+
+
+def test_the_book_that_is_checked_trades_pays_and_is_limited(subject: Subject) -> None:
+    run = check_path.run_book(subject, check_path.book_of(subject, check_path.TIGHT), subject.panel)
+    assert len(run.result.fills) > 100
+    assert set(run.actions["limit"].unique()) >= {"max_weight", "gross_leverage", "drawdown_derisk"}
+    for kind in ("fee", "spread", "slippage", "impact", "latency"):
+        assert run.metrics["costs"][kind] > 0.0
+    assert len(run.spec.models) == 2
+    assert run.spec.models[0].params != run.spec.models[1].params
+
+
+@pytest.mark.parametrize("name", ["path", "conservation", "gate"])
+def test_they_hold(subject: Subject, name: str) -> None:
+    finding = verdict(subject, name)
+    assert finding.passed, finding.message
+
+
+def test_weights_that_come_a_row_early_are_seen(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = check_path.model_streams
+
+    def early(*args: Any) -> Any:
+        return [stream._replace(row=np.maximum(stream.row - 1, 0)) for stream in made(*args)]
+
+    monkeypatch.setattr(check_path, "model_streams", early)
+    finding = verdict(subject, "path")
+    assert not finding.passed
+    assert finding.field == "close"
+    assert finding.row is not None
+    assert finding.ts == subject.panel.ts[finding.row]
+    assert "looks ahead" in finding.message
+
+
+def test_rows_that_know_the_next_close_are_seen(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = check_path.rows_of
+
+    def peeking(panel: Panel, *args: Any) -> Any:
+        values = panel.values.copy()
+        values[:-1, :, 3] = values[1:, :, 3]
+        return made(msgspec.structs.replace(panel, values=values), *args)
+
+    monkeypatch.setattr(check_path, "rows_of", peeking)
+    finding = verdict(subject, "path")
+    assert not finding.passed
+    assert "the bars of SYN1" in finding.message or "the rows of SYN1" in finding.message
+
+
+def _with(run: Run, **changed: Any) -> Run:
+    return Run(run.spec, run.panel, run.costs, run.result._replace(**changed), run.holding)
+
+
+def _tampered(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
+    made = check_path.run_book
+    monkeypatch.setattr(check_path, "run_book", lambda *args: change(made(*args)))
+
+
+def test_a_cent_out_of_nothing_is_seen(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    def richer(run: Run) -> Run:
+        equity = run.result.equity.copy()
+        equity[700:] += 0.01
+        return _with(run, equity=equity)
+
+    _tampered(monkeypatch, richer)
+    finding = verdict(subject, "conservation")
+    assert (finding.passed, finding.field, finding.row) == (False, "equity", 700)
+
+
+def test_a_profit_that_no_model_made_is_seen(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shifted(run: Run) -> Run:
+        pnl = run.result.pnl.copy()
+        pnl[500:, 1] += 1.0
+        return _with(run, pnl=pnl)
+
+    _tampered(monkeypatch, shifted)
+    finding = verdict(subject, "conservation")
+    assert (finding.passed, finding.field) == (False, "pnl")
+
+
+def test_more_allowed_than_wanted_is_seen(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lenient(run: Run) -> Run:
+        actions = run.result.actions.copy()
+        actions["allowed"][3] = 2.0 * actions["wanted"][3] + 1.0
+        return _with(run, actions=actions)
+
+    _tampered(monkeypatch, lenient)
+    finding = verdict(subject, "gate")
+    assert not finding.passed
+    assert "was wanted" in finding.message
+
+
+def test_an_order_beyond_the_limit_is_seen(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    def larger(run: Run) -> Run:
+        orders = run.result.orders.copy()
+        orders["lots"] *= 3
+        return _with(run, orders=orders)
+
+    _tampered(monkeypatch, larger)
+    finding = verdict(subject, "gate")
+    assert not finding.passed
+    assert "max_weight is 0.2" in finding.message
+
+
+def test_a_fill_without_an_order_is_seen(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    _tampered(monkeypatch, lambda run: _with(run, orders=run.result.orders[1:]))
+    finding = verdict(subject, "gate")
+    assert not finding.passed
+    assert "has no order" in finding.message
