@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from trimtab.research.canonical import to_yaml
 from trimtab.research.page import summary_of
@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
     from trimtab.research.run import Run
 
-TABLES = ("equity", "orders", "fills", "trades", "weights", "actions")
+TABLES: Final = ("equity", "orders", "fills", "trades", "weights", "actions")
+
+#: What a run's numbers depend on beside its spec, and how a difference of it is told.
+IDENTITY: Final = {
+    "data_hash": "the store's bars are not those that the run saw",
+    "code_version": "another version of Trimtab",
+    "platform": "another platform",
+}
+#: A difference although every number is the same.
+ALWAYS: Final = ("data_hash",)
 
 
 def write_bundle(run: Run, folder: Path, report: bool = True) -> Path:
@@ -62,38 +71,67 @@ def _plain(value: Any) -> Any:
 
 
 def read_summary(bundle: Path) -> dict[str, Any]:
-    """summary.json of a bundle; TrimtabError where the folder is none."""
+    """summary.json of a bundle; TrimtabError where the folder is none, or the file is damaged."""
     path = bundle / "summary.json"
     if not path.is_file():
         raise TrimtabError(f"{bundle}: no bundle (summary.json is missing); expected a folder such as results/<run_id>")
-    return json.loads(path.read_text())
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        return {name: summary[name] for name in IDENTITY} | summary
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrimtabError(f"{path}: damaged ({error}); run the bundle's spec.yaml again to make it anew") from None
+
+
+def _read_table(bundle: Path, name: str) -> pl.DataFrame:
+    import polars as pl
+
+    path = bundle / f"{name}.parquet"
+    if not path.is_file():
+        raise TrimtabError(f"{path}: missing; run the bundle's spec.yaml again to make it anew")
+    try:
+        return pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        what = str(error).strip().partition("\n")[0]
+        raise TrimtabError(f"{path}: damaged ({what}); run the bundle's spec.yaml again to make it anew") from None
 
 
 def differences(run: Run, bundle: Path) -> list[str]:
-    """Where a run differs from what a bundle holds, in words; empty: every table is equal bit for bit."""
-    import polars as pl
+    """Where a run differs from what a bundle holds, in words; empty: every table is equal bit for bit.
 
-    stored, found = read_summary(bundle), []
-    for name, now in (("data_hash", run.data_hash), ("code_version", run.code_version), ("platform", run.platform)):
-        if stored[name] != now:
-            found.append(f"{name} was {stored[name]}, is {now}")
+    Other bars are a difference even where every number came out the same; another version or platform only where it
+    changed one. TrimtabError where a file of the bundle is missing or damaged.
+    """
+    stored = read_summary(bundle)
+    now = {name: getattr(run, name) for name in IDENTITY}
+    changed = [name for name in IDENTITY if stored[name] != now[name]]
+    reasons = [f"{IDENTITY[name]}: {_short(stored[name])} then, {_short(now[name])} now" for name in changed]
     tables: list[str] = []
     for name in TABLES:
-        then, now = pl.read_parquet(bundle / f"{name}.parquet"), getattr(run, name)
-        if not then.equals(now):
-            tables.append(f"{name}: {_first_difference(then, now)}")
-    # Another version or platform is worth a word only where it changed a number.
-    return tables + (found if tables else [line for line in found if line.startswith("data_hash")])
+        then, again = _read_table(bundle, name), getattr(run, name)
+        if not then.equals(again):
+            tables.append(f"{name}: {_first_difference(then, again)}")
+    if not tables:
+        return [f"{reason}; no number changed" for name, reason in zip(changed, reasons, strict=True) if name in ALWAYS]
+    return tables + (reasons or ["bars, code and platform are those of the run: the bundle's files were changed"])
+
+
+def _short(value: str) -> str:
+    """A sha256 by its first 16 digits."""
+    return value[:16] if len(value) == 64 else value
 
 
 def _first_difference(then: pl.DataFrame, now: pl.DataFrame) -> str:
     if then.columns != now.columns:
-        return f"columns were {', '.join(then.columns)}, are {', '.join(now.columns)}"
+        return f"columns {', '.join(then.columns)} then, {', '.join(now.columns)} now"
     if then.height != now.height:
-        return f"{then.height} rows then, {now.height} now"
+        return f"{then.height:,} rows then, {now.height:,} now"
     for column in then.columns:
+        if then[column].dtype != now[column].dtype:
+            return f"column {column} was {then[column].dtype}, is {now[column].dtype}"
         unequal = (~then[column].eq_missing(now[column])).arg_true()
         if len(unequal):
             row = int(unequal[0])
-            return f"row {row}, {column}: {then[column][row]} then, {now[column][row]} now ({len(unequal)} rows differ)"
+            at = f" ({then['ts'][row]:%Y-%m-%d %H:%M})" if "ts" in then.columns and column != "ts" else ""
+            more = f" ({len(unequal):,} rows differ)" if len(unequal) > 1 else ""
+            return f"row {row:,}{at}, {column}: {then[column][row]} then, {now[column][row]} now{more}"
     return "types differ"

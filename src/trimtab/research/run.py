@@ -184,8 +184,8 @@ def names_of(spec: Spec) -> tuple[str, ...]:
 def hash_panel(panel: Panel) -> str:
     """sha256 over symbols, timeframe, fields, instants and values: the same bars have the same hash."""
     digest = hashlib.sha256(repr((panel.symbols, panel.timeframe, panel.fields)).encode())
-    digest.update(np.ascontiguousarray(panel.ts))
-    digest.update(np.ascontiguousarray(panel.values))
+    digest.update(np.ascontiguousarray(panel.ts).data)
+    digest.update(np.ascontiguousarray(panel.values).data)
     return digest.hexdigest()
 
 
@@ -206,6 +206,12 @@ def notes_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...], result: Result)
         free = [i.symbol for i, cost in zip(panel.instruments, costs, strict=True) if cost == Costs()]
         if free:
             found.append(f"{', '.join(free)}: traded without any cost.")
+    refused = result.actions["instrument"][result.actions["limit"] == LIMIT_NAMES.index("shortable")]
+    found.extend(
+        f"{panel.symbols[n]} cannot be sold short: {(refused == n).sum():,} decisions to do so were refused, and "
+        "models held it long or not at all."
+        for n in sorted(set(refused.tolist()))
+    )
     waiting = int((result.book.positions["live"] & 1).sum())
     if waiting:
         found.append(f"{waiting} order{'s were' if waiting > 1 else ' was'} still working when the data ended.")
@@ -216,4 +222,5 @@ def notes_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...], result: Result)
 def _cpu_features() -> str:
     from llvmlite import binding
 
-    return f"{binding.get_host_cpu_name()} {hashlib.sha256(binding.get_host_cpu_features().flatten().encode()).hexdigest()[:8]}"
+    features = hashlib.sha256(binding.get_host_cpu_features().flatten().encode())
+    return f"{binding.get_host_cpu_name()} {features.hexdigest()[:8]}"
