@@ -48,7 +48,7 @@ class Decision(NamedTuple):
     held: np.ndarray
     wanted: np.ndarray  # net of the models, per instrument
     goal: np.ndarray
-    fresh: np.ndarray
+    placed: np.ndarray  # instruments with a new order
 
 
 def walk(w: Any, look: Callable[[Book, int], None] | None = None) -> tuple[Book, list[Decision]]:
@@ -66,13 +66,14 @@ def walk(w: Any, look: Callable[[Book, int], None] | None = None) -> tuple[Book,
         if is_due(head, w.weights, t, forced):
             before = worst(book, marks, np.zeros(n, bool))
             decide(book, log, w.weights, marks, *rest, t, w.market.ts[t], forced)
-            fresh = (book.orders[:, TARGET]["ts"] == w.market.ts[t]) & (pending(book) != 0)
+            placed = (book.orders[:, TARGET]["ts"] == w.market.ts[t]) & (pending(book) != 0)
+            fresh = placed.copy()
             fresh[w.weights.instrument[w.weights.row == t]] = True
             fresh |= bool(forced)
             wanted = np.array([net(book.target, i) for i in range(n)])
             held, goal = book.positions["lots"].copy(), book.goal.copy()
             after = worst(book, marks, fresh)
-            found.append(Decision(t, float(head["equity"]), before, after, held, wanted, goal, fresh))
+            found.append(Decision(t, float(head["equity"]), before, after, held, wanted, goal, placed))
         if look is not None:
             look(book, t)
     return book, found
@@ -102,7 +103,7 @@ def test_a_wish_to_hold_less_is_never_refused(worlds: Any, data: st.DataObject) 
     for d in walk(w)[1]:
         for i in range(len(d.held)):
             reduces = abs(d.wanted[i]) < abs(d.held[i]) and d.wanted[i] * d.held[i] >= 0
-            if (d.row, i) in decided and reduces and d.fresh[i]:
+            if (d.row, i) in decided and reduces and d.placed[i]:
                 assert abs(d.goal[i]) <= abs(d.wanted[i])
                 assert d.goal[i] * d.held[i] >= 0
 

@@ -121,10 +121,11 @@ def crypto(shared: Path) -> Panel:
     return Panel(panel.ts[:ROWS], panel.instruments, panel.fields, panel.values[:ROWS], "1h")
 
 
-def decided(panel: Panel, every: bool) -> Weights:
+def decided(panel: Panel, every: bool, pace: int = 1) -> Weights:
     """Three models that disagree: a fast trend, its opposite at twice the length with shorts, and a slow trend.
 
-    Each looks every few bars, and at every look if `every`. Weights are steps of 1/4 of the budget: many are equal.
+    Each looks every few bars (times `pace`), and says so at every look if `every`. Weights are steps of 1/4 of the
+    budget: many are equal.
     """
     close = panel.values[:, :, 3]
     found: list[tuple[int, int, int, float]] = []
@@ -134,7 +135,7 @@ def decided(panel: Panel, every: bool) -> Weights:
         c = close[seen, i]
         for m, n in enumerate((12, 24, 60)):
             last = np.nan
-            for k in range(n, len(c), n // 2):
+            for k in range(n, len(c), n // 2 * pace):
                 mean = c[k - n : k].mean()
                 gap = (c[k] / mean - 1.0) / (c[k - n : k].std() / mean + 1e-9)
                 f = np.clip(round(gap * (1.0, -1.0, 1.0)[m] * 2) / 4, -1.0 if m == 1 else 0.0, 1.0)
@@ -151,6 +152,14 @@ def decided(panel: Panel, every: bool) -> Weights:
 def daily() -> tuple[Any, ...]:
     panel = indices()
     return panel, build_market(panel), decided(panel, False), decided(panel, True)
+
+
+@pytest.fixture(scope="session")
+def alone() -> tuple[Any, ...]:
+    """One instrument with long quiet stretches, which the driver passes over in blocks."""
+    pair = indices()
+    panel = Panel(pair.ts, pair.instruments[1:], pair.fields, np.ascontiguousarray(pair.values[:, 1:]), "1d")
+    return panel, build_market(panel), decided(panel, False, 5), decided(panel, True, 5)
 
 
 @pytest.fixture(scope="session")

@@ -117,7 +117,8 @@ def same_book(one: Book, other: Book) -> None:
             assert a.tobytes() == b.tobytes(), name
 
 
-def compare(bars: Bars, case: Case) -> None:
+def compare(bars: Bars, case: Case, busy: bool = True) -> None:
+    """`busy`: the bars are known to bring about everything that the set-up is for."""
     panel, market, some, every = bars
     setup = case[0](panel)
     weights = every if setup.style.always else some
@@ -134,9 +135,9 @@ def compare(bars: Bars, case: Case) -> None:
     same_book(result.book, book)
     acted = {REASONS[k] for k in result.orders["reason"]} | {LIMIT_NAMES[k] for k in result.actions["limit"]}
     acted |= {"maker"} if result.fills["maker"].any() else set()
-    assert case[1] <= acted
-    assert len(result.fills) > 20
-    assert (result.fills["crossed"] > 0.0).any()
+    assert not busy or case[1] <= acted
+    assert not busy or (result.fills["crossed"] > 0.0).any()
+    assert len(result.fills) > 5
     assert set(result.orders["status"].tolist()) <= reachable()
 
 
@@ -151,6 +152,10 @@ def reachable() -> set[int]:
 
 def test_daily_indices(daily: Bars, case: Case) -> None:
     compare(daily, case)
+
+
+def test_one_index_with_long_quiet_stretches(alone: Bars, case: Case) -> None:
+    compare(alone, case, busy=False)
 
 
 def test_hourly_coins_with_gaps(hourly: Bars, case: Case) -> None:

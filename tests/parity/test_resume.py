@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from trimtab.rules.book import SLOTS, Book, open_book
 from trimtab.rules.trade import Market
@@ -24,7 +25,7 @@ def pieces(market: Market, weights: Weights, setup: Setup, cuts: list[int], size
     """Everything that a run cut at those rows writes, with a log of `size` rows beyond the least it needs."""
     rows, n = market.mark.shape
     log = new_log(size, n, setup.models, rows, day_ends(market.ts))
-    book = open_book(setup.capital, setup.terms, setup.models)
+    book = open_book(setup.capital, setup.terms.copy(), setup.models)  # a copy: the book may look into it
     parts: dict[str, list[bytes]] = {name: [] for name in TABLES}
     t = 0
     for end in [*cuts, rows]:
@@ -56,8 +57,9 @@ def whole(market: Market, weights: Weights, setup: Setup) -> dict[str, bytes]:
     return found
 
 
-def test_cuts_and_logs_of_any_size(daily: Bars, case: Case) -> None:
-    panel, market, some, every = daily
+@pytest.mark.parametrize("which", ["daily", "alone"])
+def test_cuts_and_logs_of_any_size(which: str, request: pytest.FixtureRequest, case: Case) -> None:
+    panel, market, some, every = request.getfixturevalue(which)
     setup = case[0](panel)
     weights = every if setup.style.always else some
     expected = whole(market, weights, setup)

@@ -206,6 +206,16 @@ def test_a_stop_is_shared_by_what_the_models_hold(play) -> None:
     assert result.pnl[-1].tolist() == pytest.approx([-60.0, -20.0])
 
 
+def test_the_fee_of_a_stop_is_shared_by_size_also_between_opposite_models(play) -> None:
+    """Six lots long and two short: the stop sells four, which closes both; no model earns a fee."""
+    rows = [[STILL], [STILL], [(100.0, 100.0, 85.0, 100.0)]]
+    costs = Costs(taker_fee=0.01)
+    result = play(rows, [(0, 0, 0, 0.6), (0, 1, 0, -0.2)], limits=Limits(stop_loss=0.1), costs=costs)
+    assert result.shares.tolist() == [[2.0, -2.0], [4.0, 0.0], [-6.0, 2.0]]
+    fee = 4 * 90.0 * 0.01
+    assert result.book.charges[:, 0, 0].tolist() == pytest.approx([4.0 + fee * 6 / 8, fee * 2 / 8])
+
+
 @pytest.mark.parametrize("latency", [0.0, 900.0])
 def test_a_stop_at_the_venue_does_not_travel(play, latency: float) -> None:
     """Latency lies between decision and arrival; a stop that rests has arrived: spread and slippage, no more."""

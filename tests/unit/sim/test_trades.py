@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trimtab.rules.book import FILL
-from trimtab.sim.trades import costs_of_fills, round_trips, share_of_fills
+from trimtab.sim.trades import MODEL_SLACK, costs_of_fills, round_trips, share_of_fills
 
 
 def fills_of(rows: list[tuple[int, int, float, float]]) -> Any:
@@ -113,7 +113,11 @@ def test_a_models_share_of_fees_and_costs() -> None:
     assert costs.tolist() == pytest.approx([2.0 + 4.0, 0.0, 1.5 + 6.0])  # by the signed part: 4/6, and 9/6
 
 
-def test_what_rounding_leaves_counts_as_flat() -> None:
-    fills = fills_of([(0, 3, 100.0, 0.0), (0, -3, 110.0, 0.0)])
-    found = round_trips(fills, np.array([1.1 + 1.1 + 0.8, -3.0000000001]), np.zeros(2), np.zeros(2), np.ones(1))
-    assert found["open"].tolist() == [0]
+def test_a_models_part_within_a_lot_counts_as_flat() -> None:
+    """Netting rounds once, so a part is off by less than a lot: it opens no trade, and leaves none open."""
+    fills = fills_of([(0, 3, 100.0, 0.0), (0, -3, 110.0, 0.0), (0, 1, 100.0, 0.0)])
+    lots, zero = np.array([3.4, -2.9, 0.3]), np.zeros(3)
+    part = round_trips(fills, lots, zero, zero, np.ones(1), MODEL_SLACK)
+    assert part["open"].tolist() == [0]
+    assert part["pnl"][0] == pytest.approx(-340.0 + 319.0)
+    assert round_trips(fills, lots, zero, zero, np.ones(1))["open"].tolist() == [1]
