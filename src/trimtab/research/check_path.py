@@ -248,22 +248,31 @@ def _orders_until(run: Run, ts: int) -> Any:
 
 def conservation(subject: Subject) -> list[Finding]:
     """Equity is cash and marks of what was filled; the models' profits and costs add up to the book's."""
-    run = run_book(subject, book_of(subject, Limits(), "always"), subject.panel)
+    for limits, when in ((Limits(), "always"), (TIGHT, "on_change")):
+        found = _money_break(subject, run_book(subject, book_of(subject, limits, when), subject.panel))
+        if found:
+            return [found]
+    return []
+
+
+def _money_break(subject: Subject, run: Run) -> Finding | None:
     capital, result = run.spec.capital, run.result
     expected = equity_of_fills(run)
-    gap = np.abs(expected - result.equity) / capital
-    if (gap > _CLOSE).any():
-        return [_money(subject, "equity", int(np.argmax(gap > _CLOSE)), "equity is not cash and marks of all fills")]
+    wrong = ~(np.abs(expected - result.equity) <= _CLOSE * capital)  # NaN is wrong too
+    if wrong.any():
+        row = int(wrong.argmax())
+        seen = f"equity is {result.equity[row]:,.2f}; cash and marks of all fills make {expected[row]:,.2f}"
+        return _money(subject, "equity", row, seen)
     sums = (
         ("pnl", result.pnl.sum(axis=1), result.curve[:, 0] - capital),
         ("costs", result.cost.sum(axis=1), result.curve[:, 1]),
     )
     for name, parts, total in sums:
-        wrong = np.abs(parts - total) > _CLOSE * capital
+        wrong = ~(np.abs(parts - total) <= _CLOSE * capital)
         if wrong.any():
             row = int(result.sample[wrong.argmax()])
-            return [_money(subject, name, row, f"{name} by model do not add up to the book's")]
-    return []
+            return _money(subject, name, row, f"{name} by model do not add up to the book's")
+    return None
 
 
 def equity_of_fills(run: Run) -> F64:
@@ -326,11 +335,9 @@ def _over_weight(run: Run) -> tuple[int, str] | None:
             if abs(after) <= abs(before) or not price > 0.0:
                 continue
             if (abs(after) - 1) * result.book.unit[i] * price > TIGHT.max_weight * equity * (1.0 + _CLOSE):
-                share = abs(after) * result.book.unit[i] * price / equity
-                return (
-                    row,
-                    f"an order takes {panel.symbols[i]} to {share:.4f} of equity; max_weight is {TIGHT.max_weight}",
-                )
+                notional = abs(after) * result.book.unit[i] * price
+                seen = f"an order takes {panel.symbols[i]} to {notional:,.2f}, with an equity of {equity:,.2f}"
+                return row, f"{seen}; max_weight is {TIGHT.max_weight}"
     return None
 
 
