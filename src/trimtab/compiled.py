@@ -66,7 +66,7 @@ def entry(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def rule(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a rule on scalars: inlined wherever compiled code calls it, and callable from Python too."""
-    return _njit(cache=True, _nrt=False, forceinline=True)(function)
+    return _njit(_nrt=False, forceinline=True)(function)
 
 
 def loop(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -80,3 +80,12 @@ def part(function: Callable[..., Any]) -> Callable[..., Any]:
     The wrapper that unpacks a book's arrays would cost more to compile than the part itself. An `entry` calls it.
     """
     return _njit(_nrt=False, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+
+
+def spliced(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A part with a single caller that is pasted into it before types are inferred.
+
+    LLVM optimizes a part once for itself and once more in every caller above it; for the large parts in the middle of
+    the driver that is most of the compile time. Pasting everything would make type inference the bottleneck.
+    """
+    return _njit(_nrt=False, inline="always", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)

@@ -33,7 +33,8 @@ def fold(strategy: Any, x: np.ndarray, cuts: list[int], every: bool) -> tuple[by
         size = max((b - a) * x.shape[1], 1)
         row, leg, value = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
         kept = copy.deepcopy(state)
-        state, last, n = folds.fold(p, kept, x[a:b], last, every, row, leg, value)
+        loop = folds.fold_all if every else folds.fold
+        state, last, n = loop(p, kept, x[a:b], last, row, leg, value)
         parts.append((row[:n] + a, leg[:n], value[:n]))
     return tuple(np.concatenate([part[k] for part in parts]).tobytes() for k in range(3))  # type: ignore[return-value]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from trimtab.data.panel import rows_of
 from trimtab.portfolio.budgets import share_of
-from trimtab.research.backtest import backtest, costs_of_panel, market_of, setup_of, spec_of, units_of
+from trimtab.research.backtest import backtest, costs_of_panel, market_of, resizes, setup_of, spec_of, units_of
 from trimtab.research.curves import periods_of
 from trimtab.rules.book import open_book
 from trimtab.sim.fold import folds_of
@@ -110,7 +110,7 @@ def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], thre
     model = spec.models[0]
     units = units_of(model, strategy, panel)
     compiled = folds_of(strategy).sweep
-    if compiled is None or len(units) > 1 or len(panel.instruments) > 1:
+    if compiled is None or len(panel.instruments) > 1 or resizes(spec.rebalance):
         return np.array([_one(spec, panel, p, progress) for p in sets])
     setup = setup_of(spec, panel, costs_of_panel(panel, spec.costs))
     market = market_of(panel)

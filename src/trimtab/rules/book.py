@@ -196,7 +196,7 @@ def open_book(capital: float, terms: NDArray[np.void], models: int) -> Book:
         np.zeros(wallets),
         np.zeros(n, POSITION),
         np.zeros((n, SLOTS), ORDER),
-        np.ascontiguousarray(terms["unit"]),
+        terms["unit"].copy(),  # a column of one row would be a view
         np.zeros(n),
         *(np.zeros(n, np.int64) for _ in range(6)),
         np.full(n, -np.inf),

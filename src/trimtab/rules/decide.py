@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trimtab.compiled import entry, part, rule
+from trimtab.compiled import entry, part, rule, spliced
 from trimtab.rules.book import TARGET
 from trimtab.rules.fills import end_order, place, set_band
 from trimtab.rules.limits import LOT_RANGE, MIN_NOTIONAL, NO_PRICE, REFUSE, gate, note
@@ -41,7 +41,7 @@ def resize(book, log, terms, style, m, i, weight, price, row, ts):
     book.dirty[i] = 1
 
 
-@part
+@spliced
 def plan(book, log, terms, style, i, price, row, ts, forced, own):
     """At most one working target order per instrument: allowed - held, in place of the one that is there."""
     position, order = book.positions[i], book.orders[i, TARGET]
@@ -106,7 +106,7 @@ def is_due(head, weights, row, forced):
     return new or forced == 1 or head.retry == 1
 
 
-@part
+@spliced
 def decide_row(book, log, weights, marks, terms, limits, style, row, ts, forced):
     """Turn the weights that are new at this row into orders; everything that reaches a venue has passed here.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trimtab.compiled import part
+from trimtab.compiled import part, spliced
 from trimtab.rules.account import apply
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
 from trimtab.rules.limits import FLATTEN, note
@@ -208,7 +208,7 @@ def share_fill(book, i, lots, notional, fee, quote, mid, unit, shares):
         charges[m, i, LATENCY] += paid * quote.latency * ratio
 
 
-@part
+@spliced
 def settle(book, log, terms, i, slot, lots, touch, quote, row, ts):
     """Book a fill of an order: cash, position, models, turnover, and its line in the log.
 

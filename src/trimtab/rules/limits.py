@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from trimtab.compiled import part, rule
+from trimtab.compiled import part, rule, spliced
 from trimtab.types import ACTIVE, HALTED, codes
 
 # What acted; index = code, the word is what a user reads in the actions table.
@@ -146,7 +146,7 @@ def gate_account(book, log, limits, row, ts):
                 book.allowed[i] = min(allowed, lots) if lots > 0 else max(allowed, lots)
 
 
-@part
+@spliced
 def gate(book, log, marks, terms, limits, row, ts):
     """book.wanted -> book.allowed for the whole book, in the order of design §8; each cut is noted.
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.compiled import entry, part
+from trimtab.compiled import entry, part, spliced
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
 from trimtab.rules.fills import cross, end_order, protect, set_band, settle, stop_out
 from trimtab.rules.limits import STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT, TRAILING_LIMIT
@@ -305,7 +305,7 @@ def may_fill(position, order, slot, passing):
     return reduces if passing == 0 else slot == TARGET
 
 
-@part
+@spliced
 def match_bar(book, log, market, terms, limits, style, i, t, passing):
     """One pass over the open orders of one instrument in one bar."""
     position = book.positions[i]
@@ -336,7 +336,7 @@ def match_bar(book, log, market, terms, limits, style, i, t, passing):
         close_bar(book, i, limits, row, market.rows[t, i, CLOSE], opened)
 
 
-@part
+@spliced
 def trade_row(book, log, market, terms, limits, style, t):
     """Match every open order against row t: crossings and reductions at the open, increases at the open, the inside.
 

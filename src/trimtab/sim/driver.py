@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from trimtab.compiled import entry, part
+from trimtab.compiled import entry, part, spliced
 from trimtab.rules.account import mark
 from trimtab.rules.book import SLOTS
 from trimtab.rules.decide import decide_row, is_due
@@ -88,7 +88,7 @@ def quiet_many(book, market, t, stop):
     return t
 
 
-@part
+@spliced
 def sample_model(book, log, market, m, first, last):
     """Write one model's profit and costs at the samples first ≤ k < last; only the marks differ between them."""
     n = book.held.shape[1]
@@ -191,7 +191,7 @@ def run(book, log, market, weights, terms, limits, style, t0, t1):
     t = t0
     single = book.quantity.shape[0] == 1
     events = weights.row.shape[0]
-    while has_room(book, log):
+    while t == t1 or has_room(book, log):
         if head.working == 0:
             stop = t1
             if head.event < events:

@@ -42,39 +42,42 @@ def dense(p, s, x, out):
 
 '''
 
-_SINGLE: Final = '''
+#: One test per row: a forecast that differs. Where all are wanted, a second loop says so instead of a second test.
+_SINGLE: Final = """
 @njit(cache=True, nogil=True, error_model="numpy")
-def fold(p, s, x, last, every, row, leg, value):
+def {loop}(p, s, x, last, row, leg, value):
     n = 0
     for t in range(x.shape[0]):
         s, f = step(p, s, x[t])
-        if f == f and (f != last or every):
-            row[n] = t
-            leg[n] = 0
-            value[n] = f
-            n += 1
-            last = f
-    return s, last, n
-'''
-
-_LEGS: Final = '''
-@njit(cache=True, nogil=True, error_model="numpy")
-def fold(p, s, x, last, every, row, leg, value):
-    n = 0
-    for t in range(x.shape[0]):
-        s, f = step(p, s, x[t])
-        if f == f and (f != last or every):
-            w = legs(p, s, x[t], f)
-            for k in range(x.shape[1]):
+        if {wanted}:
+            if f == f:
                 row[n] = t
-                leg[n] = k
-                value[n] = w[k]
+                leg[n] = 0
+                value[n] = f
                 n += 1
-            last = f
+                last = f
     return s, last, n
-'''
+"""
 
-_ACROSS: Final = '''
+_LEGS: Final = """
+@njit(cache=True, nogil=True, error_model="numpy")
+def {loop}(p, s, x, last, row, leg, value):
+    n = 0
+    for t in range(x.shape[0]):
+        s, f = step(p, s, x[t])
+        if {wanted}:
+            if f == f:
+                w = legs(p, s, x[t], f)
+                for k in range(x.shape[1]):
+                    row[n] = t
+                    leg[n] = k
+                    value[n] = w[k]
+                    n += 1
+                last = f
+    return s, last, n
+"""
+
+_ACROSS: Final = """
 @njit(cache=True, nogil=True, error_model="numpy")
 def spread(p, f, last, every, row, leg, value):
     n = 0
@@ -88,14 +91,14 @@ def spread(p, f, last, every, row, leg, value):
                 n += 1
                 last[k] = w[k]
     return n
-'''
+"""
 
-_SWEEP: Final = '''
+_SWEEP: Final = """
 @njit(cache=True, nogil=True, error_model="numpy")
 def sweep(sets, x, index, share, start_book, book, log, market, weights, terms, limits, style, periods, out):
     for c in range(sets.shape[0]):
         p = Params({values})
-        s, last, n = fold(p, init(p), x, np.nan, style.always != 0, weights.row, weights.model, weights.value)
+        s, last, n = fold(p, init(p), x, np.nan, weights.row, weights.model, weights.value)
         for e in range(n):
             weights.row[e] = index[weights.row[e]]
             weights.model[e] = 0
@@ -107,7 +110,7 @@ def sweep(sets, x, index, share, start_book, book, log, market, weights, terms, 
             log.count[:] = 0
             t = run(book, log, market, events, terms, limits, style, t, market.ts.shape[0])
         summary(book, log, start_book.head[0].equity, periods, out[c])
-'''
+"""
 
 
 class Folds(NamedTuple):
@@ -115,7 +118,8 @@ class Folds(NamedTuple):
 
     start(p) -> s
     dense(p, s, x, out) -> s                  a forecast for every row of x (R, L, K)
-    fold(p, s, x, last, every, row, leg, value) -> (s, last, n)   the n forecasts that are new (all, if every)
+    fold(p, s, x, last, row, leg, value) -> (s, last, n)          the n forecasts that are new
+    fold_all(p, s, x, last, row, leg, value) -> (s, last, n)      all n forecasts, new or not
     spread(p, f, last, every, row, leg, value) -> n               across over forecasts (R, N)
     sweep(...)                                many sets of one-leg parameters through the driver, see research.sweep
     """
@@ -123,6 +127,7 @@ class Folds(NamedTuple):
     start: Callable[..., Any]
     dense: Callable[..., Any]
     fold: Callable[..., Any]
+    fold_all: Callable[..., Any]
     spread: Callable[..., Any] | None
     sweep: Callable[..., Any] | None
 
@@ -130,14 +135,13 @@ class Folds(NamedTuple):
 def _text(strategy: Strategy, module: str) -> str:
     names = ["init", "step", *(["legs"] if strategy.legs else []), *(["across"] if strategy.across else [])]
     text = _HEAD.format(name=strategy.name, module=module, names=", ".join(names))
-    text += _LEGS if strategy.legs else _SINGLE
+    body = _LEGS if strategy.legs else _SINGLE
+    text += body.format(loop="fold", wanted="f != last") + "\n" + body.format(loop="fold_all", wanted="True")
     if strategy.across:
         text += "\n" + _ACROSS
     if strategy.n_legs == 1 and not strategy.across:
         params = strategy.params
-        values = ", ".join(
-            f"{type(value).__name__}(sets[c, {k}])" for k, value in enumerate(params)
-        )
+        values = ", ".join(f"{type(value).__name__}(sets[c, {k}])" for k, value in enumerate(params))
         text += f"\nimport numpy as np\n\nfrom {type(params).__module__} import Params\n"
         text += "from trimtab.rules.book import restart\nfrom trimtab.sim.driver import run\n"
         text += "from trimtab.sim.summary import summary\nfrom trimtab.types import Weights\n\n"
@@ -178,7 +182,12 @@ def folds_of(strategy: Strategy) -> Folds:
     sys.modules[name] = loaded
     spec.loader.exec_module(loaded)
     found = Folds(
-        loaded.start, loaded.dense, loaded.fold, getattr(loaded, "spread", None), getattr(loaded, "sweep", None)
+        loaded.start,
+        loaded.dense,
+        loaded.fold,
+        loaded.fold_all,
+        getattr(loaded, "spread", None),
+        getattr(loaded, "sweep", None),
     )
     _loaded[module] = found
     return found
@@ -197,7 +206,8 @@ def decisions(strategy: Strategy, params: Any, x: F64, every: bool) -> Decisions
     folds = folds_of(strategy)
     size = x.shape[0] * x.shape[1]
     row, leg, value = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
-    _, _, n = folds.fold(params, folds.start(params), x, np.nan, every, row, leg, value)
+    loop = folds.fold_all if every else folds.fold
+    _, _, n = loop(params, folds.start(params), x, np.nan, row, leg, value)
     return Decisions(row[:n], leg[:n], value[:n])
 
 

@@ -93,14 +93,17 @@ def simulate(market: Market, weights: Weights, setup: Setup, keep_equity: bool =
 
 
 @loop
-def changes(weights, row, instrument, value):
-    """The cells of (T, N) weights that differ from the last one of their column; NaN keeps what there is. -> count"""
+def changes(weights, first, row, instrument, value):
+    """The cells of (T, N) weights that differ from the last one of their column; NaN keeps what there is. -> count
+
+    first   (N,) rows of the first bars: a weight that stands earlier is new there, because no sooner can it be sized
+    """
     last = np.full(weights.shape[1], np.nan)
     n = 0
     for t in range(weights.shape[0]):
         for i in range(weights.shape[1]):
             w = weights[t, i]
-            if w == w and w != last[i]:
+            if w == w and w != last[i] and t >= first[i]:
                 row[n] = t
                 instrument[n] = i
                 value[n] = w
@@ -109,9 +112,10 @@ def changes(weights, row, instrument, value):
     return n
 
 
-def weights_of(dense: F64) -> Weights:
-    """A (T, N) matrix of weights, NaN = hold, as the rows at which one is new."""
+def weights_of(dense: F64, first: I64 | None = None) -> Weights:
+    """A (T, N) matrix of weights, NaN = hold, as the rows at which one is new; first (N,): rows of the first bars."""
     row, instrument = np.empty(dense.size, np.int64), np.empty(dense.size, np.int64)
     value = np.empty(dense.size)
-    n = changes(dense, row, instrument, value)
+    begins = np.zeros(dense.shape[1], np.int64) if first is None else first
+    n = changes(dense, begins, row, instrument, value)
     return Weights(row[:n], np.zeros(n, np.int64), instrument[:n], value[:n])
