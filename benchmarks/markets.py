@@ -6,7 +6,7 @@ exchange's fees every book would be empty long before the end, so that an empty 
 not depend on their size.
 
 A drawdown halt ends trading, so the last STAGE rows are staged: all in, a gap of -6% (de-risk), out, all in, a gap of
--97% (halt). The rows before are a trading book.
+-97% (halt). The rows before are a trading book, and only they are timed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.types import BAR_FIELDS, MINUTE, Costs, Instrument, Limits, Panel, Weights
+from trimtab.types import BAR_FIELDS, TIMEFRAMES, Costs, Instrument, Limits, Panel, Weights
 
 VOL = 0.16 / np.sqrt(525_600)
 DRIFT = 0.30 / 525_600
@@ -58,23 +58,24 @@ def limits_of(instruments: int, **protection: float) -> Limits:
     )
 
 
-def panel_of(rows: int, instruments: int, seed: int = 0, gap: float = 0.1, vol: float = VOL) -> Panel:
-    """(T, N) one-minute bars; gap: standard deviation of open / last close - 1, in units of vol."""
+def panel_of(rows: int, instruments: int, seed: int = 0, gap: float = 0.1, timeframe: str = "1m") -> Panel:
+    """(T, N) bars, by default of one minute; gap: standard deviation of open / last close - 1, in units of VOL."""
     rng = np.random.default_rng(seed)
     common = rng.standard_normal(rows)
     values = np.empty((rows, instruments, len(BAR_FIELDS)))
     for i in range(instruments):
-        moves = DRIFT + vol * np.sqrt(0.5) * (common + rng.standard_normal(rows))
+        moves = DRIFT + VOL * np.sqrt(0.5) * (common + rng.standard_normal(rows))
         close = 100.0 * np.exp(np.cumsum(moves))
-        opened = np.concatenate(([100.0], close[:-1])) * (1.0 + gap * vol * rng.standard_normal(rows))
+        opened = np.concatenate(([100.0], close[:-1])) * (1.0 + gap * VOL * rng.standard_normal(rows))
         values[:, i, 0] = opened
-        values[:, i, 1] = np.maximum(opened, close) * (1.0 + 0.25 * vol * np.abs(rng.standard_normal(rows)))
-        values[:, i, 2] = np.minimum(opened, close) * (1.0 - 0.25 * vol * np.abs(rng.standard_normal(rows)))
+        values[:, i, 1] = np.maximum(opened, close) * (1.0 + 0.25 * VOL * np.abs(rng.standard_normal(rows)))
+        values[:, i, 2] = np.minimum(opened, close) * (1.0 - 0.25 * VOL * np.abs(rng.standard_normal(rows)))
         values[:, i, 3] = close
         values[:, i, 4] = 2.5e5 / instruments * np.exp(0.5 * rng.standard_normal(rows))
-    values[:, :, 5] = float(MINUTE)
-    ts = np.arange(1, rows + 1, dtype=np.int64) * MINUTE
-    return Panel(ts, tuple(Instrument(symbol=f"X{i}") for i in range(instruments)), BAR_FIELDS, values, "1m")
+    length = TIMEFRAMES[timeframe]
+    values[:, :, 5] = float(length)
+    ts = np.arange(1, rows + 1, dtype=np.int64) * length
+    return Panel(ts, tuple(Instrument(symbol=f"X{i}") for i in range(instruments)), BAR_FIELDS, values, timeframe)
 
 
 def mean(close: NDArray[np.float64], length: int) -> NDArray[np.float64]:
@@ -115,12 +116,13 @@ def stage(panel: Panel, weights: Weights) -> Weights:
     first = rows - STAGE
     level = panel.values[first - 1, :, 3].copy()
     for t in range(first, rows):
-        level *= {first + 5: 0.94, first + 14: 0.03}.get(t, 1.0)
+        level *= {first + 6: 0.94, first + 14: 0.03}.get(t, 1.0)
         panel.values[t, :, 0] = panel.values[t, :, 3] = level
         panel.values[t, :, 1] = level * (1.0 + 5e-6)
         panel.values[t, :, 2] = level * (1.0 - 5e-6)
         panel.values[t, :, 4] = 1e9
-    acts = ((first, 0.0), (first + 2, 1.05), (first + 8, 0.0), (first + 10, 1.05))
+    acts = ((first, 0.0), (first + 1, 1.05), (first + 2, 1.06), (first + 3, 1.07))  # again: a venue may reject one
+    acts = (*acts, *((row + 8, weight) for row, weight in acts))
     return _weights(
         np.concatenate([weights.row, np.repeat([row for row, _ in acts], n)]),
         np.concatenate([weights.instrument, np.tile(np.arange(n), len(acts))]),
@@ -130,6 +132,9 @@ def stage(panel: Panel, weights: Weights) -> Weights:
 
 @lru_cache(maxsize=1)
 def pinned(rows: int, instruments: int) -> Case:
-    """The pinned market and weights; the last one asked for is kept."""
-    panel = panel_of(rows, instruments)
+    """The pinned market and weights; the last one asked for is kept.
+
+    Nothing that pays impact trades before a day's volume is known: short panels have the same bars, but of 15 minutes.
+    """
+    panel = panel_of(rows, instruments, timeframe="1m" if rows > 100_000 else "15m")
     return Case(panel, stage(panel, cross_weights(panel)))
