@@ -139,7 +139,6 @@ def replay(bundle: Bundle, data: DataOption = None, as_json: JsonOption = False)
     [bold]Examples[/bold]
       trimtab replay results/3f1c0a9be2d47781
     """
-    _check_bundle(bundle)
     from trimtab.app.wire import replay as run_again
 
     with console.progress(shown=not as_json):
@@ -172,14 +171,12 @@ def report(
       trimtab report results/3f1c0a9be2d47781
       trimtab report results/3f1c0a9be2d47781 --out tear-sheet.html
     """
-    _check_bundle(bundle)
-    from trimtab.app.config import read_spec
-    from trimtab.app.wire import run_backtest
+    from trimtab.app.wire import run_backtest, spec_of_bundle
     from trimtab.research.bundle import differences
 
     target = out or bundle / "report.html"
     with console.progress() as progress:
-        run = run_backtest(read_spec(bundle / "spec.yaml"), root=_root(data), progress=progress)
+        run = run_backtest(spec_of_bundle(bundle), root=_root(data), progress=progress)
         progress("comparing with the bundle", 0, 0)
         found = differences(run, bundle)
         if not found:
@@ -252,12 +249,3 @@ def _spec(path: Path, settings: list[str] | None, start: str | None, end: str | 
 
 def _root(data: Path | None) -> str | None:
     return None if data is None else str(data)
-
-
-def _check_bundle(bundle: Path) -> None:
-    from trimtab.types import TrimtabError
-
-    if not (bundle / "spec.yaml").is_file():
-        raise TrimtabError(
-            f"{bundle}: not a run's bundle (no spec.yaml in it); expected a folder such as results/RUN_ID"
-        )

@@ -86,10 +86,26 @@ def run_sweep(
 
 def replay(bundle: Path, root: str | None = None) -> list[str]:
     """Run a bundle's spec again and compare every table; empty: the same, bit for bit."""
-    from trimtab.app.config import read_spec
     from trimtab.research.bundle import differences
 
-    return differences(run_backtest(read_spec(bundle / "spec.yaml"), root=root), bundle)
+    return differences(run_backtest(spec_of_bundle(bundle), root=root), bundle)
+
+
+def spec_of_bundle(bundle: Path) -> Spec:
+    """The spec that a bundle ran; TrimtabError where the folder is none, or where its weights were given as numbers."""
+    from trimtab.app.config import read_spec
+    from trimtab.research.bundle import read_summary
+
+    summary = read_summary(bundle)
+    if summary.get("weights_given"):
+        raise TrimtabError(
+            f"{bundle}: this run's weights were given as numbers (tt.simulate) and are not in the bundle; "
+            "run the program that made them again"
+        )
+    path = bundle / "spec.yaml"
+    if not path.is_file():
+        raise TrimtabError(f"{path}: missing, so the run cannot be repeated")
+    return read_spec(path)
 
 
 DEMO_MODELS = (

@@ -21,7 +21,9 @@ from trimtab.sim.simulate import simulate as fold_market
 from trimtab.strategies import find, params_of
 from trimtab.types import (
     F64,
+    I64,
     ORDER_KINDS,
+    SECOND,
     TIFS,
     Costs,
     Execution,
@@ -68,10 +70,15 @@ def style_of(spec: Spec) -> Style:
         TIFS.index(sent.tif),
         int(sent.post_only),
         int(spec.volume == "ignore"),
-        int(again.when == "always"),
+        int(resizes(again)),
         again.buffer,
         spec.seed,
     )
+
+
+def resizes(again: Rebalance) -> bool:
+    """Is an unchanged weight sized again whenever its model steps? A buffer asks for it: drift may leave the band."""
+    return again.when == "always" or again.buffer > 0.0
 
 
 def setup_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...]) -> Setup:
@@ -88,8 +95,28 @@ def setup_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...]) -> Setup:
             f"the book spans venues ({', '.join(venues)}) but has one capital: cash is not fungible across venues. "
             "Run one spec per venue, or import the instruments under one."
         )
+    _check_values(spec, costs)
     _check_volume(spec, panel)
     return Setup(terms_of(panel.instruments, costs), spec.limits, style_of(spec), spec.capital, len(spec.models))
+
+
+def _check_values(spec: Spec, costs: tuple[Costs, ...]) -> None:
+    """What a settings file is checked for when it is read, and what a program may give as well."""
+    if not 0.0 < spec.capital < np.inf:
+        raise TrimtabError(f"capital is {spec.capital:g}: expected an amount above 0")
+    words = {
+        "volume": (spec.volume, ("require", "ignore")),
+        "execution.kind": (spec.execution.kind, ("MARKET", "LIMIT")),
+        "execution.tif": (spec.execution.tif, TIFS),
+        "rebalance.when": (spec.rebalance.when, ("on_change", "always")),
+    }
+    for name, (word, known) in words.items():
+        if word not in known:
+            raise TrimtabError(f"{name} is {word!r}: expected {' or '.join(known)}")
+    for noun, values in (*(("costs", c) for c in dict.fromkeys(costs)), ("limits", spec.limits)):
+        for name, value in values._asdict().items():
+            if not value >= 0.0:
+                raise TrimtabError(f"{noun}.{name} is {value:g}: expected 0 or more")
 
 
 def _check_volume(spec: Spec, panel: Panel) -> None:
@@ -108,7 +135,7 @@ def _check_volume(spec: Spec, panel: Panel) -> None:
 def streams_of(spec: Spec, panel: Panel) -> list[Stream]:
     """Every unit of every model folded over its rows."""
     found: list[Stream] = []
-    every = spec.rebalance.when == "always"
+    every = resizes(spec.rebalance)
     for m, model in enumerate(spec.models):
         strategy = find(model.strategy)
         params = params_of(strategy, model.params)
@@ -126,8 +153,8 @@ def units_of(model: Model, strategy: Strategy, panel: Panel) -> list[list[int]]:
     legs = strategy.n_legs
     if len(positions) % legs or not positions:
         raise TrimtabError(
-            f"model {model.name or model.strategy}: {strategy.name} trades {legs} legs at a time, so its universe needs "
-            f"a multiple of {legs} instruments, in pairs; it has {len(positions)}"
+            f"model {model.name or model.strategy}: {strategy.name} trades {legs} legs at a time, so its universe "
+            f"needs a multiple of {legs} instruments, its legs in order; it has {len(positions)}"
         )
     return [positions[k : k + legs] for k in range(0, len(positions), legs)]
 
@@ -143,8 +170,8 @@ def model_streams(m: int, model: Model, strategy: Strategy, params: Any, panel: 
     longest = max(len(index) for index, _ in blocks)
     if longest <= need:
         raise NotEnoughData(
-            f"model {model.name or strategy.name}: {longest} bars of {timeframe} are fewer than the {need + 1} it needs "
-            "before its first forecast; load a longer window or shorten its lookbacks"
+            f"model {model.name or strategy.name}: {longest} bars of {timeframe} are fewer than the {need + 1} it "
+            "needs before its first forecast; load a longer window or shorten its lookbacks"
         )
     if strategy.across is not None:
         index, table = _table_of(strategy, params, blocks)
@@ -165,17 +192,22 @@ def _table_of(strategy: Strategy, params: Any, blocks: Sequence[tuple[Any, F64]]
     return index, table
 
 
+def first_bars(panel: Panel) -> I64:
+    """(N,) the row of each instrument's first bar."""
+    return np.argmax(panel.values[:, :, panel.fields.index("close")] > 0.0, axis=0).astype(np.int64)
+
+
 def hold_weights(panel: Panel) -> Weights:
     """Buy every instrument once, in equal parts, at its first bar."""
-    n = len(panel.instruments)
-    close = panel.values[:, :, panel.fields.index("close")]
-    first = np.argmax(close > 0.0, axis=0).astype(np.int64)
+    n, first = len(panel.instruments), first_bars(panel)
     order = np.argsort(first, kind="stable")
     return Weights(first[order], np.zeros(n, np.int64), order.astype(np.int64), np.full(n, 1.0 / n))
 
 
-def run_weights(spec: Spec, panel: Panel, weights: Weights, keep_equity: bool = True) -> Run:
-    """The driver over given weights, and over holding the same instruments at the same costs without limits."""
+def run_weights(
+    spec: Spec, panel: Panel, weights: Weights, keep_equity: bool = True, given: Weights | None = None
+) -> Run:
+    """The driver over weights, and over holding the same instruments at the same costs without limits."""
     if not np.isfinite(weights.value).all():
         raise TrimtabError("weights must be finite, or NaN to hold: found inf")
     costs = costs_of_panel(panel, spec.costs)
@@ -185,7 +217,7 @@ def run_weights(spec: Spec, panel: Panel, weights: Weights, keep_equity: bool = 
     plain = setup.style._replace(kind=0, tif=0, post_only=0, always=0, buffer=0.0)
     alone = setup._replace(models=1, limits=Limits(), style=plain)
     holding = fold_market(market, hold_weights(panel), alone, False)
-    return Run(spec, panel, costs, result, holding)
+    return Run(spec, panel, costs, result, holding, given)
 
 
 def simulate(
@@ -204,9 +236,12 @@ def simulate(
     limits   Limits, or None for none; capital in quote currency; volume: "require" or "ignore"
     ->       Run. A weight of row t trades at the open of row t+1; see docs/fills.md
 
-    Raises TrimtabError for weights whose shape is not the panel's, or that are infinite.
+    Raises TrimtabError for weights that are no numbers, infinite, or of another shape than the panel.
     """
-    dense = np.ascontiguousarray(weights, dtype=np.float64)
+    try:
+        dense = np.ascontiguousarray(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TrimtabError(f"weights are no numbers ({error}): expected (T, N) floats, NaN to hold") from None
     if dense.ndim == 1 and len(panel.instruments) == 1:
         dense = dense.reshape(-1, 1)
     expected = (len(panel.ts), len(panel.instruments))
@@ -214,18 +249,22 @@ def simulate(
         raise TrimtabError(
             f"weights have shape {dense.shape}: expected (T, N) = {expected}, a row per bar of the panel"
         )
+    first, last = window_of(panel)
     spec = Spec(
         models=(Model(strategy=GIVEN),),
         universe=panel.symbols,
         timeframe=panel.timeframe,
         base_currency=panel.instruments[0].quote,
+        start=first,
+        end=last,
         capital=float(capital),
         costs=costs if costs is not None else "venue",
         limits=limits or Limits(),
         volume=volume,
         seed=seed,
     )
-    return run_weights(spec, panel, weights_of(dense))
+    sparse = weights_of(dense, first_bars(panel))
+    return run_weights(spec, panel, sparse, given=sparse)
 
 
 def backtest(
@@ -247,9 +286,10 @@ def backtest(
     params  the strategy's parameters, by name
     ->      Run
 
-    Raises TrimtabError for unknown names and values out of range, NotEnoughData when no forecast could be made.
+    Raises TrimtabError for unknown names, values out of range and a Spec that is not about this panel, NotEnoughData
+    when no forecast could be made.
     """
-    spec = what if isinstance(what, Spec) else spec_of(what, panel, params)
+    spec = _for_panel(what, panel, params) if isinstance(what, Spec) else spec_of(what, panel, params)
     given = {
         "costs": costs,
         "limits": limits,
@@ -268,9 +308,43 @@ def backtest(
 def spec_of(strategy: str, panel: Panel, params: Mapping[str, Any] | None = None) -> Spec:
     """The Spec of one strategy with the whole budget over all instruments of a panel."""
     checked = params_of(find(strategy), params or {})
+    first, last = window_of(panel)
     return Spec(
         models=(Model(strategy=strategy, params=checked._asdict()),),
         universe=panel.symbols,
         timeframe=panel.timeframe,
         base_currency=panel.instruments[0].quote,
+        start=first,
+        end=last,
     )
+
+
+def window_of(panel: Panel) -> tuple[str, str]:
+    """start and end of a Spec that loads just this panel's bars: those that close after start and not after end."""
+    if not len(panel.ts):
+        raise NotEnoughData(f"{', '.join(panel.symbols)}: the panel has no bars")
+    shortest = np.nanmin(panel.values[0, :, panel.fields.index("duration")])
+    # Where an instrument has no first bar, one of its earlier bars may close inside the length of the others' first.
+    back = int(shortest) if np.isfinite(panel.values[0, :, panel.fields.index("close")]).all() else SECOND
+    first, last = np.datetime64(int(panel.ts[0]) - back, "ns"), np.datetime64(int(panel.ts[-1]), "ns")
+    return f"{first.astype('datetime64[s]')}Z", f"{last.astype('datetime64[s]')}Z"
+
+
+def _for_panel(spec: Spec, panel: Panel, params: Mapping[str, Any] | None) -> Spec:
+    """The Spec, if it is about this panel; it would otherwise name a run that it does not describe."""
+    quotes = {i.quote for i in panel.instruments}
+    faults = {
+        "universe": (spec.universe, panel.symbols),
+        "timeframe": (spec.timeframe, panel.timeframe),
+        "base_currency": (spec.base_currency, next(iter(quotes)) if len(quotes) == 1 else spec.base_currency),
+    }
+    for name, (said, found) in faults.items():
+        if said != found:
+            raise TrimtabError(f"the spec's {name} is {_told(said)}, the panel's is {_told(found)}: expected the same")
+    if params is not None:
+        raise TrimtabError("params belong to a strategy's name; a Spec has its own in its models")
+    return spec
+
+
+def _told(value: str | tuple[str, ...]) -> str:
+    return value if isinstance(value, str) else ", ".join(value)

@@ -105,6 +105,7 @@ def differences(run: Run, bundle: Path) -> list[str]:
     now = {name: getattr(run, name) for name in IDENTITY}
     changed = [name for name in IDENTITY if stored[name] != now[name]]
     reasons = [f"{IDENTITY[name]}: {_short(stored[name])} then, {_short(now[name])} now" for name in changed]
+    reasons += _other_rules(stored, summary_of(run))
     tables: list[str] = []
     for name in TABLES:
         then, again = _read_table(bundle, name), getattr(run, name)
@@ -112,7 +113,27 @@ def differences(run: Run, bundle: Path) -> list[str]:
             tables.append(f"{name}: {_first_difference(then, again)}")
     if not tables:
         return [f"{reason}; no number changed" for name, reason in zip(changed, reasons, strict=True) if name in ALWAYS]
-    return tables + (reasons or ["bars, code and platform are those of the run: the bundle's files were changed"])
+    return tables + (
+        reasons or ["bars, rules, code and platform are those of the run: the bundle's files were changed"]
+    )
+
+
+def _other_rules(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Instruments of the catalogue and strategy files of the user's own that are not what they were."""
+    stored = {i["symbol"]: i for i in then.get("instruments", ())}
+    found = [
+        f"{i['symbol']}: {name} was {stored[i['symbol']].get(name)}, is {value}"
+        for i in now["instruments"]
+        if i["symbol"] in stored
+        for name, value in i.items()
+        if stored[i["symbol"]].get(name) != value
+    ]
+    files: dict[str, str] = then.get("strategy_files", {})
+    return found + [
+        f"{Path(path).name} is not the file that ran: {_short(files[path])} then, {_short(digest)} now"
+        for path, digest in now["strategy_files"].items()
+        if files.get(path, digest) != digest
+    ]
 
 
 def _short(value: str) -> str:

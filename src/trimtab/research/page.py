@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from trimtab.research import metrics as measure
 from trimtab.research.canonical import plain
 from trimtab.research.report import Fills, Prices, ReportData, verdict
-from trimtab.types import ORDER_KINDS, F64
+from trimtab.types import F64, ORDER_KINDS
 
 if TYPE_CHECKING:
     from trimtab.research.run import Run
@@ -102,7 +102,8 @@ def fills_of(run: Run, i: int) -> Fills:
     at = np.flatnonzero((result.fills["instrument"] == i) & (result.fills["lots"] != 0))
     mine = result.fills[at]
     before = mine["position"] - mine["lots"]
-    kinds = dict(zip(result.orders["order_id"].tolist(), result.orders["kind"].tolist(), strict=True))
+    kinds: dict[int, int] = dict(zip(result.orders["order_id"].tolist(), result.orders["kind"].tolist(), strict=True))
+    sent: list[int] = mine["order_id"].tolist()
     closes = (before != 0) & (np.sign(before) != np.sign(mine["lots"]))
     largest = np.abs(result.shares[at]).argmax(axis=1) if len(at) else np.empty(0, np.int64)
     return Fills(
@@ -112,14 +113,14 @@ def fills_of(run: Run, i: int) -> Fills:
         opens=np.abs(mine["position"]) > np.abs(before),
         pnl=np.where(closes, mine["realised"], np.nan),
         model=tuple(run.model_names[m] for m in largest.tolist()),
-        reason=tuple(ORDER_KINDS[kinds[k]].lower() for k in mine["order_id"].tolist()),
+        reason=tuple(ORDER_KINDS[kinds[k]].lower() for k in sent),
     )
 
 
 def nulled_figures(figures: Any) -> Any:
     """The metrics of a run with NaN as None, at every depth, for JSON."""
     if isinstance(figures, dict):
-        return {key: nulled_figures(value) for key, value in figures.items()}
+        return {key: nulled_figures(value) for key, value in cast("dict[str, Any]", figures).items()}
     if isinstance(figures, float):
         return measure.nulled({"x": figures})["x"]
     return figures
@@ -135,6 +136,8 @@ def summary_of(run: Run) -> dict[str, Any]:
         "notes": list(run.notes),
         "instruments": [msgspec.to_builtins(i) for i in run.panel.instruments],
         "costs": {i.symbol: nulled_figures(_finite(c)) for i, c in zip(run.panel.instruments, run.costs, strict=True)},
+        "strategy_files": run.strategy_files,
+        "weights_given": run.given is not None,
         "rows": len(run.panel.ts),
     }
 

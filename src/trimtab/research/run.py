@@ -14,7 +14,7 @@ from trimtab.research import frames
 from trimtab.research.curves import Curves, figures_of_run
 from trimtab.rules.limits import LIMIT_NAMES
 from trimtab.sim.simulate import Result
-from trimtab.types import Costs, Panel, Spec
+from trimtab.types import Costs, Panel, Spec, Weights
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -29,14 +29,26 @@ class Run:
     costs       (N,) Costs of each instrument
     result      what the driver wrote
     holding     the same driver holding the instruments in equal parts
+    given       the weights, where they were given as numbers; then the spec holds their hash
     """
 
-    def __init__(self, spec: Spec, panel: Panel, costs: tuple[Costs, ...], result: Result, holding: Result) -> None:
-        self.spec = spec
+    def __init__(
+        self,
+        spec: Spec,
+        panel: Panel,
+        costs: tuple[Costs, ...],
+        result: Result,
+        holding: Result,
+        given: Weights | None = None,
+    ) -> None:
+        self._spec = spec
         self.panel = panel
         self.costs = costs
         self.result = result
         self.holding = holding
+        self.given = given
+        #: sha256 of each strategy file of the user's own: Trimtab's version says nothing of it.
+        self.strategy_files = {m.strategy: hash_file(m.strategy) for m in spec.models if m.strategy.endswith(".py")}
 
     def __repr__(self) -> str:
         net = self.metrics["net"]
@@ -46,6 +58,19 @@ class Run:
         )
 
     # --- identity ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The whole run as one value. Hashing many given weights takes a while, so it is done when it is asked for."""
+        if self.given is None:
+            return self._spec
+        import msgspec
+
+        digest = hashlib.sha256()
+        for column in self.given:
+            digest.update(np.ascontiguousarray(column).data)
+        model = msgspec.structs.replace(self._spec.models[0], params={"sha256": digest.hexdigest()})
+        return msgspec.structs.replace(self._spec, models=(model,))
 
     @cached_property
     def run_id(self) -> str:
@@ -187,6 +212,11 @@ def hash_panel(panel: Panel) -> str:
     digest.update(np.ascontiguousarray(panel.ts).data)
     digest.update(np.ascontiguousarray(panel.values).data)
     return digest.hexdigest()
+
+
+def hash_file(path: str) -> str:
+    """sha256 of a file's bytes."""
+    return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
 
 
 def notes_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...], result: Result) -> tuple[str, ...]:
