@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from trimtab.research.canonical import to_yaml
 from trimtab.research.page import summary_of
@@ -39,8 +39,8 @@ def write_bundle(run: Run, folder: Path, report: bool = True) -> Path:
     target = folder / run.run_id
     beside = Path(tempfile.mkdtemp(dir=folder, prefix=".writing-"))
     try:
-        (beside / "spec.yaml").write_text(to_yaml(run.spec))
-        (beside / "summary.json").write_text(json.dumps(summary_of(run), indent=2, allow_nan=False, default=_plain))
+        (beside / "spec.yaml").write_text(to_yaml(run.spec), encoding="utf-8")
+        (beside / "summary.json").write_text(_summary_text(run), encoding="utf-8")
         for name in TABLES:
             table: pl.DataFrame = getattr(run, name)
             table.write_parquet(beside / f"{name}.parquet", compression="zstd")
@@ -63,6 +63,10 @@ def _swap(beside: Path, target: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
     else:
         os.replace(beside, target)
+
+
+def _summary_text(run: Run) -> str:
+    return json.dumps(summary_of(run), indent=2, allow_nan=False, default=_plain)
 
 
 def _plain(value: Any) -> Any:
@@ -105,12 +109,14 @@ def differences(run: Run, bundle: Path) -> list[str]:
     now = {name: getattr(run, name) for name in IDENTITY}
     changed = [name for name in IDENTITY if stored[name] != now[name]]
     reasons = [f"{IDENTITY[name]}: {_short(stored[name])} then, {_short(now[name])} now" for name in changed]
-    reasons += _other_rules(stored, summary_of(run))
+    summary = json.loads(_summary_text(run))
+    reasons += _other_rules(stored, summary)
     tables: list[str] = []
     for name in TABLES:
         then, again = _read_table(bundle, name), getattr(run, name)
         if not then.equals(again):
             tables.append(f"{name}: {_first_difference(then, again)}")
+    tables.extend(_other_figures("metrics", stored.get("metrics"), summary["metrics"]))
     if not tables:
         return [f"{reason}; no number changed" for name, reason in zip(changed, reasons, strict=True) if name in ALWAYS]
     return tables + (
@@ -134,6 +140,16 @@ def _other_rules(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
         for path, digest in now["strategy_files"].items()
         if files.get(path, digest) != digest
     ]
+
+
+def _other_figures(path: str, then: Any, now: Any) -> list[str]:
+    """The first figure of the summary that is not what it was."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        stored, again = cast("dict[str, Any]", then), cast("dict[str, Any]", now)
+        none: list[str] = []
+        found = (_other_figures(f"{path}.{k}", stored.get(k), again.get(k)) for k in {**stored, **again})
+        return next((difference for difference in found if difference), none)
+    return [] if then == now else [f"summary: {path}: {then} then, {now} now"]
 
 
 def _short(value: str) -> str:

@@ -1,0 +1,208 @@
+"""Bundles on disk: whole or not at all, and what `trimtab replay` says of one that is not what it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner, Result
+
+import trimtab as tt
+from trimtab.app.cli import app
+from trimtab.research import report as report_module
+from trimtab.research.bundle import TABLES, write_bundle
+
+FILES = {"spec.yaml", "summary.json", *(f"{name}.parquet" for name in TABLES)}
+
+
+def trimtab(*args: object) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args], env={"COLUMNS": "120", "TRIMTAB_TRACEBACK": ""})
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles")
+    days = 500
+    close = np.round(100 * np.exp(0.0005 * np.arange(days) + 0.15 * np.sin(np.arange(days) / 25)), 2)
+    opened = np.concatenate(([100.0], close[:-1]))
+    start = np.datetime64("2019-01-01", "us")
+    bars = pl.DataFrame(
+        {
+            "open_time": start + np.arange(days) * np.timedelta64(1, "D"),
+            "open": opened,
+            "high": np.maximum(opened, close) + 0.5,
+            "low": np.minimum(opened, close) - 0.5,
+            "close": close,
+            "volume": np.full(days, 1e6),
+        }
+    )
+    bars.write_parquet(folder / "WAVE_1d.parquet")
+    bars.with_columns(pl.col("close").cum_sum() / 500 + pl.col("close")).drop("high").with_columns(
+        high=pl.col("close") + 500
+    ).write_parquet(folder / "OTHER_1d.parquet")
+    imported = trimtab("data", "import", folder / "WAVE_1d.parquet", "--data", folder / "store")
+    assert imported.exit_code == 0, imported.output
+    return folder / "store"
+
+
+@pytest.fixture(scope="module")
+def run(store: Path) -> tt.Run:
+    panel = tt.load("WAVE", timeframe="1d", root=store)
+    return tt.backtest("sma_cross", panel, params={"fast": 5, "slow": 20}, costs=tt.Costs(taker_fee=0.001))
+
+
+@pytest.fixture
+def bundle(run: tt.Run, tmp_path: Path) -> Path:
+    return run.save(tmp_path / "results", report=False)
+
+
+# --- whole or not at all ---------------------------------------------------------------------------------------------
+
+
+def test_a_bundle_holds_its_files_and_nothing_is_left_beside_it(run: tt.Run, tmp_path: Path):
+    bundle = run.save(tmp_path)
+    assert bundle == tmp_path / run.run_id
+    assert {path.name for path in bundle.iterdir()} == FILES | {"report.html"}
+    assert [path.name for path in tmp_path.iterdir()] == [run.run_id]
+    for name in TABLES:
+        assert pl.read_parquet(bundle / f"{name}.parquet").equals(getattr(run, name))
+
+
+def fail(*_: object) -> Any:
+    raise OSError(28, "No space left on device")
+
+
+def test_an_interrupted_bundle_leaves_nothing(run: tt.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(report_module, "write_report", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_bundle(run, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_bundle_leaves_the_older_one_as_it_was(
+    run: tt.Run, bundle: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    monkeypatch.setattr(report_module, "write_report", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_bundle(run, bundle.parent)
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
+    assert [path.name for path in bundle.parent.iterdir()] == [run.run_id]
+
+
+def test_a_bundle_replaces_an_older_one_whole(run: tt.Run, bundle: Path):
+    (bundle / "left-over.txt").write_text("of an older version")
+    assert run.save(bundle.parent, report=False) == bundle
+    assert {path.name for path in bundle.iterdir()} == FILES
+    assert [path.name for path in bundle.parent.iterdir()] == [run.run_id]
+
+
+# --- replay of a damaged one -----------------------------------------------------------------------------------------
+
+
+def change_equity(bundle: Path) -> None:
+    path = bundle / "equity.parquet"
+    one = pl.when(pl.int_range(pl.len()) == 77).then(pl.col("equity") + 1e-9).otherwise(pl.col("equity"))
+    pl.read_parquet(path).with_columns(one.alias("equity")).write_parquet(path)
+
+
+def drop_fill(bundle: Path) -> None:
+    path = bundle / "fills.parquet"
+    pl.read_parquet(path).head(-1).write_parquet(path)
+
+
+def change_metric(bundle: Path) -> None:
+    summary = json.loads((bundle / "summary.json").read_text())
+    summary["metrics"]["net"]["sharpe"] += 0.5
+    (bundle / "summary.json").write_text(json.dumps(summary))
+
+
+def change_lot(bundle: Path) -> None:
+    summary = json.loads((bundle / "summary.json").read_text())
+    summary["instruments"][0]["lot_size"] = 1.0
+    (bundle / "summary.json").write_text(json.dumps(summary))
+    change_equity(bundle)
+
+
+def forget_orders(bundle: Path) -> None:
+    (bundle / "orders.parquet").unlink()
+
+
+def forget_summary(bundle: Path) -> None:
+    (bundle / "summary.json").unlink()
+
+
+def forget_spec(bundle: Path) -> None:
+    (bundle / "spec.yaml").unlink()
+
+
+def cut_table(bundle: Path) -> None:
+    path = bundle / "trades.parquet"
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def cut_summary(bundle: Path) -> None:
+    path = bundle / "summary.json"
+    path.write_text(path.read_text()[:300])
+
+
+@pytest.mark.parametrize(
+    ("damage", "code", "said"),
+    [
+        (change_equity, 1, "equity: row 77 (2019-03-20 00:00), equity: "),
+        (drop_fill, 1, "fills: "),
+        (change_metric, 1, "summary: metrics.net.sharpe: "),
+        (change_lot, 1, "WAVE: lot_size was 1.0, is 1e-06"),
+        (forget_orders, 2, "orders.parquet: missing"),
+        (forget_summary, 2, "no bundle (summary.json is missing)"),
+        (forget_spec, 2, "spec.yaml: missing"),
+        (cut_table, 2, "trades.parquet: damaged"),
+        (cut_summary, 2, "summary.json: damaged"),
+    ],
+)
+def test_a_damaged_bundle_is_told_from_a_good_one(
+    store: Path, bundle: Path, damage: Callable[[Path], None], code: int, said: str
+):
+    assert trimtab("replay", bundle, "--data", store).exit_code == 0
+    damage(bundle)
+    result = trimtab("replay", bundle, "--data", store)
+    assert result.exit_code == code, result.output
+    where = result.stdout if code == 1 else result.stderr
+    assert [line for line in where.splitlines() if said in line], result.output
+    assert len(result.stderr.splitlines()) == (0 if code == 1 else 1)
+    refused = trimtab("report", bundle, "--data", store)
+    assert refused.exit_code == code
+    assert not (bundle / "report.html").exists()
+
+
+def test_other_bars_under_the_same_name_are_named(bundle: Path, store: Path, tmp_path: Path):
+    other = tmp_path / "store"
+    path = store.parent / "OTHER_1d.parquet"
+    done = trimtab("data", "import", path, "--symbol", "WAVE", "--data", other)
+    assert done.exit_code == 0, done.output
+    result = trimtab("replay", bundle, "--data", other, "--json")
+    assert result.exit_code == 1
+    differences = json.loads(result.stdout)["differences"]
+    assert any(line.startswith("equity: row ") for line in differences)
+    assert any(line.startswith("the store's bars are not those that the run saw: ") for line in differences)
+
+
+def test_a_strategy_file_that_was_edited_is_named(store: Path, tmp_path: Path):
+    source = Path(__file__).resolve().parents[2] / "examples/volatility_breakout.py"
+    mine = tmp_path / "breakout.py"
+    shutil.copy(source, mine)
+    run = tt.backtest(str(mine), tt.load("WAVE", timeframe="1d", root=store))
+    bundle = run.save(tmp_path / "results", report=False)
+    assert trimtab("replay", bundle, "--data", store).exit_code == 0
+    mine.write_text(
+        source.read_text().replace("entry: float = 2.0", "entry: float = 1.0").replace("> p.entry", "> 0.5")
+    )
+    result = trimtab("replay", bundle, "--data", store)
+    assert result.exit_code == 1
+    assert "breakout.py is not the file that ran" in result.stdout
