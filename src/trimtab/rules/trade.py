@@ -287,8 +287,11 @@ def meet(order, slot, side, row, costs, passing, opened, grew):
 def concerned(book, market, t):
     """Instruments with a bar at row t that have work at the venue or whose resting orders it touches, into book.todo."""
     todo = 0
+    resting = book.head[0].resting != 0
     for i in range(book.working.shape[0]):
-        met = (book.working[i] != 0) | (market.low[t, i] <= book.low[i]) | (market.high[t, i] >= book.high[i])
+        met = book.working[i] != 0
+        if resting:
+            met |= (market.low[t, i] <= book.low[i]) | (market.high[t, i] >= book.high[i])
         if met and market.rows[t, i, OPEN] > 0.0:
             book.todo[todo] = i
             todo += 1
