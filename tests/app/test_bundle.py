@@ -160,7 +160,7 @@ def cut_summary(bundle: Path) -> None:
         (change_metric, 1, "summary: metrics.net.sharpe: "),
         (change_lot, 1, "WAVE: lot_size was 1.0, is 1e-06"),
         (forget_orders, 2, "orders.parquet: missing"),
-        (forget_summary, 2, "no bundle (summary.json is missing)"),
+        (forget_summary, 2, "not a run's bundle (summary.json is missing)"),
         (forget_spec, 2, "spec.yaml: missing"),
         (cut_table, 2, "trades.parquet: damaged"),
         (cut_summary, 2, "summary.json: damaged"),
@@ -179,6 +179,18 @@ def test_a_damaged_bundle_is_told_from_a_good_one(
     refused = trimtab("report", bundle, "--data", store)
     assert refused.exit_code == code
     assert not (bundle / "report.html").exists()
+
+
+def test_the_first_digits_of_a_run_id_are_enough(store: Path, bundle: Path):
+    short = bundle.parent / bundle.name[:16]
+    assert trimtab("replay", short, "--data", store).exit_code == 0
+    shutil.copytree(bundle, bundle.parent / f"{bundle.name[:16]}{'0' * 48}")
+    twice = trimtab("replay", short, "--data", store)
+    assert twice.exit_code == 2
+    assert "2 bundles begin so; give more digits" in twice.stderr
+    absent = trimtab("replay", bundle.parent / "0000", "--data", store)
+    assert absent.exit_code == 2
+    assert "there is no such folder" in absent.stderr
 
 
 def test_other_bars_under_the_same_name_are_named(bundle: Path, store: Path, tmp_path: Path):

@@ -33,6 +33,7 @@ METRICS = {
     "models": {"cross": {"net": NET, "gross": {"total_return": 0.31}}},
     "costs": {"fee": 1234.5, "spread": 99.0},
     "break_even_cost": 0.0031,
+    "periods": 365.0,
     "convention": "Simple daily returns sampled at 00:00 UTC, annualised by 365.",
 }
 SPEC = """\
@@ -127,7 +128,7 @@ def test_the_summary_of_a_backtest(wire: SimpleNamespace, book: Path, tmp_path: 
         "Shorts pay no borrow.",
         "1,234.50",
         f"Bundle: {tmp_path / 'out' / '0123456789abcdef'}",
-        "Simple daily returns sampled at 00:00 UTC, annualised by 365",
+        "Sharpe: daily returns at 00:00 UTC, annualised by 365, over 0.00% risk-free.",
     ):
         assert part in result.stdout
     row = next(line.split() for line in result.stdout.splitlines() if line.strip().startswith("Total return"))

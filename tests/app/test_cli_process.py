@@ -16,7 +16,7 @@ ENV = {**os.environ, "TRIMTAB_TRACEBACK": ""}
 
 def run(*args: object, **options: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from trimtab.app.cli import main; main()", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, env=ENV, timeout=60, check=False, **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **{"env": ENV, **options})  # type: ignore[call-overload,no-any-return]
 
 
 @pytest.mark.parametrize("args", ["[]", "['--help']", "['--version']", "['nonsense']"])
@@ -66,3 +66,20 @@ def test_ctrl_c_is_clean(tmp_path: Path):
         _, said = process.communicate(timeout=30)
         os.close(writer)
     assert (process.returncode, said) == (130, "Interrupted.\n")
+
+
+def test_a_terminal_without_utf_8_is_written_to_all_the_same(tmp_path: Path):
+    (tmp_path / "X_1d.csv").write_text("date,open,high,low,close,volume\n2020-01-02,1,2,0.5,1.5,10\n")
+    store = tmp_path / "store"
+    for args in (
+        ("data", "import", tmp_path / "X_1d.csv", "--data", store),
+        ("data", "show", "X", "--data", store),
+        ("data", "show", "Y", "--data", store),
+        ("strategies",),
+        ("data", "import", "--help"),
+        ("config", "schema"),
+    ):
+        result = run(*args, env={**ENV, "PYTHONIOENCODING": "ascii", "COLUMNS": "80"})
+        assert result.returncode == (2 if "Y" in args else 0), result.stderr
+        assert (result.stdout + result.stderr).isascii()
+        assert "This is a bug" not in result.stderr

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from trimtab.app import cli_config, cli_run, cli_strategies
-from trimtab.app.console import say
+from trimtab.app.console import say, spell_out
 
 BUG: Final = 70
 
@@ -164,6 +164,7 @@ def root(
 
 def main() -> None:
     """The entry point of the `trimtab` command."""
+    spell_out()
     try:
         app(prog_name="trimtab")
     except KeyboardInterrupt:

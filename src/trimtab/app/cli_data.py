@@ -59,6 +59,8 @@ class _Reading:
         return Source(path=path, columns=self.columns, close_only=self.close_only, time_format=self.time_format)
 
     def names(self, path: Path) -> tuple[str, str]:
+        if not path.is_file():
+            raise TrimtabError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}; expected a file of bars")
         symbol, timeframe = names_of(path)
         if not (self.timeframe or timeframe):
             raise TrimtabError(

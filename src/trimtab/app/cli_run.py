@@ -22,7 +22,10 @@ DataOption = Annotated[
 ]
 StartOption = Annotated[str | None, typer.Option("--start", metavar="DATE", help="First instant, over the spec's.")]
 EndOption = Annotated[str | None, typer.Option("--end", metavar="DATE", help="Last instant, over the spec's.")]
-Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A run's folder.", show_default=False)]
+Bundle = Annotated[
+    Path,
+    typer.Argument(metavar="BUNDLE", help="A run's folder; the first digits of its name will do.", show_default=False),
+]
 
 
 def demo(
@@ -140,7 +143,9 @@ def replay(bundle: Bundle, data: DataOption = None, as_json: JsonOption = False)
       trimtab replay results/3f1c0a9be2d47781
     """
     from trimtab.app.wire import replay as run_again
+    from trimtab.research.bundle import found_bundle
 
+    bundle = found_bundle(bundle)
     with console.progress(shown=not as_json):
         differences = list(run_again(bundle, _root(data)))
     if as_json:
@@ -172,8 +177,9 @@ def report(
       trimtab report results/3f1c0a9be2d47781 --out tear-sheet.html
     """
     from trimtab.app.wire import run_backtest, spec_of_bundle
-    from trimtab.research.bundle import differences
+    from trimtab.research.bundle import differences, found_bundle
 
+    bundle = found_bundle(bundle)
     target = out or bundle / "report.html"
     with console.progress() as progress:
         run = run_backtest(spec_of_bundle(bundle), root=_root(data), progress=progress)

@@ -39,7 +39,7 @@ def strategies(ctx: typer.Context, as_json: JsonOption = False) -> None:
         console.write_json([describe(strategy) for strategy in found])
         return
     rows = [
-        {"name": s.name, "idea": idea_of(s), "params": ", ".join(f"{k} {v}" for k, v in s.params._asdict().items())}
+        {"name": s.name, "idea": idea_of(s), "params": ", ".join(f"{k}={v}" for k, v in s.params._asdict().items())}
         for s in found
     ]
     console.print_strategies(console.stdout(), rows)

@@ -5,7 +5,9 @@ Rich is imported when something is printed; `trimtab --help` must not wait for i
 
 from __future__ import annotations
 
+import codecs
 import datetime as dt
+import io
 import json
 import math
 import sys
@@ -49,15 +51,15 @@ HEADLINE: Final = (
 PER_MODEL: Final[Mapping[str, str]] = {
     "total_return": "Net\nreturn",
     "sharpe": "Sharpe",
-    "max_drawdown": "Max\ndrawdown",
+    "max_drawdown": "Max\nfall",
     "trades": "Trades",
     "win_rate": "Win\nrate",
     "profit_factor": "Profit\nfactor",
 }
 
 _QUIET_SECONDS: Final = 1.0
-#: So many actions of the limits are printed; all are in the bundle.
-MOST_ACTIONS: Final = 12
+#: So many instruments are named where a limit acted; all are in the bundle.
+MOST_PLACES: Final = 2
 
 
 def stdout() -> Console:
@@ -72,6 +74,39 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+#: What a terminal without UTF-8 is shown in place of a character that it does not have.
+_SPELLED: Final = {
+    "…": "...",
+    "·": "-",
+    "–": "-",
+    "—": "-",
+    "✓": "+",
+    "✗": "x",
+    "≤": "<=",
+    "≥": ">=",
+    "−": "-",
+    "∞": "inf",
+}
+
+
+def spell_out() -> None:
+    """Let stdout and stderr write every character in some way, whatever the terminal's encoding."""
+
+    def spelled(error: UnicodeError) -> tuple[str, int]:
+        if not isinstance(error, UnicodeEncodeError):
+            raise error
+        return "".join(_SPELLED.get(c, "?") for c in error.object[error.start : error.end]), error.end
+
+    codecs.register_error("spelled", spelled)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not _is_unicode(stream):
+            stream.reconfigure(errors="spelled")
+
+
+def _is_unicode(stream: Any) -> bool:
+    return str(getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
+
+
 def say(text: str) -> None:
     """A message for people, on stderr, one line and without markup."""
     sys.stderr.write(text.rstrip("\n") + "\n")
@@ -80,7 +115,9 @@ def say(text: str) -> None:
 
 def write_json(value: Any) -> None:
     """One JSON document on stdout: NaN and inf are null, since JSON has neither."""
-    text = json.dumps(jsonable(value), indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    # JSON has its own spelling for what the stream cannot encode.
+    plain = not _is_unicode(sys.stdout)
+    text = json.dumps(jsonable(value), indent=2, ensure_ascii=plain, allow_nan=False, default=str)
     sys.stdout.write(text + "\n")
 
 
@@ -133,33 +170,38 @@ def progress(*, shown: bool = True) -> Generator[Progress]:
 
 
 def print_run(console: Console, run: Figures) -> None:
-    """The summary of a backtest.
+    """The summary of a backtest, down to the one sentence that answers the question.
 
     run  run_id, spec (plain), window, metrics (as Run.metrics), actions (counted), notes, verdict, bundle and
          report (paths; None: not written)
     """
     spec, metrics = run["spec"], run["metrics"]
     currency = str(spec["base_currency"])
-    console.print(settings_line(run))
-    console.print(headline_table(metrics, currency))
+    console.print(settings_line(run, console.width))
+    tables = [headline_table(metrics, currency)]
     if part(metrics, "models"):
-        console.print(models_table(part(metrics, "models"), currency))
+        tables.append(models_table(part(metrics, "models"), currency, console.width))
     if part(metrics, "costs"):
-        console.print(costs_table(metrics, currency))
+        tables.append(costs_table(metrics, currency))
     if run.get("actions"):
-        console.print(actions_table(run["actions"]))
-    for line in (*conventions(metrics), *run.get("notes", ())):
-        console.print(line, style="dim", markup=False)
+        tables.append(actions_table(run["actions"]))
+    for table in tables:
+        console.print()
+        console.print(table)
     console.print()
-    if run.get("bundle"):
-        console.print(f"Bundle: {run['bundle']}", markup=False, soft_wrap=True)
-    if run.get("report"):
-        console.print(f"Report: {run['report']}", markup=False, soft_wrap=True)
+    if line := convention(metrics, float(spec["risk_free_rate"])):
+        console.print(line, style="dim", markup=False)
+    for note in notes(run):
+        console.print(note, style="dim", markup=False)
+    console.print()
+    for name in ("report", "bundle"):
+        if run.get(name):
+            console.print(f"{name.capitalize()}: {run[name]}", markup=False, soft_wrap=True)
     console.print(run["verdict"], style="bold", markup=False)
 
 
-def settings_line(run: Figures) -> RenderableType:
-    """What was run, on one or two lines: name, instruments, grid, window, capital, costs, run id."""
+def settings_line(run: Figures, width: int) -> RenderableType:
+    """What was run: name and run id, then instruments, grid, window, capital and costs."""
     from rich.text import Text
 
     spec = run["spec"]
@@ -167,16 +209,28 @@ def settings_line(run: Figures) -> RenderableType:
     shown = " ".join(symbols[:6]) + (f" … ({len(symbols)} instruments)" if len(symbols) > 6 else "")
     costs = spec["costs"] if isinstance(spec["costs"], str) else named_costs(spec["costs"])
     parts = (
-        f"{shown}",
-        f"{spec['timeframe']}",
+        shown,
+        str(spec["timeframe"]),
         str(run["window"]),
         f"capital {spec['capital']:,.0f} {spec['base_currency']}",
-        f"costs: {costs}",
+        f"costs: {'as each venue charges' if costs == 'venue' else costs}",
     )
     text = Text()
     text.append(f"{spec['name'] or 'Backtest'}  ", style="bold")
     text.append(f"run {str(run['run_id'])[:16]}\n", style="dim")
-    return text.append(" · ".join(parts))
+    return text.append("\n".join(_lines(parts, " · ", width)))
+
+
+def _lines(parts: Sequence[str], separator: str, width: int) -> list[str]:
+    """Parts joined into lines of at most `width`; a part is never broken."""
+    lines = [parts[0]] if parts else []
+    for part in parts[1:]:
+        longer = f"{lines[-1]}{separator}{part}"
+        if len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    return lines
 
 
 def named_costs(costs: Mapping[str, float]) -> str:
@@ -198,23 +252,42 @@ def headline_table(metrics: Figures, currency: str) -> RenderableType:
     return table
 
 
-def models_table(models: Mapping[str, Figures], currency: str) -> RenderableType:
+def models_table(models: Mapping[str, Figures], currency: str, width: int) -> RenderableType:
     """One row per model, on its budget's part of the book: net of costs, its gross return at the end."""
     present = [name for name in PER_MODEL if any(name in part(figures, "net") for figures in models.values())]
-    table = _table("Model", *(PER_MODEL[name] for name in present), "Gross\nreturn")
-    for model, figures in models.items():
-        net, gross = part(figures, "net"), part(figures, "gross")
-        cells = [_cell(net, name, currency) for name in present]
-        table.add_row(_plain(model), *cells, _cell(gross, "total_return", currency))
+    heads = [*(PER_MODEL[name] for name in present), "Gross\nreturn"]
+    rows = [
+        [
+            *(_cell(part(f, "net"), name, currency) for name in present),
+            _cell(part(f, "gross"), "total_return", currency),
+        ]
+        for f in models.values()
+    ]
+    taken = sum(
+        2 + max(len(text) for text in (*head.split("\n"), *column))
+        for head, column in zip(heads, zip(*rows, strict=True), strict=True)
+    )
+    table = _table("Model", *heads)
+    for model, row in zip(models, rows, strict=True):
+        table.add_row(_plain("\n".join(_lines_of_name(model, max(12, width - taken)))), *row)
     return table
+
+
+def _lines_of_name(name: str, room: int) -> list[str]:
+    """A name that is too long for its column, broken at its underscores."""
+    words = name.split("_")
+    return _lines([f"{word}_" for word in words[:-1]] + words[-1:], "", room)
 
 
 def costs_table(metrics: Figures, currency: str) -> RenderableType:
     """What trading cost, by kind, and the cost per unit of turnover at which the gross profit is gone."""
     table = _table("Costs", f"Paid, {currency}")
-    for kind, amount in part(metrics, "costs").items():
-        if isinstance(amount, int | float):
+    paid = {kind: amount for kind, amount in part(metrics, "costs").items() if isinstance(amount, int | float)}
+    for kind, amount in paid.items():
+        if amount != 0.0:
             table.add_row(_plain(kind.replace("_", " ")), f"{amount:,.2f}" if math.isfinite(amount) else "–")
+    if not any(paid.values()):
+        table.add_row("none", "0.00")
     if saved := metrics.get("crossing_saved"):
         table.add_row("saved by crossing between models", f"{saved:,.2f}")
     if "break_even_cost" in metrics:
@@ -225,24 +298,35 @@ def costs_table(metrics: Figures, currency: str) -> RenderableType:
 
 def actions_table(actions: Sequence[Figures]) -> RenderableType:
     """What the limits did, how often, and between which days; the bundle has every single act."""
-    table = _table("Limit", "Action", "Where", "Times", "First", "Last", left=3)
-    for act in actions[:MOST_ACTIONS]:
-        words = (_plain(str(act[name])) for name in ("limit", "action", "symbol"))
-        table.add_row(*words, f"{act['times']:,}", str(act["first"]), str(act["last"]))
-    if len(actions) > MOST_ACTIONS:
-        table.caption = f"and {len(actions) - MOST_ACTIONS:,} more, in the bundle's actions.parquet"
+    table = _table("Limit", "Action", "Times", "First", "Last", "Where")
+    table.columns[0].no_wrap, table.columns[-1].no_wrap = True, False
+    table.columns[1].justify = table.columns[-1].justify = "left"
+    for limit, action in dict.fromkeys((str(act["limit"]), str(act["action"])) for act in actions):
+        acts = [act for act in actions if (act["limit"], act["action"]) == (limit, action)]
+        places = list(dict.fromkeys(str(act["symbol"]) for act in acts))
+        more = f" … ({len(places)})" if len(places) > MOST_PLACES else ""
+        table.add_row(
+            _plain(limit),
+            _plain(action.lower()),
+            f"{sum(act['times'] for act in acts):,}",
+            min(str(act["first"]) for act in acts),
+            max(str(act["last"]) for act in acts),
+            _plain(", ".join(places[:MOST_PLACES]) + more),
+        )
     return table
 
 
-def conventions(metrics: Figures) -> list[str]:
-    """How the figures above were taken, so that nobody has to guess which Sharpe this is."""
-    from trimtab.research.metrics_table import METRICS
+def convention(metrics: Figures, risk_free_rate: float) -> str:
+    """How the ratios above were taken, on one line, so that nobody has to guess which Sharpe this is."""
+    if not (periods := metrics.get("periods")):
+        return ""
+    return f"Sharpe: daily returns at 00:00 UTC, annualised by {periods:g}, over {risk_free_rate:.2%} risk-free."
 
-    lines = [str(metrics["convention"])] if metrics.get("convention") else []
-    told = [METRICS[name] for name in ("sharpe", "max_drawdown") if name in part(metrics, "net")]
-    lines += [f"{metric.label}: {metric.convention}." for metric in told]
-    lines.append("Net: after every cost. Gross: the same fills at mid. Holding: the same instruments, bought and kept.")
-    return lines
+
+def notes(run: Figures) -> list[str]:
+    """The first sentence of each note; the whole of them is in the report and in summary.json."""
+    told = [str(note) for note in run.get("notes", ())]
+    return [f"Note: {note.partition('. ')[0].removesuffix('.')}." for note in told]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -339,6 +423,8 @@ def format_value(name: str, value: Any, currency: str) -> str:
 
     if value is None:
         return "–"
+    if name == "turnover" and isinstance(value, int | float) and math.isfinite(value):
+        return f"{value:,.1f}x"
     if name in METRICS and isinstance(value, int | float):
         return format_metric(METRICS[name], float(value), currency)
     return _plain(_shown(value))
@@ -372,7 +458,14 @@ def _table(*headers: str, left: int = 1) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False, collapse_padding=True)
+    table = Table(
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        title_justify="left",
+        caption_justify="left",
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for i, header in enumerate(headers):
         # Words may be broken, figures never.
         table.add_column(header, justify="left" if i < left else "right", overflow="fold", no_wrap=i >= left)

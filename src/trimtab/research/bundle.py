@@ -74,11 +74,27 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else str(value)
 
 
+def found_bundle(path: Path) -> Path:
+    """A bundle's folder by its path, or by a path that ends in the first digits of its run id (people are shown 16)."""
+    if path.is_dir():
+        return path
+    beside = path.parent.iterdir() if len(path.name) >= 4 and path.parent.is_dir() else ()
+    close = sorted(p for p in beside if p.name.startswith(path.name) and p.is_dir())
+    if len(close) == 1:
+        return close[0]
+    what = (
+        f"{len(close)} bundles begin so; give more digits" if close else "not a run's bundle (there is no such folder)"
+    )
+    raise TrimtabError(f"{path}: {what}; expected a folder such as results/RUN_ID")
+
+
 def read_summary(bundle: Path) -> dict[str, Any]:
     """summary.json of a bundle; TrimtabError where the folder is none, or the file is damaged."""
     path = bundle / "summary.json"
     if not path.is_file():
-        raise TrimtabError(f"{bundle}: no bundle (summary.json is missing); expected a folder such as results/<run_id>")
+        raise TrimtabError(
+            f"{bundle}: not a run's bundle (summary.json is missing); expected a folder such as results/RUN_ID"
+        )
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
         return {name: summary[name] for name in IDENTITY} | summary

@@ -245,7 +245,7 @@ def notes_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...], result: Result)
     waiting = int((result.book.positions["live"] & 1).sum())
     if waiting:
         found.append(f"{waiting} order{'s were' if waiting > 1 else ' was'} still working when the data ended.")
-    found.append("Shorts pay no borrow, cash earns no interest, and perpetuals pay no funding in this version.")
+    found.append("Not charged in this version: borrow on shorts, funding, interest on cash.")
     return tuple(found)
 
 
