@@ -44,8 +44,8 @@ BAR_FIELDS: Final = ("open", "high", "low", "close", "volume", "duration")
 MAX_LOTS: Final = 2**53
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Codes. Compiled rules hold the integer; the tuples give the word a user reads (index = code). They are np.int64 and not
-# int, because numba compiles a function anew for every literal int that it is called with.
+# Codes. Compiled rules hold the integer; the tuples give the word a user reads (index = code). They are np.int64 and
+# not int, because numba compiles a function anew for every literal int that it is called with.
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -305,7 +305,12 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Rebalance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When a model's standing weight is sized again. buffer: no trade below this share of equity."""
+    """When a model's standing weight is sized again; `docs/fills.md` says how.
+
+    when    on_change: when it differs from the last; always: at every bar of the model
+    buffer  share of equity: a standing weight is traded again only where it has drifted by more. Above 0 it is looked
+            at on every bar of the model, whatever `when` says; entries and exits always pass
+    """
 
     when: str = "on_change"  # on_change, or always: at every step of the model
     buffer: float = 0.0
