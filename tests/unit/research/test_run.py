@@ -1,0 +1,166 @@
+"""A run's identity, names and notes, and the Spec that a panel gets."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+
+import trimtab as tt
+from trimtab.research.backtest import window_of
+from trimtab.research.run import hash_panel, names_of
+from trimtab.types import HOUR
+
+START = np.datetime64("2024-01-01T00:00:00", "us")
+
+
+def bars(hours: int = 400, skip: tuple[int, ...] = (), **columns: Any) -> pl.DataFrame:
+    """Hourly bars along a sine; `skip` leaves out rows."""
+    close = 100 + 10 * np.sin(np.arange(hours) / 20)
+    opened = np.concatenate(([100.0], close[:-1]))
+    frame = pl.DataFrame(
+        {
+            "open_time": START + np.arange(hours) * np.timedelta64(1, "h"),
+            "open": opened,
+            "high": np.maximum(opened, close) + 0.1,
+            "low": np.minimum(opened, close) - 0.1,
+            "close": close,
+            "volume": np.full(hours, 1e6),
+        }
+        | columns
+    )
+    return frame.filter(~pl.int_range(pl.len()).is_in(list(skip)))
+
+
+def panel_of(*frames: pl.DataFrame, **instrument: Any) -> tt.Panel:
+    symbols = [f"S{k}" for k in range(len(frames))]
+    return tt.Panel.from_frames(
+        dict(zip(symbols, frames, strict=True)), "1h", [tt.Instrument(symbol=s, **instrument) for s in symbols]
+    )
+
+
+def trade(panel: tt.Panel, rows: dict[int, float], **settings: Any) -> tt.Run:
+    weights = np.full((len(panel.ts), len(panel.instruments)), np.nan)
+    for row, weight in rows.items():
+        weights[row] = weight
+    return tt.simulate(panel, weights, **settings)
+
+
+# --- identity --------------------------------------------------------------------------------------------------------
+
+
+def test_the_hash_of_a_panel_follows_every_part_of_it():
+    panel = panel_of(bars())
+    assert hash_panel(panel) == hash_panel(panel_of(bars()))
+    other = panel.values.copy()
+    other[7, 0, 3] = np.nextafter(other[7, 0, 3], 1e9)
+    changed = (
+        msgspec.structs.replace(panel, values=other),
+        msgspec.structs.replace(panel, ts=panel.ts + 1),
+        msgspec.structs.replace(panel, timeframe="4h"),
+        msgspec.structs.replace(panel, fields=(*panel.fields[:-1], "x")),
+        msgspec.structs.replace(panel, instruments=(tt.Instrument(symbol="T"),)),
+    )
+    assert len({hash_panel(p) for p in (panel, *changed)}) == 6
+
+
+def test_a_window_loads_just_the_panels_bars():
+    start, end = window_of(panel_of(bars()))
+    assert (start, end) == ("2024-01-01T00:00:00Z", "2024-01-17T16:00:00Z")
+
+
+def test_a_window_leaves_out_what_closed_before_the_panel():
+    """S1 has no bar in the first row: an earlier bar of it could close inside the first hour of S0."""
+    start, _ = window_of(panel_of(bars(), bars(skip=(0,))))
+    assert start == "2024-01-01T00:59:59Z"
+
+
+def test_the_run_id_of_given_weights_is_theirs():
+    panel = panel_of(bars())
+    first, again, other = (trade(panel, rows) for rows in ({5: 0.5}, {5: 0.5}, {6: 0.5}))
+    assert first.run_id == again.run_id != other.run_id
+    assert list(first.spec.models[0].params) == ["sha256"]
+
+
+def test_models_are_numbered_where_they_would_have_one_name():
+    model = tt.Model(strategy="sma_cross", budget=0.2)
+    named = tt.Model(strategy="sma_cross", name="mine", budget=0.2)
+    file = tt.Model(strategy="/some/where/breakout.py", budget=0.2)
+    spec = tt.Spec(models=(model, named, model, file), universe=("S0",))
+    assert names_of(spec) == ("sma_cross_1", "mine", "sma_cross_2", "breakout")
+
+
+# --- notes -----------------------------------------------------------------------------------------------------------
+
+
+def noted(run: tt.Run, words: str) -> bool:
+    return any(words in note for note in run.notes)
+
+
+@pytest.mark.parametrize(
+    ("costs", "said"), [(tt.Costs(), True), (tt.Costs(participation=0.1), True), (tt.Costs(taker_fee=1e-6), False)]
+)
+def test_a_frictionless_run_says_so(costs: tt.Costs, said: bool):
+    assert noted(trade(panel_of(bars()), {5: 0.5}, costs=costs), "Frictionless") is said
+
+
+def test_refused_short_sales_are_counted_by_instrument():
+    panel = panel_of(bars(), bars(), shortable=False)
+    run = trade(panel, {5: -0.3, 50: 0.2, 90: -0.4})
+    assert noted(run, "S0 cannot be sold short: 2 decisions")
+    assert noted(run, "S1 cannot be sold short: 2 decisions")
+    assert (run.fills["position"] >= 0).all()
+    assert not noted(trade(panel_of(bars()), {5: -0.3}), "cannot be sold short")
+
+
+def test_ignored_volume_and_closes_only_are_said():
+    closes = bars().with_columns(open=pl.col("close"), high=pl.col("close"), low=pl.col("close")).drop("volume")
+    run = trade(panel_of(closes, close_only=True), {5: 0.5}, volume="ignore")
+    assert noted(run, "S0: only closes were published")
+    assert noted(run, "Volume is ignored")
+    assert not noted(trade(panel_of(bars()), {5: 0.5}), "olume")
+
+
+def test_an_order_that_never_met_a_market_is_said():
+    panel = panel_of(bars())
+    run = trade(panel, {len(panel.ts) - 1: 0.5})
+    assert noted(run, "1 order was still working when the data ended.")
+    assert run.fills.height == 0
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_open_position_is_an_open_trade():
+    run = trade(panel_of(bars()), {5: 0.5, 50: 0.0, 100: 0.5}, costs=tt.Costs(taker_fee=0.001))
+    book = run.trades.filter(pl.col("model") == "")
+    assert book["open"].to_list() == [False, True]
+    assert book["exit_ts"].to_list()[1] is None
+    assert np.isnan(book["pnl"][1])
+    assert book["entry_ts"][0] == dt.datetime(2024, 1, 1, 6, tzinfo=dt.UTC)
+    assert book["holding_days"][0] == pytest.approx(45 / 24)
+
+
+def test_weights_are_notional_over_equity_at_day_ends():
+    panel = panel_of(bars())
+    run = trade(panel, {5: 0.5}, costs=tt.Costs())
+    day = run.weights.row(0, named=True)
+    row = int(np.flatnonzero(panel.ts == np.datetime64(day["ts"].replace(tzinfo=None), "ns").astype(np.int64))[0])
+    lots = run.fills["quantity"][0]
+    assert day["S0"] == pytest.approx(lots * panel.values[row, 0, 3] / run.equity["equity"][row], rel=1e-12)
+
+
+def test_a_drawdown_halt_is_a_halted_run():
+    falling = bars(close=100.0 - 0.1 * np.arange(400), open=100.0, high=101.0, low=50.0)
+    run = trade(panel_of(falling), {5: 1.0}, limits=tt.Limits(drawdown_halt=0.05), costs=tt.Costs())
+    assert run.halted
+    assert run.fills["position"][-1] == 0
+    assert not trade(panel_of(falling), {5: 1.0}, costs=tt.Costs()).halted
+
+
+def test_an_hour_is_an_hour():
+    assert int(panel_of(bars()).ts[0]) == int(START.astype("datetime64[ns]").astype(np.int64)) + HOUR
