@@ -17,7 +17,8 @@ from trimtab.research.curves import periods_of
 from trimtab.research.sweep import parameter_sets
 from trimtab.rules.book import open_book
 from trimtab.sim.fold import folds_of
-from trimtab.sim.simulate import day_ends, new_log
+from trimtab.sim.market import day_ends
+from trimtab.sim.simulate import new_log
 from trimtab.sim.summary import SUMMARY
 from trimtab.strategies import find
 from trimtab.types import Limits, Panel, Weights
@@ -146,4 +147,4 @@ def cell_of(panel: Panel, strategy: Any, params: Any) -> tuple[Any, Any, Any]:
     matrix = np.array([[float(v) for v in params]])
     terms, limits, style = setup.terms, setup.limits, setup.style
     compiled(matrix, x, rows, 1.0, *books, log, market, weights, terms, limits, style, periods_of(panel), out)
-    return log.orders[: log.count[0]].copy(), np.ascontiguousarray(log.curve[:, 0]), out[0]
+    return log.orders[: log.used[0]].copy(), np.ascontiguousarray(log.curve[:, 0]), out[0]

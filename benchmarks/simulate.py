@@ -14,8 +14,8 @@ from trimtab.rules.limits import DRAWDOWN_HALT, LIMIT_NAMES
 from trimtab.rules.orders import REJECT
 from trimtab.rules.trade import Market
 from trimtab.sim.driver import run
-from trimtab.sim.market import build_market
-from trimtab.sim.simulate import LOG_ROWS, Result, Setup, day_ends, new_log, simulate
+from trimtab.sim.market import build_market, day_ends
+from trimtab.sim.simulate import LOG_ROWS, Result, Setup, new_log, simulate
 from trimtab.types import COST_KINDS, MARKET, Limits, Weights
 
 #: Instruments -> rows in cache and in memory.
@@ -88,9 +88,9 @@ class _Fold:
         kept: list[Any] = []
         t = 0
         while t < rows:
-            log.count[:] = 0
+            log.used[:] = 0
             t = run(book, log, self.market, self.weights, setup.terms, setup.limits, setup.style, t, rows)
-            orders, fills, actions = log.count
+            orders, fills, actions = log.used
             kept.append((log.orders[:orders].copy(), log.fills[:fills].copy(), log.actions[:actions].copy()))
         return kept
 

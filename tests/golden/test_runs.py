@@ -44,5 +44,5 @@ def test_frozen(panel: tt.Panel, name: str) -> None:
     r = run.result
     orders, fills, actions, equity, paid = EXPECTED[name]
     assert (len(r.orders), len(r.fills), len(r.actions)) == (orders, fills, actions)
-    assert r.equity[-1] == pytest.approx(equity, rel=1e-9)
+    assert run.bar_equity[-1] == pytest.approx(equity, rel=1e-9)
     assert r.book.charges.sum() == pytest.approx(paid, rel=1e-9, abs=1e-9)

@@ -16,7 +16,8 @@ from trimtab.rules.decide import decide, is_due
 from trimtab.rules.limits import DRAWDOWN_DERISK, DRAWDOWN_HALT, HALT, LIMIT_NAMES, RESUME, SCALE, watch
 from trimtab.rules.orders import REASONS, TRANSITIONS
 from trimtab.rules.trade import Market, trade
-from trimtab.sim.simulate import Setup, day_ends, new_log, simulate
+from trimtab.sim.market import day_ends
+from trimtab.sim.simulate import Setup, new_log, simulate
 from trimtab.types import NEW, Limits, Panel, Weights
 
 Bars = tuple[Panel, Market, Weights, Weights]
@@ -34,7 +35,9 @@ def fold(market: Market, weights: Weights, setup: Setup) -> tuple[Book, Log, np.
     for t in range(rows):
         low, high = book.low.copy(), book.high.copy()
         book.low[:], book.high[:] = np.inf, -np.inf  # every instrument with a bar is looked at
+        head["resting"] += 1  # also when nothing rests
         trade(book, log, market, *rest, t)
+        head["resting"] -= 1
         silent = ~(market.rows[t, :, 0] > 0.0)
         book.low[silent], book.high[silent] = low[silent], high[silent]
         head["equity"] = equity[t] = mark(head["cash"], book.quantity, market.mark[t])
@@ -42,7 +45,7 @@ def fold(market: Market, weights: Weights, setup: Setup) -> tuple[Book, Log, np.
         if is_due(head, weights, t, forced):
             decide(book, log, weights, market.mark[t], *rest, t, market.ts[t], forced)
         curves[t] = figures(book, market.mark[t], float(equity[t]))
-        if log.count.max() > 50_000:
+        if log.used.max() > 50_000:
             raise AssertionError("the log of the plain fold is too small")
     return book, log, equity, curves
 
@@ -58,8 +61,8 @@ def observe(book: Book, log: Log, limits: Limits, row: int, ts: int) -> int:
         limit, action = limits.drawdown_derisk, SCALE if head["derisked"] == 1 else RESUME
     elif crossed == DRAWDOWN_HALT:
         limit = limits.drawdown_halt
-    entry = log.actions[log.count[2]]
-    log.count[2] += 1
+    entry = log.actions[log.used[2]]
+    log.used[2] += 1
     drawdown = 1.0 - head["equity"] / head["peak"]
     named = {"ts": ts, "row": row, "limit": crossed, "instrument": -1, "model": -1}
     for name, value in (named | {"wanted": drawdown, "allowed": limit, "action": action}).items():
@@ -125,11 +128,11 @@ def compare(bars: Bars, case: Case, busy: bool = True) -> None:
     result = simulate(market, weights, setup)
     book, log, equity, curves = fold(market, weights, setup)
     assert result.equity.tobytes() == equity.tobytes()
-    orders = log.orders[: log.count[0]].tobytes() + b"".join(open_orders(book))
+    orders = log.orders[: log.used[0]].tobytes() + b"".join(open_orders(book))
     assert result.orders.tobytes() == orders
-    assert result.fills.tobytes() == log.fills[: log.count[1]].tobytes()
-    assert result.shares.tobytes() == log.shares[: log.count[1]].tobytes()
-    assert result.actions.tobytes() == log.actions[: log.count[2]].tobytes()
+    assert result.fills.tobytes() == log.fills[: log.used[1]].tobytes()
+    assert result.shares.tobytes() == log.shares[: log.used[1]].tobytes()
+    assert result.actions.tobytes() == log.actions[: log.used[2]].tobytes()
     kept = np.concatenate([result.curve, result.pnl, result.cost], axis=1)
     assert kept.tobytes() == curves[day_ends(market.ts)].tobytes()
     same_book(result.book, book)

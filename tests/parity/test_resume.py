@@ -13,7 +13,8 @@ import pytest
 from trimtab.rules.book import SLOTS, Book, open_book
 from trimtab.rules.trade import Market
 from trimtab.sim.driver import run
-from trimtab.sim.simulate import Setup, day_ends, new_log, simulate
+from trimtab.sim.market import day_ends
+from trimtab.sim.simulate import Setup, new_log, simulate
 from trimtab.types import Panel, Weights
 
 Bars = tuple[Panel, Market, Weights, Weights]
@@ -31,10 +32,10 @@ def pieces(market: Market, weights: Weights, setup: Setup, cuts: list[int], size
     for end in [*cuts, rows]:
         while t < end:
             t = run(book, log, market, weights, setup.terms, setup.limits, setup.style, t, end)
-            orders, fills, actions = (int(c) for c in log.count)
+            orders, fills, actions = (int(c) for c in log.used)
             for name, used in zip(TABLES, (orders, fills, fills, actions), strict=True):
                 parts[name].append(getattr(log, name)[:used].tobytes())
-            log.count[:] = 0
+            log.used[:] = 0
         snapshot = Book(*(copy.deepcopy(array) for array in book))
         for array in book:
             array[...] = np.zeros((), array.dtype)  # nothing may survive but the snapshot

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,14 +42,47 @@ from trimtab.types import (
 #: The strategy's name in the spec of a run whose weights were given.
 GIVEN = "weights"
 
-_markets: weakref.WeakKeyDictionary[Panel, Market] = weakref.WeakKeyDictionary()
+
+class Prepared:
+    """What is derived from a panel once, however many runs follow.
+
+    market   the panel as the rules read it
+    first    (N,) the row of each instrument's first bar
+    silent   symbols of which no bar has a known volume
+    rows     (legs, timeframe, fields) -> the rows that models step on, see data.panel.rows_of
+    """
+
+    def __init__(self, panel: Panel) -> None:
+        self.market = build_market(panel)
+        close = panel.values[:, :, panel.fields.index("close")]
+        volume = panel.values[:, :, panel.fields.index("volume")]
+        self.first: I64 = np.argmax(close > 0.0, axis=0).astype(np.int64)
+        self.silent = tuple(s for k, s in enumerate(panel.symbols) if not np.nanmax(volume[:, k], initial=0.0) > 0.0)
+        self.rows: dict[Any, tuple[I64, F64]] = {}
+
+
+_prepared: weakref.WeakKeyDictionary[Panel, Prepared] = weakref.WeakKeyDictionary()
+
+
+def prepared(panel: Panel) -> Prepared:
+    """The panel's derived facts, made at its first use."""
+    found = _prepared.get(panel)
+    if found is None:
+        found = _prepared[panel] = Prepared(panel)
+    return found
 
 
 def market_of(panel: Panel) -> Market:
     """The panel as the rules read it, built once per panel."""
-    found = _markets.get(panel)
+    return prepared(panel).market
+
+
+def model_rows(panel: Panel, unit: Sequence[int], timeframe: str, fields: Sequence[str]) -> tuple[I64, F64]:
+    """data.panel.rows_of, remembered per panel: index (R,), x (R, L, K); do not write to them."""
+    rows, key = prepared(panel).rows, (tuple(unit), timeframe, tuple(fields))
+    found = rows.get(key)
     if found is None:
-        found = _markets[panel] = build_market(panel)
+        found = rows[key] = rows_of(panel, unit, timeframe, fields)
     return found
 
 
@@ -123,8 +157,7 @@ def _check_volume(spec: Spec, panel: Panel) -> None:
     """An instrument without any volume can never fill: better said before the run than after."""
     if spec.volume == "ignore":
         return
-    volume = panel.values[:, :, panel.fields.index("volume")]
-    silent = [i.symbol for k, i in enumerate(panel.instruments) if not np.nanmax(volume[:, k], initial=0.0) > 0.0]
+    silent = prepared(panel).silent
     if silent:
         raise TrimtabError(
             f'{", ".join(silent)}: no bar has a known volume, so no order could fill. Say volume="ignore" '
@@ -166,7 +199,7 @@ def model_streams(m: int, model: Model, strategy: Strategy, params: Any, panel: 
     share = share_of(model, strategy, len(units))
     need = strategy.warmup(params)
     found: list[Stream] = []
-    blocks = [rows_of(panel, unit, timeframe, strategy.fields) for unit in units]
+    blocks = [model_rows(panel, unit, timeframe, strategy.fields) for unit in units]
     longest = max(len(index) for index, _ in blocks)
     if longest <= need:
         raise NotEnoughData(
@@ -192,32 +225,26 @@ def _table_of(strategy: Strategy, params: Any, blocks: Sequence[tuple[Any, F64]]
     return index, table
 
 
-def first_bars(panel: Panel) -> I64:
-    """(N,) the row of each instrument's first bar."""
-    return np.argmax(panel.values[:, :, panel.fields.index("close")] > 0.0, axis=0).astype(np.int64)
-
-
 def hold_weights(panel: Panel) -> Weights:
     """Buy every instrument once, in equal parts, at its first bar."""
-    n, first = len(panel.instruments), first_bars(panel)
+    n, first = len(panel.instruments), prepared(panel).first
     order = np.argsort(first, kind="stable")
     return Weights(first[order], np.zeros(n, np.int64), order.astype(np.int64), np.full(n, 1.0 / n))
 
 
-def run_weights(
-    spec: Spec, panel: Panel, weights: Weights, keep_equity: bool = True, given: Weights | None = None
-) -> Run:
+def run_weights(spec: Spec, panel: Panel, weights: Weights, given: Weights | None = None) -> Run:
     """The driver over weights, and over holding the same instruments at the same costs without limits."""
     if not np.isfinite(weights.value).all():
         raise TrimtabError("weights must be finite, or NaN to hold: found inf")
     costs = costs_of_panel(panel, spec.costs)
     setup = setup_of(spec, panel, costs)
     market = market_of(panel)
-    result = fold_market(market, weights, setup, keep_equity)
+    result = fold_market(market, weights, setup, keep_equity=False)
     plain = setup.style._replace(kind=0, tif=0, post_only=0, always=0, buffer=0.0)
     alone = setup._replace(models=1, limits=Limits(), style=plain)
-    holding = fold_market(market, hold_weights(panel), alone, False)
-    return Run(spec, panel, costs, result, holding, given)
+    holding = fold_market(market, hold_weights(panel), alone, keep_equity=False)
+    again = partial(fold_market, market, weights, setup)
+    return Run(spec, panel, costs, result, holding, again, given)
 
 
 def simulate(
@@ -232,9 +259,13 @@ def simulate(
 ) -> Run:
     """Trade weights of your own: (T, N) fractions of equity decided at each close, NaN = hold.
 
+    weights  (T, N), or (T,) for one instrument
     costs    Costs (holds exactly what it names), a preset's name, or None: each instrument's preset
-    limits   Limits, or None for none; capital in quote currency; volume: "require" or "ignore"
-    ->       Run. A weight of row t trades at the open of row t+1; see docs/fills.md
+    limits   Limits, or None for none
+    capital  starting equity, quote currency
+    volume   "require": no fill where a bar's volume is zero or unknown; "ignore": fills there too, without impact
+    seed     of rejections, the only thing that is drawn
+    ->       Run. A weight of row t trades at the open of row t+1; docs/fills.md says how
 
     Raises TrimtabError for weights that are no numbers, infinite, or of another shape than the panel.
     """
@@ -263,7 +294,7 @@ def simulate(
         volume=volume,
         seed=seed,
     )
-    sparse = weights_of(dense, first_bars(panel))
+    sparse = weights_of(dense, prepared(panel).first)
     return run_weights(spec, panel, sparse, given=sparse)
 
 
@@ -282,9 +313,17 @@ def backtest(
 ) -> Run:
     """Backtest a strategy by name or file over all of a panel, or a whole Spec.
 
-    what    a strategy's name, the path of a strategy file, or a Spec (then the other arguments replace its own)
-    params  the strategy's parameters, by name
-    ->      Run
+    what       a strategy's name, the path of a strategy file, or a Spec; then the other arguments replace its own,
+               and None keeps them
+    params     the strategy's parameters, by name; the others keep their defaults
+    costs      Costs (holds exactly what it names), a preset's name, or None: each instrument's preset
+    limits     Limits, or None for none
+    capital    starting equity, quote currency; None: 1,000,000
+    execution  how orders are sent; None: market orders
+    rebalance  when a standing weight is sized again; None: when it changes
+    volume     "require" (None): no fill where a bar's volume is zero or unknown; "ignore": fills there too
+    seed       of rejections, the only thing that is drawn; None: 0
+    ->         Run
 
     Raises TrimtabError for unknown names, values out of range and a Spec that is not about this panel, NotEnoughData
     when no forecast could be made.

@@ -200,7 +200,7 @@ _CREATED: Final = ("order_id", "ts", "instrument", "lots", "kind", "limit_price"
 
 def _run_break(a: Run, b: Run, cut: int) -> tuple[str, int] | None:
     """What differs first between two runs up to row `cut`, and where."""
-    row = first_difference(a.result.equity[: cut + 1], b.result.equity[: cut + 1])
+    row = first_difference(a.bar_equity[: cut + 1], b.bar_equity[: cut + 1])
     if row is not None:
         return "equity", row
     for name in ("fills", "actions"):
@@ -258,10 +258,10 @@ def conservation(subject: Subject) -> list[Finding]:
 def _money_break(subject: Subject, run: Run) -> Finding | None:
     capital, result = run.spec.capital, run.result
     expected = equity_of_fills(run)
-    wrong = ~(np.abs(expected - result.equity) <= _CLOSE * capital)  # NaN is wrong too
+    wrong = ~(np.abs(expected - run.bar_equity) <= _CLOSE * capital)  # NaN is wrong too
     if wrong.any():
         row = int(wrong.argmax())
-        seen = f"equity is {result.equity[row]:,.2f}; cash and marks of all fills make {expected[row]:,.2f}"
+        seen = f"equity is {run.bar_equity[row]:,.2f}; cash and marks of all fills make {expected[row]:,.2f}"
         return _money(subject, "equity", row, seen)
     sums = (
         ("pnl", result.pnl.sum(axis=1), result.curve[:, 0] - capital),
@@ -331,7 +331,7 @@ def _over_weight(run: Run) -> tuple[int, str] | None:
             row = row_at(panel, int(order["ts"]))
             before = int(held[np.searchsorted(mine["row"], row, side="right")])
             after = before + int(order["lots"])
-            price, equity = float(close[row, i]), float(result.equity[row])
+            price, equity = float(close[row, i]), float(run.bar_equity[row])
             if abs(after) <= abs(before) or not price > 0.0:
                 continue
             if (abs(after) - 1) * result.book.unit[i] * price > TIGHT.max_weight * equity * (1.0 + _CLOSE):

@@ -11,7 +11,7 @@ from trimtab.rules.limits import ACTIONS, LIMIT_NAMES
 from trimtab.rules.orders import REASONS
 from trimtab.sim.simulate import Result
 from trimtab.sim.trades import MODEL_SLACK, costs_of_fills, round_trips, share_of_fills
-from trimtab.types import DAY, ORDER_KINDS, ORDER_STATUSES, TIFS, Panel
+from trimtab.types import DAY, F64, I64, ORDER_KINDS, ORDER_STATUSES, TIFS, Panel
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,13 +34,10 @@ def _symbols(panel: Panel, codes: Any, missing: str = "") -> Any:
     return _words((*panel.symbols, missing), codes)  # -1 is the last: the whole book
 
 
-def equity(result: Result, panel: Panel, capital: float) -> pl.DataFrame:
+def equity(values: F64, ts: I64, capital: float) -> pl.DataFrame:
     """ts, equity, drawdown (fraction <= 0 of the highest so far, the capital included)."""
     import polars as pl
 
-    kept = len(result.equity) > 0
-    ts = panel.ts if kept else panel.ts[result.sample]
-    values = result.equity if kept else result.curve[:, 0]
     peak = np.maximum.accumulate(np.maximum(values, capital)) if len(values) else values
     return pl.DataFrame({"ts": _time(ts), "equity": values, "drawdown": values / peak - 1.0})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform as machine
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from trimtab.research import frames
 from trimtab.research.curves import Curves, figures_of_run
 from trimtab.rules.limits import LIMIT_NAMES
 from trimtab.sim.simulate import Result
-from trimtab.types import Costs, Panel, Spec, Weights
+from trimtab.types import F64, Costs, Panel, Spec, Weights
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -39,6 +40,7 @@ class Run:
         costs: tuple[Costs, ...],
         result: Result,
         holding: Result,
+        again: Callable[[], Result],
         given: Weights | None = None,
     ) -> None:
         self._spec = spec
@@ -46,6 +48,7 @@ class Run:
         self.costs = costs
         self.result = result
         self.holding = holding
+        self._again = again
         self.given = given
         #: sha256 of each strategy file of the user's own: Trimtab's version says nothing of it.
         self.strategy_files = {m.strategy: hash_file(m.strategy) for m in spec.models if m.strategy.endswith(".py")}
@@ -117,8 +120,13 @@ class Run:
 
     @cached_property
     def equity(self) -> pl.DataFrame:
-        """ts, equity at every bar (at day ends, where the run was told not to keep bars), drawdown."""
-        return frames.equity(self.result, self.panel, self.spec.capital)
+        """ts, equity at every bar, drawdown."""
+        return frames.equity(self.bar_equity, self.panel.ts, self.spec.capital)
+
+    @cached_property
+    def bar_equity(self) -> F64:
+        """(T,) equity at every bar: kept by nobody until asked, then the driver runs once more, to the same bits."""
+        return self.result.equity if len(self.result.equity) else self._again().equity
 
     @cached_property
     def orders(self) -> pl.DataFrame:

@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trimtab.data.panel import rows_of
 from trimtab.portfolio.budgets import share_of
-from trimtab.research.backtest import backtest, costs_of_panel, market_of, resizes, setup_of, spec_of, units_of
+from trimtab.research.backtest import (
+    backtest,
+    costs_of_panel,
+    market_of,
+    model_rows,
+    resizes,
+    setup_of,
+    spec_of,
+    units_of,
+)
 from trimtab.research.curves import periods_of
 from trimtab.rules.book import open_book
 from trimtab.sim.fold import folds_of
-from trimtab.sim.simulate import Setup, day_ends, new_log
+from trimtab.sim.simulate import Setup, new_log
 from trimtab.sim.summary import SUMMARY
 from trimtab.strategies import find, params_of
 from trimtab.types import F64, Costs, Limits, Panel, Spec, Strategy, TrimtabError, Weights
@@ -45,12 +53,17 @@ def sweep(
 ) -> pl.DataFrame:
     """Every combination of the grid's values, each through the same path as `backtest`.
 
-    grid     parameter name -> values; the others keep their defaults. Sets that the strategy itself rules out
-             (fast >= slow) are left out
-    ->       a row per set, in the grid's order: its parameters, then total_return, sharpe (daily, annualised),
-             max_drawdown (per bar), trades, turnover, costs, final_equity; undefined is NaN
+    strategy  a name, or the path of a strategy file
+    grid      parameter name -> values; the others keep their defaults. Sets that the strategy itself rules out
+              (fast >= slow) are left out
+    threads   None: as many as there are cores; the figures do not depend on it
+    progress  told how many sets were done since it was told last
+    ->        a row per set, in the grid's order: its parameters, then total_return, sharpe (daily, annualised, no
+              risk-free rate), max_drawdown (per bar), trades (closed), turnover (notional traded over capital),
+              costs, final_equity; undefined is NaN
 
-    Raises TrimtabError for unknown parameters and values out of range.
+    costs, limits, capital, volume and seed are those of `backtest`. Raises TrimtabError for unknown parameters and
+    values out of range.
     """
     import msgspec
 
@@ -98,6 +111,7 @@ def _check_axis(strategy: Strategy, name: str, axis: list[Any]) -> None:
 
 
 def table_of(sets: list[Any], names: list[str], figures: F64) -> pl.DataFrame:
+    """The frame of a sweep: the named parameters of each set beside its SUMMARY (S, 7)."""
     import polars as pl
 
     columns: dict[str, Any] = {name: [getattr(p, name) for p in sets] for name in names}
@@ -114,7 +128,7 @@ def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], thre
         return np.array([_one(spec, panel, p, progress) for p in sets])
     setup = setup_of(spec, panel, costs_of_panel(panel, spec.costs))
     market = market_of(panel)
-    index, x = rows_of(panel, units[0], model.timeframe or panel.timeframe, strategy.fields)
+    index, x = model_rows(panel, units[0], model.timeframe or panel.timeframe, strategy.fields)
     share = share_of(model, strategy, 1)
     matrix = np.array([[float(v) for v in p] for p in sets])
     out = np.empty((len(sets), len(SUMMARY)))
@@ -124,7 +138,7 @@ def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], thre
     periods = periods_of(panel)
 
     def work() -> None:
-        cells = _Cells(setup, market.mark.shape[1], day_ends(market.ts), x.shape[0])
+        cells = _Cells(setup, market.mark.shape[1], market.days, x.shape[0])
         while not failures:
             with lock:
                 start = next(queue, None)

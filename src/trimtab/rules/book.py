@@ -176,7 +176,7 @@ class Log(NamedTuple):
     Tables without rows keep nothing (then one row of shares is scratch): for sweeps, which read the book only.
     """
 
-    count: I64  # (3,) rows written in orders, fills, actions
+    used: I64  # (3,) rows written in orders, fills, actions
     orders: NDArray[np.void]  # orders that ended
     fills: NDArray[np.void]
     shares: F64  # (fills, M) lots of each fill by model
@@ -192,21 +192,26 @@ def open_book(capital: float, terms: NDArray[np.void], models: int) -> Book:
     """A flat book of M models over the instruments of `terms`, with all its capital in the first wallet."""
     n, m, wallets = len(terms), models, int(terms["wallet"].max()) + 1
     book = Book(
-        np.zeros(1, HEAD),
-        np.zeros(wallets),
-        np.zeros(n, POSITION),
-        np.zeros((n, SLOTS), ORDER),
-        terms["unit"].copy(),  # a column of one row would be a view
-        np.zeros(n),
-        *(np.zeros(n, np.int64) for _ in range(6)),
-        np.full(n, -np.inf),
-        np.full(n, np.inf),
-        np.zeros((m, n)),
-        np.full((m, n), np.nan),
-        np.zeros((m, n)),
-        np.zeros((m, n)),
-        np.zeros((m, n)),
-        np.zeros((m, n, len(COST_KINDS))),
+        head=np.zeros(1, HEAD),
+        cash=np.zeros(wallets),
+        positions=np.zeros(n, POSITION),
+        orders=np.zeros((n, SLOTS), ORDER),
+        unit=terms["unit"].copy(),  # a column of one row would be a view
+        quantity=np.zeros(n),
+        goal=np.zeros(n, np.int64),
+        wanted=np.zeros(n, np.int64),
+        allowed=np.zeros(n, np.int64),
+        dirty=np.zeros(n, np.int64),
+        todo=np.zeros(n, np.int64),
+        working=np.zeros(n, np.int64),
+        low=np.full(n, -np.inf),
+        high=np.full(n, np.inf),
+        target=np.zeros((m, n)),
+        weight=np.full((m, n), np.nan),
+        blocked=np.zeros((m, n)),
+        held=np.zeros((m, n)),
+        ledger=np.zeros((m, n)),
+        charges=np.zeros((m, n, len(COST_KINDS))),
     )
     book.cash[0] = capital
     reset_head(book, capital)
@@ -223,7 +228,7 @@ def reset_head(book: Book, capital: float) -> None:
 
 
 def terms_of(instruments: tuple[Instrument, ...], costs: tuple[Costs, ...]) -> NDArray[np.void]:
-    """(N,) TERMS of the instruments under their costs. One wallet per venue and quote currency, in order of first use."""
+    """(N,) TERMS of the instruments under their costs; a wallet per venue and quote currency, by first use."""
     terms = np.zeros(len(instruments), TERMS)
     wallets: dict[tuple[str, str], int] = {}
     for i, (instrument, cost) in enumerate(zip(instruments, costs, strict=True)):

@@ -29,7 +29,7 @@ def resize(book, log, terms, style, m, i, weight, price, row, ts):
     equity = max(book.head[0].equity, 0.0)
     unit = terms[i].unit
     lots = size(weight, equity, price, unit)
-    if not lots == lots:
+    if lots != lots:  # NaN
         note(log, row, ts, NO_PRICE, i, weight, 0.0, REFUSE)
         return
     standing = book.target[m, i]
@@ -101,7 +101,7 @@ def divide(book, i, ts):
 
 @rule
 def is_due(head, weights, row, forced):
-    """Is this row a decision? A new weight, a breaker that was crossed, or a reduction that has to be asked for again."""
+    """Is this row a decision? A new weight, a breaker that was crossed, or a reduction to be asked for again."""
     new = head.event < weights.row.shape[0] and weights.row[head.event] == row
     return new or forced == 1 or head.retry == 1
 

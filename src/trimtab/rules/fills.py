@@ -40,8 +40,8 @@ def end_order(book, log, i, slot, reason, ts):
     order.reason = reason
     order.done_ts = ts
     if log.orders.shape[0] != 0:
-        log.orders[log.count[0]] = order
-        log.count[0] += 1
+        log.orders[log.used[0]] = order
+        log.used[0] += 1
     position = book.positions[i]
     position.live &= ~(1 << slot)
     if slot == TARGET and reason != NO_REASON and reason != REPLACED:
@@ -69,9 +69,11 @@ def set_band(book, i):
             elif order.kind == MARKET or (order.triggered == 1 and order.kind != STOP_LIMIT):
                 working = 1
             elif order.kind == LIMIT or order.kind == TAKE_PROFIT or order.triggered == 1:
-                low, high = (max(low, order.limit_price), high) if order.lots > 0 else (low, min(high, order.limit_price))
+                price = order.limit_price
+                low, high = (max(low, price), high) if order.lots > 0 else (low, min(high, price))
             else:
-                low, high = (low, min(high, order.stop_price)) if order.lots > 0 else (max(low, order.stop_price), high)
+                price = order.stop_price
+                low, high = (low, min(high, price)) if order.lots > 0 else (max(low, price), high)
                 if order.kind == TRAILING:  # a better extreme moves its level
                     low, high = (max(low, position.best), high) if order.lots > 0 else (low, min(high, position.best))
     elif position.live != 0:
@@ -245,12 +247,12 @@ def settle(book, log, terms, i, slot, lots, touch, quote, row, ts):
         position.sold -= lots
     order.filled += lots
     order.status = FILLED if order.filled == order.lots else PARTIALLY_FILLED
-    k = log.count[1]
+    k = log.used[1]
     split_fill(book, i, lots, 1 if slot != TARGET else 0, log.shares[k])
     share_fill(book, i, lots, notional, fee, quote, touch.mid, unit, log.shares[k])
     if log.fills.shape[0] == 0:
         return
-    log.count[1] = k + 1
+    log.used[1] = k + 1
     paid = abs(touch.mid * lots * unit)
     fill = log.fills[k]
     fill.fill_id = head.fills
@@ -302,7 +304,7 @@ def cross(book, log, terms, i, mid, row, ts, vol):
     if not lots > 0.0:
         return
     unit = terms[i].unit
-    k = log.count[1]
+    k = log.used[1]
     for m in range(models):
         gap = book.target[m, i] * position.scale - book.held[m, i]
         share = lots * (gap / buying) if gap > 0.0 else lots * (gap / selling)
@@ -315,7 +317,7 @@ def cross(book, log, terms, i, mid, row, ts, vol):
     head.fills += 1
     if log.fills.shape[0] == 0:
         return
-    log.count[1] = k + 1
+    log.used[1] = k + 1
     fill = log.fills[k]
     fill.fill_id = head.fills
     fill.order_id = 0

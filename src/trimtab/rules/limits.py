@@ -51,8 +51,8 @@ def note(log, row, ts, limit, instrument, wanted, allowed, action):
     """Write one row of the actions table: every refusal and scaling has a name."""
     if log.actions.shape[0] == 0:
         return
-    k = log.count[2]
-    log.count[2] = k + 1
+    k = log.used[2]
+    log.used[2] = k + 1
     entry = log.actions[k]
     entry.ts = ts
     entry.row = row

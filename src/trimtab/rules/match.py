@@ -159,7 +159,7 @@ def meet_inside(order, side, row, costs, at_open):
     at_open   the order was at the venue at the open of this bar
     """
     none = Touch(np.nan, 0, np.nan, 0, 0)
-    if order.kind == MARKET or order.triggered == 1 and order.kind != STOP_LIMIT:
+    if order.kind == MARKET or (order.triggered == 1 and order.kind != STOP_LIMIT):
         return none
     far = row.high if side > 0 else row.low  # the extreme that touches a stop
     near = row.low if side > 0 else row.high  # the extreme that reaches a limit

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trimtab.compiled import entry, part, spliced
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
@@ -72,6 +71,7 @@ class Market(NamedTuple):
     high: F64
     block_low: F64  # (T // 8,) extremes of the mark over blocks of 8 rows, for N = 1; else empty
     block_high: F64
+    days: I64  # (D,) rows that end a UTC day: the curves are sampled there
 
 
 @part
@@ -285,7 +285,7 @@ def meet(order, slot, side, row, costs, passing, opened, grew):
 
 @part
 def concerned(book, market, t):
-    """Instruments with a bar at row t that have work at the venue or whose resting orders it touches, into book.todo."""
+    """Into book.todo: instruments with a bar at row t whose orders work, or rest where it touches them. -> count"""
     todo = 0
     resting = book.head[0].resting != 0
     for i in range(book.working.shape[0]):
@@ -350,7 +350,7 @@ def trade_row(book, log, market, terms, limits, style, t):
         for k in range(todo):
             i = book.todo[k]
             live = book.positions[i].live
-            if live != 0 and (passing != 1 or (live >> TARGET) & 1 == 1) or (passing == 0 and book.working[i] != 0):
+            if (live != 0 and (passing != 1 or (live >> TARGET) & 1 == 1)) or (passing == 0 and book.working[i] != 0):
                 match_bar(book, log, market, terms, limits, style, i, t, passing)
             if passing == 2:
                 set_band(book, i)

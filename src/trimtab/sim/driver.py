@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
 from trimtab.compiled import entry, part, spliced
 from trimtab.rules.account import mark
 from trimtab.rules.book import SLOTS
@@ -175,9 +173,9 @@ def has_room(book, log):
     if log.orders.shape[0] == 0:
         return True
     return (
-        log.count[0] + 4 * SLOTS * n <= log.orders.shape[0]
-        and log.count[1] + 4 * SLOTS * n <= log.fills.shape[0]
-        and log.count[2] + 8 * (n + 1) * book.held.shape[0] <= log.actions.shape[0]
+        log.used[0] + 4 * SLOTS * n <= log.orders.shape[0]
+        and log.used[1] + 4 * SLOTS * n <= log.fills.shape[0]
+        and log.used[2] + 8 * (n + 1) * book.held.shape[0] <= log.actions.shape[0]
     )
 
 

@@ -107,7 +107,7 @@ def sweep(sets, x, index, share, start_book, book, log, market, weights, terms, 
         events = Weights(weights.row[:n], weights.model[:n], weights.instrument[:n], weights.value[:n])
         t = np.int64(0)  # a literal 0 would compile the driver once more
         while t < market.ts.shape[0]:
-            log.count[:] = 0
+            log.used[:] = 0
             t = run(book, log, market, events, terms, limits, style, t, market.ts.shape[0])
         summary(book, log, start_book.head[0].equity, periods, out[c])
 """

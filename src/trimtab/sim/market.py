@@ -10,7 +10,7 @@ import numpy as np
 from trimtab.compiled import loop
 from trimtab.rules.trade import Market
 from trimtab.sim.driver import BLOCK
-from trimtab.types import DAY, Panel
+from trimtab.types import DAY, I64, Panel
 
 #: Bars over which one bar's volatility is measured, and UTC days over which the daily volume is averaged.
 VOL_WINDOW: Final = 20
@@ -91,10 +91,16 @@ def extremes(mark, size):
     return low, high
 
 
+def day_ends(ts: I64) -> I64:
+    """Rows that end a UTC day: the last at or before each 00:00; a bar that closes at 00:00 ends the day before."""
+    day = (ts - 1) // DAY
+    return np.flatnonzero(np.append(day[1:] != day[:-1], True)).astype(np.int64) if len(ts) else np.empty(0, np.int64)
+
+
 def build_market(panel: Panel) -> Market:
     """The Market of a panel, see docs/fills.md for the windows of vol and average_volume."""
     shape = panel.values.shape[:2]
     rows, mark, low, high = np.empty((*shape, 8)), np.empty(shape), np.empty(shape), np.empty(shape)
     derive(panel.ts, panel.values, rows, mark, low, high)
     block_low, block_high = extremes(mark, BLOCK) if len(panel.instruments) == 1 else (np.empty(0), np.empty(0))
-    return Market(panel.ts, rows, mark, low, high, block_low, block_high)
+    return Market(panel.ts, rows, mark, low, high, block_low, block_high, day_ends(panel.ts))

@@ -9,8 +9,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 
-@intrinsic
-def prefetch(typingctx: Any, array: Any, row: Any) -> Any:
+def _prefetch(typingctx: Any, array: Any, row: Any) -> Any:
     """Ask for the first cache line of array[row]; any row is safe, the hint never faults and changes no result."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -25,3 +24,7 @@ def prefetch(typingctx: Any, array: Any, row: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, row), codegen
+
+
+#: prefetch(array, row) in compiled code.
+prefetch: Any = intrinsic(_prefetch)

@@ -11,7 +11,7 @@ from trimtab.compiled import loop
 from trimtab.rules.book import ACTION, FILL, ORDER, SLOTS, Book, Log, Style, open_book
 from trimtab.rules.trade import Market
 from trimtab.sim.driver import run
-from trimtab.types import DAY, F64, I64, Limits, Weights
+from trimtab.types import F64, I64, Limits, Weights
 
 #: Rows of a log's tables; it is emptied when full, so that what is written stays in the processor's cache.
 LOG_ROWS = 512
@@ -42,14 +42,12 @@ class Result(NamedTuple):
     cost: F64  # (D, M)
 
 
-def day_ends(ts: I64) -> I64:
-    """Rows that end a UTC day: the last at or before each 00:00; a bar that closes at 00:00 ends the day before."""
-    day = (ts - 1) // DAY
-    return np.flatnonzero(np.append(day[1:] != day[:-1], True)).astype(np.int64) if len(ts) else np.empty(0, np.int64)
-
-
 def new_log(rows: int, instruments: int, models: int, kept: int, sample: I64, curves: bool = True) -> Log:
-    """An empty Log of so many rows a table (0: keep nothing); kept is the number of rows whose equity is recorded (0: none); curves: more than daily equity."""
+    """An empty Log of so many rows a table (0: keep nothing).
+
+    kept     rows whose equity is recorded (0: none)
+    curves   False: of the sampled curves only equity is kept
+    """
     size = rows + 8 * SLOTS * (instruments + 1) * max(models, 1) if rows else 0
     days = len(sample)
     return Log(
@@ -69,14 +67,14 @@ def new_log(rows: int, instruments: int, models: int, kept: int, sample: I64, cu
 def simulate(market: Market, weights: Weights, setup: Setup, keep_equity: bool = True) -> Result:
     """Fold the whole market through the rules."""
     rows, n = market.mark.shape
-    sample = day_ends(market.ts)
+    sample = market.days
     book = open_book(setup.capital, setup.terms, setup.models)
     log = new_log(LOG_ROWS, n, setup.models, rows if keep_equity else 0, sample)
     parts: list[list[Any]] = [[], [], [], []]
     t = 0
     while True:
         t = run(book, log, market, weights, setup.terms, setup.limits, setup.style, t, rows)
-        orders, fills, actions = log.count
+        orders, fills, actions = log.used
         done = t >= rows
         for kept, table, used in zip(
             parts, (log.orders, log.fills, log.shares, log.actions), (orders, fills, fills, actions), strict=True
@@ -84,12 +82,12 @@ def simulate(market: Market, weights: Weights, setup: Setup, keep_equity: bool =
             kept.append(table[:used] if done else table[:used].copy())
         if done:
             break
-        log.count[:] = 0
+        log.used[:] = 0
     live = [book.orders[i, s] for i in range(n) for s in range(SLOTS) if (int(book.positions[i]["live"]) >> s) & 1]
     if live:
         parts[0].append(np.array(live, ORDER))
-    tables = [np.concatenate(kept) for kept in parts]
-    return Result(book, *tables, log.equity, sample, log.curve, log.pnl, log.cost)
+    ended, filled, shares, acted = (np.concatenate(kept) for kept in parts)
+    return Result(book, ended, filled, shares, acted, log.equity, sample, log.curve, log.pnl, log.cost)
 
 
 @loop

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ def fold_trades(fills, lots, fees, costs, unit, slack, out):
     n = unit.shape[0]
     held = np.zeros(n)
     inside = np.zeros(n, np.bool_)
-    live = np.zeros(n, out.dtype)
+    live: Any = np.zeros(n, out.dtype)  # records: the checker knows nothing of their fields
     bought = np.zeros((n, 2))  # lots and lots x price that opened
     sold = np.zeros((n, 2))  # that closed
     count = 0
@@ -122,5 +122,3 @@ def share_of_fills(fills: NDArray[np.void], shares: F64, model: int) -> tuple[F6
     whole = fills["lots"].astype(np.float64)
     ratio = np.divide(lots, whole, out=np.zeros_like(lots), where=whole != 0.0)
     return lots, fees, fees + (costs_of_fills(fills) - fills["fee"]) * ratio
-
-

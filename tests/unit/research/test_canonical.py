@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trimtab.research.canonical import canonical_json, plain, run_id, to_yaml
 from trimtab.app.config import complete, param_field, parse_spec
 from trimtab.app.fields import COSTS, EXECUTION, LIMITS, REBALANCE, SPEC, Field
+from trimtab.research.canonical import canonical_json, plain, run_id, to_yaml
 from trimtab.strategies import find
 from trimtab.types import TIMEFRAMES, Costs, Execution, Limits, Model, Rebalance, Spec, TrimtabError
 

@@ -7,8 +7,8 @@ import pytest
 
 from trimtab.rules.trade import AVERAGE_VOLUME, VOL
 from trimtab.sim.driver import BLOCK
-from trimtab.sim.market import VOL_WINDOW, VOLUME_DAYS, build_market
-from trimtab.sim.simulate import day_ends, weights_of
+from trimtab.sim.market import VOL_WINDOW, VOLUME_DAYS, build_market, day_ends
+from trimtab.sim.simulate import weights_of
 from trimtab.types import BAR_FIELDS, DAY, HOUR, MINUTE, Instrument, Panel
 
 START = 19_700 * DAY

@@ -41,7 +41,7 @@ def test_fifty_cells_equal_their_backtests(panel: tt.Panel) -> None:
         cell = table.row(k, named=True)
         run = tt.backtest("sma_cross", panel, params={"fast": cell["fast"], "slow": cell["slow"]}, **fixed)
         head = run.result.book.head[0]
-        assert cell["final_equity"] == run.result.equity[-1] == head["equity"]
+        assert cell["final_equity"] == run.bar_equity[-1] == head["equity"]
         assert cell["total_return"] == head["equity"] / 2e5 - 1.0
         assert cell["max_drawdown"] == head["worst"]
         assert cell["trades"] == head["round_trips"]
@@ -67,7 +67,8 @@ def test_orders_of_a_cell_are_those_of_the_backtest(panel: tt.Panel) -> None:
     from trimtab.rules.book import open_book
     from trimtab.sim.driver import run as fold
     from trimtab.sim.fold import decisions
-    from trimtab.sim.simulate import day_ends, new_log
+    from trimtab.sim.market import day_ends
+    from trimtab.sim.simulate import new_log
     from trimtab.strategies import find, params_of
     from trimtab.types import Weights
 
@@ -82,12 +83,12 @@ def test_orders_of_a_cell_are_those_of_the_backtest(panel: tt.Panel) -> None:
         zeros = np.zeros(len(made.row), np.int64)
         for name, array in zip(book._fields, book, strict=True):
             array[...] = getattr(start, name)
-        log.count[:] = 0
+        log.used[:] = 0
         weights = Weights(index[made.row], zeros, zeros, made.value)
         assert fold(book, log, market, weights, setup.terms, setup.limits, setup.style, 0, ROWS) == ROWS
     ended = run.result.orders[run.result.orders["done_ts"] > 0]
-    assert log.orders[: log.count[0]].tobytes() == ended.tobytes()
-    assert log.fills[: log.count[1]].tobytes() == run.result.fills.tobytes()
+    assert log.orders[: log.used[0]].tobytes() == ended.tobytes()
+    assert log.fills[: log.used[1]].tobytes() == run.result.fills.tobytes()
 
 
 def test_undefined_is_nan_in_a_cell(panel: tt.Panel) -> None:
