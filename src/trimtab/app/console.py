@@ -337,7 +337,9 @@ def notes(run: Figures) -> list[str]:
 def print_sweep(console: Console, rows: Sequence[Figures], sort: str, total: int) -> None:
     """The best parameter sets, best first."""
     names = list(rows[0]) if rows else []
-    table = _table(*(_plain(label_of(name).replace("_", " ").replace(" ", "\n")) for name in names), left=0)
+    # A sweep's turnover is that of the whole run, both ways, over the capital: not the figure of the same name.
+    labels = ["Traded over capital" if name == "turnover" else label_of(name) for name in names]
+    table = _table(*(_plain(label.replace("_", " ").replace(" ", "\n")) for label in labels), left=0)
     for row in rows:
         table.add_row(*(format_value(name, value, "") for name, value in row.items()))
     table.caption = f"the first {len(rows):,} of {total:,} sets by {label_of(sort)}"
