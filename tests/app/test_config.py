@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -202,7 +203,7 @@ def test_the_examples_are_good(name: str):
 
 def test_the_example_of_the_documentation_is_good(tmp_path: Path):
     page = (EXAMPLES.parent / "docs" / "spec.md").read_text(encoding="utf-8")
-    (tmp_path / "book.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    (tmp_path / "book.yaml").write_text(re.split(r"```yaml.*\n", page)[1].split("```")[0])
     (tmp_path / "costs_and_limits.yaml").write_text((EXAMPLES / "costs_and_limits.yaml").read_text())
     spec = read_spec(tmp_path / "book.yaml")
     assert [model.budget for model in spec.models] == [0.6, 0.4]

@@ -71,7 +71,7 @@ def test_rows_that_know_the_next_close_are_seen(subject: Subject, monkeypatch: p
 
 
 def _with(run: Run, **changed: Any) -> Run:
-    return Run(run.spec, run.panel, run.costs, run.result._replace(**changed), run.holding)
+    return Run(run.spec, run.panel, run.costs, run.result._replace(**changed), run.holding, run.again)
 
 
 def _tampered(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
@@ -81,7 +81,7 @@ def _tampered(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
 
 def test_a_cent_out_of_nothing_is_seen(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     def richer(run: Run) -> Run:
-        equity = run.result.equity.copy()
+        equity = run.bar_equity.copy()
         equity[700:] += 0.01
         return _with(run, equity=equity)
 

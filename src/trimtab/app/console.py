@@ -337,8 +337,7 @@ def notes(run: Figures) -> list[str]:
 def print_sweep(console: Console, rows: Sequence[Figures], sort: str, total: int) -> None:
     """The best parameter sets, best first."""
     names = list(rows[0]) if rows else []
-    # A sweep's turnover is that of the whole run, both ways, over the capital: not the figure of the same name.
-    labels = ["Traded over capital" if name == "turnover" else label_of(name) for name in names]
+    labels = ["Traded over capital" if name == "traded" else label_of(name) for name in names]
     table = _table(*(_plain(label.replace("_", " ").replace(" ", "\n")) for label in labels), left=0)
     for row in rows:
         table.add_row(*(format_value(name, value, "") for name, value in row.items()))
@@ -425,7 +424,7 @@ def format_value(name: str, value: Any, currency: str) -> str:
 
     if value is None:
         return "–"
-    if name == "turnover" and isinstance(value, int | float) and math.isfinite(value):
+    if name in ("turnover", "traded") and isinstance(value, int | float) and math.isfinite(value):
         return f"{value:,.1f}x"
     if name in METRICS and isinstance(value, int | float):
         return format_metric(METRICS[name], float(value), currency)

@@ -304,7 +304,7 @@ def gate(subject: Subject) -> list[Finding]:
     """Under tight limits no decision is allowed more than was wanted, and every fill has an order behind it."""
     run = run_book(subject, book_of(subject, TIGHT), subject.panel)
     actions, orders, fills = run.result.actions, run.result.orders, run.result.fills
-    cuts = np.isin(actions["action"], [ACTIONS.index(a) for a in ("SCALE", "REFUSE", "REDUCE", "FLATTEN")])
+    cuts = np.isin(actions["action"], [ACTIONS.index(a) for a in ("SCALE", "REFUSE", "FLATTEN")])
     sized = cuts & (actions["limit"] != LIMIT_NAMES.index("lot_range"))
     wrong = sized & (np.abs(actions["allowed"]) > np.abs(actions["wanted"]))
     if wrong.any():

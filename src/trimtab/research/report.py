@@ -114,9 +114,12 @@ def verdict(net: Metrics, held: Metrics) -> tuple[bool, str]:
     beats = net["total_return"] > held["total_return"]
     word = "beats" if beats else "does not beat"
     more = "more" if ahead > 0.0 else "less"
+    gap = f"{abs(ahead) * 100.0:.1f} points {more}"
+    if abs(ahead) < 0.0005:
+        word, gap = "equals", "less than 0.05 points apart"
     text = (
         f"Net of costs the book {word} holding the same instruments: {net['cagr']:.1%} a year against "
-        f"{held['cagr']:.1%}, {abs(ahead) * 100.0:.1f} points {more}, with a deepest drawdown of "
+        f"{held['cagr']:.1%}, {gap}, with a deepest drawdown of "
         f"{-net['max_drawdown']:.0%} against {-held['max_drawdown']:.0%}"
     )
     if math.isfinite(net["sharpe"]) and math.isfinite(held["sharpe"]):

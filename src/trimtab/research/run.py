@@ -48,7 +48,7 @@ class Run:
         self.costs = costs
         self.result = result
         self.holding = holding
-        self._again = again
+        self.again = again
         self.given = given
         #: sha256 of each strategy file of the user's own: Trimtab's version says nothing of it.
         self.strategy_files = {m.strategy: hash_file(m.strategy) for m in spec.models if m.strategy.endswith(".py")}
@@ -126,7 +126,7 @@ class Run:
     @cached_property
     def bar_equity(self) -> F64:
         """(T,) equity at every bar: kept by nobody until asked, then the driver runs once more, to the same bits."""
-        return self.result.equity if len(self.result.equity) else self._again().equity
+        return self.result.equity if len(self.result.equity) else self.again().equity
 
     @cached_property
     def orders(self) -> pl.DataFrame:

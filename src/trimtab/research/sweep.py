@@ -59,7 +59,7 @@ def sweep(
     threads   None: as many as there are cores; the figures do not depend on it
     progress  told how many sets were done since it was told last
     ->        a row per set, in the grid's order: its parameters, then total_return, sharpe (daily, annualised, no
-              risk-free rate), max_drawdown (per bar), trades (closed), turnover (notional traded over capital),
+              risk-free rate), max_drawdown (per bar), trades (closed), traded (notional over capital),
               costs, final_equity; undefined is NaN
 
     costs, limits, capital, volume and seed are those of `backtest`. Raises TrimtabError for unknown parameters and

@@ -42,8 +42,8 @@ LIMIT_NAMES: Final = (
     LOT_RANGE,
 ) = codes(12)
 
-ACTIONS: Final = ("SCALE", "REFUSE", "REDUCE", "FLATTEN", "HALT", "RESUME")
-SCALE, REFUSE, REDUCE, FLATTEN, HALT, RESUME = codes(6)
+ACTIONS: Final = ("SCALE", "REFUSE", "FLATTEN", "HALT", "RESUME")
+SCALE, REFUSE, FLATTEN, HALT, RESUME = codes(5)
 
 
 @part
@@ -133,9 +133,10 @@ def gate_account(book, log, limits, row, ts):
     for i in range(book.allowed.shape[0]):
         allowed = book.allowed[i]
         if head.derisked == 1 and book.dirty[i] == 1 and allowed != 0:
-            book.allowed[i] = np.int64(allowed * limits.derisk_factor)
-            note(log, row, ts, DRAWDOWN_DERISK, i, allowed, book.allowed[i], SCALE)
-            allowed = book.allowed[i]
+            scaled = np.int64(allowed * limits.derisk_factor)
+            if scaled != book.goal[i]:  # else it stands at that already
+                note(log, row, ts, DRAWDOWN_DERISK, i, allowed, scaled, SCALE)
+            book.allowed[i] = allowed = scaled
         if head.state == HALTED:
             book.allowed[i] = 0
         elif head.state != ACTIVE:

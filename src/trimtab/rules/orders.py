@@ -54,7 +54,6 @@ REASONS: Final = (
     "cut to the cash that there is",
     "no cash",
     "costs exceed the price",
-    "the book is halted",
 )
 (
     NO_REASON,
@@ -74,8 +73,7 @@ REASONS: Final = (
     CASH_CUT,
     NO_CASH,
     ABSURD_COST,
-    BOOK_HALTED,
-) = codes(18)
+) = codes(17)
 
 
 #: The status in which an order ends for a reason; without one it was filled.

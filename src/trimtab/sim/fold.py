@@ -142,7 +142,7 @@ def _text(strategy: Strategy, module: str) -> str:
     if strategy.n_legs == 1 and not strategy.across:
         params = strategy.params
         values = ", ".join(f"{type(value).__name__}(sets[c, {k}])" for k, value in enumerate(params))
-        text += f"\nimport numpy as np\n\nfrom {type(params).__module__} import Params\n"
+        text += f"\nimport numpy as np\n\nfrom {type(params).__module__} import {type(params).__name__} as Params\n"
         text += "from trimtab.rules.book import restart\nfrom trimtab.sim.driver import run\n"
         text += "from trimtab.sim.summary import summary\nfrom trimtab.types import Weights\n\n"
         text += _SWEEP.format(values=values)

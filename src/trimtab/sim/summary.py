@@ -10,7 +10,7 @@ import numpy as np
 from trimtab.compiled import part
 
 #: Columns that `summary` writes, in order.
-SUMMARY: Final = ("total_return", "sharpe", "max_drawdown", "trades", "turnover", "costs", "final_equity")
+SUMMARY: Final = ("total_return", "sharpe", "max_drawdown", "trades", "traded", "costs", "final_equity")
 
 
 @part

@@ -71,7 +71,20 @@ def _import(name: str, file: Path, source: bytes) -> ModuleType:
             line = f", line {lines[-1]}" if lines else ""
             raise TrimtabError(f"{file}{line}: {type(error).__name__}: {error}.") from error
         raise
+    _name_apart(module, name.rpartition("_")[2])
     return module
+
+
+def _name_apart(module: ModuleType, digest: str) -> None:
+    """Give the file's NamedTuples names of their own.
+
+    Every strategy file has a Params and a State, and numba takes two NamedTuples of one name and the same member types
+    for one type when it compiles: the second file's cached code would then ask for the first file's module.
+    """
+    for value in list(vars(module).values()):
+        if isinstance(value, type) and issubclass(value, tuple) and value.__module__ == module.__name__:
+            value.__name__ = value.__qualname__ = f"{value.__name__}_{digest}"
+            setattr(module, value.__name__, value)  # where pickle looks for it
 
 
 @contextmanager

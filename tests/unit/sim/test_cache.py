@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,9 +49,14 @@ def files(folder: Path) -> dict[str, int]:
     return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*.nb?")}
 
 
-def test_a_second_process_compiles_nothing() -> None:
-    """The first process fills the cache if it is cold; the second finds everything and adds no file."""
-    environment = dict(os.environ)
+def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
+    """The first process fills the cache if it is cold; the second finds everything and adds no file.
+
+    In a copy of the cache, because other tests add to the cache at the same time.
+    """
+    if cache_folder().is_dir():
+        shutil.copytree(cache_folder(), tmp_path / cache_folder().name)
+    environment = {**os.environ, "TRIMTAB_CACHE": str(tmp_path)}
     _, _, path, folder = python(SCRIPT, environment)
     assert str(path).startswith(str(folder))  # never beside the sources, where edits elsewhere go unseen
     before = files(Path(str(folder)))

@@ -45,7 +45,7 @@ def test_fifty_cells_equal_their_backtests(panel: tt.Panel) -> None:
         assert cell["total_return"] == head["equity"] / 2e5 - 1.0
         assert cell["max_drawdown"] == head["worst"]
         assert cell["trades"] == head["round_trips"]
-        assert cell["turnover"] == head["traded"] / 2e5
+        assert cell["traded"] == head["traded"] / 2e5
         assert cell["costs"] == pytest.approx(float(run.result.book.charges.sum()), rel=1e-14)
         assert cell["sharpe"] == pytest.approx(run.metrics["net"]["sharpe"], rel=1e-9)
 
