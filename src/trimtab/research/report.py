@@ -115,8 +115,8 @@ def verdict(net: Metrics, held: Metrics) -> tuple[bool, str]:
     word = "beats" if beats else "does not beat"
     more = "more" if ahead > 0.0 else "less"
     gap = f"{abs(ahead) * 100.0:.1f} points {more}"
-    if abs(ahead) < 0.0005:
-        word, gap = "equals", "less than 0.05 points apart"
+    if abs(net["total_return"] - held["total_return"]) <= 1e-6 * (1.0 + held["total_return"]):
+        word, gap = "does the same as", "no points apart"
     text = (
         f"Net of costs the book {word} holding the same instruments: {net['cagr']:.1%} a year against "
         f"{held['cagr']:.1%}, {gap}, with a deepest drawdown of "
