@@ -40,6 +40,9 @@ TIMEFRAMES: Final[Mapping[str, int]] = {
 #: The fields that every panel has, in this order; further columns follow.
 BAR_FIELDS: Final = ("open", "high", "low", "close", "volume", "duration")
 
+#: float64 in a cache line: one instrument's bar, with what is known before it.
+LINE: Final = 8
+
 #: Lots beyond this magnitude are refused: past 2**53 float64 no longer holds every integer.
 MAX_LOTS: Final = 2**53
 
@@ -439,9 +442,12 @@ def _aligned(stamps: Sequence[I64], columns: Sequence[Sequence[F64 | float]]) ->
     ts = stamps[0]
     if any(len(s) != len(ts) or not np.array_equal(s, ts) for s in stamps[1:]):
         ts = np.unique(np.concatenate(stamps))
-    shape = (len(ts), len(stamps), len(columns[0]))
+    # Plain bars lie in lines of eight: the market that a run reads is this memory, its last two columns filled in.
+    width = max(len(columns[0]), LINE)
+    shape = (len(ts), len(stamps), width)
     whole = all(len(s) == len(ts) for s in stamps)
-    values = np.empty(shape) if whole else np.full(shape, np.nan)
+    lines = np.empty(shape) if whole else np.full(shape, np.nan)
+    values = lines[:, :, : len(columns[0])]
     step = max(1, 196_608 // (shape[1] * shape[2]))  # rows that fit in the cache: each line is written once
     for n, (instants, series) in enumerate(zip(stamps, columns, strict=True)):
         rows = None if len(instants) == len(ts) else np.searchsorted(ts, instants)

@@ -53,13 +53,13 @@ from trimtab.types import (
 )
 
 #: Columns of Market.rows: one cache line per instrument and bar.
-OPEN, HIGH, LOW, CLOSE, VOLUME, VOL, AVERAGE_VOLUME, DURATION = range(8)
+OPEN, HIGH, LOW, CLOSE, VOLUME, DURATION, VOL, AVERAGE_VOLUME = range(8)
 
 
 class Market(NamedTuple):
     """The bars as the rules read them; T rows, N instruments. Built once per panel by `sim.market`.
 
-    rows    (T, N, 8)  open, high, low, close, volume, vol, average_volume, duration; NaN open: no bar
+    rows    (T, N, 8)  open, high, low, close, volume, duration, vol, average_volume; NaN open: no bar
     mark    (T, N)     close, filled forward; 0 before the first bar, when nothing can be held
     low     (T, N)     +inf where there is no bar: meets no order; likewise high with -inf
     """

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+import weakref
+from typing import Any, Final
 
 import numpy as np
 
 from trimtab.compiled import loop
 from trimtab.rules.trade import Market
 from trimtab.sim.driver import BLOCK
-from trimtab.types import DAY, I64, Panel
+from trimtab.types import BAR_FIELDS, DAY, F64, I64, LINE, Panel
 
 #: Bars over which one bar's volatility is measured, and UTC days over which the daily volume is averaged.
 VOL_WINDOW: Final = 20
@@ -18,27 +19,25 @@ VOLUME_DAYS: Final = 20
 
 
 @loop
-def derive(ts, values, rows, mark, low, high):
-    """Write the columns of Market from a panel's (T, N, 6+) values: causal, known before the bar they stand beside.
+def derive(ts, rows, mark, low, high):
+    """Write what is derived from bars: the last two columns of rows (T, N, 8), and mark, low, high (T, N).
 
-    rows (T, N, 8), mark, low, high (T, N) are numpy's, because numpy asks for huge pages and numba does not: at a
-    million bars the page faults cost more than the arithmetic.
+    All is causal: vol and average_volume are known before the bar that they stand beside. vol is the sample deviation
+    of the last 20 returns (2 at least); average_volume the mean of the last 20 finished UTC days that had bars with a
+    known volume (a bar belongs to the day of its open; longer bars are spread over theirs).
 
-    vol is the sample deviation of the last 20 returns (2 at least); average_volume the mean of the last 20 finished UTC
-    days that had bars with a known volume (a bar belongs to the day of its open; longer bars are spread over theirs).
+    The arrays are numpy's, because numpy asks for huge pages and numba does not: at a million bars the page faults cost
+    more than the arithmetic.
     """
-    T, N = values.shape[0], values.shape[1]
+    T, N = rows.shape[0], rows.shape[1]
     for i in range(N):
         last, vol, average = 0.0, np.nan, np.nan
         returns, total, squares, seen, at = np.zeros(VOL_WINDOW), 0.0, 0.0, 0, 0
         volumes, days, midnight, day_volume = np.zeros(VOLUME_DAYS), 0, np.int64(-(2**62)), -1.0
         for t in range(T):
-            x, out = values[t, i], rows[t, i]
-            price = x[0]
-            if not price > 0.0:  # no bar
-                for k in range(5):
-                    out[k] = np.nan
-                out[5], out[6], out[7] = vol, average, np.nan
+            x = rows[t, i]
+            if not x[0] > 0.0:  # no bar
+                x[6], x[7] = vol, average
                 low[t, i], high[t, i], mark[t, i] = np.inf, -np.inf, last
                 continue
             opened = ts[t] - np.int64(x[5])
@@ -50,8 +49,7 @@ def derive(ts, values, rows, mark, low, high):
                     average = volumes[:n].sum() / n
                 day_volume = -1.0
                 midnight = (opened // DAY + 1) * DAY
-            out[0], out[1], out[2], out[3], out[4] = price, x[1], x[2], x[3], x[4]
-            out[5], out[6], out[7] = vol, average, x[5]
+            x[6], x[7] = vol, average
             low[t, i], high[t, i], mark[t, i] = x[2], x[1], x[3]
             if x[4] >= 0.0:
                 spread = x[4] if x[5] <= DAY else x[4] * DAY / x[5]
@@ -97,10 +95,29 @@ def day_ends(ts: I64) -> I64:
     return np.flatnonzero(np.append(day[1:] != day[:-1], True)).astype(np.int64) if len(ts) else np.empty(0, np.int64)
 
 
+#: Memory of panels that a market already writes to, by id: another panel over the same bars gets a copy.
+_taken: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
+def lines_of(panel: Panel) -> F64:
+    """(T, N, 8) lines that begin with the panel's bars: its own memory where it was laid out so, else a copy."""
+    values, lines = panel.values, panel.values.base
+    shape = (*values.shape[:2], LINE)
+    if isinstance(lines, np.ndarray) and lines.shape == shape and lines.flags.c_contiguous:
+        same = values.ctypes.data == lines.ctypes.data and values.strides == lines.strides
+        if same and len(panel.fields) == len(BAR_FIELDS) and id(lines) not in _taken:
+            _taken[id(lines)] = lines
+            return lines
+    lines = np.empty(shape)
+    lines[:, :, : len(BAR_FIELDS)] = values[:, :, : len(BAR_FIELDS)]
+    lines[~(lines[:, :, 0] > 0.0)] = np.nan
+    return lines
+
+
 def build_market(panel: Panel) -> Market:
     """The Market of a panel, see docs/fills.md for the windows of vol and average_volume."""
     shape = panel.values.shape[:2]
-    rows, mark, low, high = np.empty((*shape, 8)), np.empty(shape), np.empty(shape), np.empty(shape)
-    derive(panel.ts, panel.values, rows, mark, low, high)
+    rows, mark, low, high = lines_of(panel), np.empty(shape), np.empty(shape), np.empty(shape)
+    derive(panel.ts, rows, mark, low, high)
     block_low, block_high = extremes(mark, BLOCK) if len(panel.instruments) == 1 else (np.empty(0), np.empty(0))
     return Market(panel.ts, rows, mark, low, high, block_low, block_high, day_ends(panel.ts))

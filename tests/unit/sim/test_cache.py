@@ -57,6 +57,7 @@ def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
     if cache_folder().is_dir():
         shutil.copytree(cache_folder(), tmp_path / cache_folder().name)
     environment = {**os.environ, "TRIMTAB_CACHE": str(tmp_path)}
+    environment.pop("NUMBA_CACHE_DIR", None)  # this process has pointed it at the folder that all tests share
     _, _, path, folder = python(SCRIPT, environment)
     assert str(path).startswith(str(folder))  # never beside the sources, where edits elsewhere go unseen
     before = files(Path(str(folder)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
 from trimtab.rules.trade import AVERAGE_VOLUME, VOL
@@ -118,3 +119,19 @@ def test_weights_of_equals_a_plain_loop() -> None:
                 last[i] = dense[t, i]
     w = weights_of(dense)
     assert list(zip(w.row.tolist(), w.instrument.tolist(), w.value.tolist(), strict=True)) == expected
+
+
+def test_a_market_uses_the_panels_own_memory_once() -> None:
+    close = 100.0 + np.arange(60.0)
+    frame = dict.fromkeys(("open", "high", "low", "close"), close) | {"volume": close}
+    stamps = (START + HOUR * np.arange(60)).astype("datetime64[ns]")
+    panel = Panel.from_frames({"X": pl.DataFrame({"open_time": stamps, **frame})}, "1h")
+    bars = panel.values.copy()
+    market = build_market(panel)
+    assert np.shares_memory(market.rows, panel.values)
+    later = Panel(panel.ts + DAY // 2, panel.instruments, panel.fields, panel.values, "1h")
+    other = build_market(later)  # other instants, other daily volumes: not in the same memory
+    assert not np.shares_memory(other.rows, market.rows)
+    np.testing.assert_array_equal(panel.values, bars)
+    copied = build_market(Panel(panel.ts, panel.instruments, panel.fields, bars, "1h"))
+    assert copied.rows.tobytes() == market.rows.tobytes()
