@@ -225,6 +225,7 @@ class Panel(msgspec.Struct, frozen=True, eq=False, weakref=True):
     fields       (K,)       open, high, low, close, volume, duration, then any extra columns
     values       (T, N, K)  float64; duration is ns from that bar's open to its close (a session's last bar is shorter)
     timeframe               name of the grid's timeframe
+    lines        (T, N, 8)  the memory that values begin, where it was laid out for the market of a run; else None
     """
 
     ts: I64
@@ -232,6 +233,7 @@ class Panel(msgspec.Struct, frozen=True, eq=False, weakref=True):
     fields: tuple[str, ...]
     values: F64
     timeframe: str
+    lines: F64 | None = None
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -257,8 +259,9 @@ class Panel(msgspec.Struct, frozen=True, eq=False, weakref=True):
         known = {i.symbol: i for i in instruments or ()}
         fields = (*BAR_FIELDS, *_extra_fields(tuple(frames.values())))
         bars = [_bars_of(symbol, frame, timeframe, fields) for symbol, frame in frames.items()]
-        ts, values = _aligned([b[0] for b in bars], [b[1] for b in bars])
-        return cls(ts, tuple(known.get(s, Instrument(symbol=s)) for s in frames), fields, values, timeframe)
+        ts, lines = _aligned([b[0] for b in bars], [b[1] for b in bars])
+        named = tuple(known.get(s, Instrument(symbol=s)) for s in frames)
+        return cls(ts, named, fields, lines[:, :, : len(fields)], timeframe, lines if len(fields) <= LINE - 2 else None)
 
 
 class Strategy(msgspec.Struct, frozen=True, kw_only=True):
@@ -438,7 +441,7 @@ def _utc(ts: Any) -> str:
 
 
 def _aligned(stamps: Sequence[I64], columns: Sequence[Sequence[F64 | float]]) -> tuple[I64, F64]:
-    """Put N series of K columns on the union of their instants: -> ts (T,), values (T, N, K), NaN where absent."""
+    """N series of K columns on the union of their instants: -> ts (T,), (T, N, 8 or more) with NaN where absent."""
     ts = stamps[0]
     if any(len(s) != len(ts) or not np.array_equal(s, ts) for s in stamps[1:]):
         ts = np.unique(np.concatenate(stamps))
@@ -447,12 +450,11 @@ def _aligned(stamps: Sequence[I64], columns: Sequence[Sequence[F64 | float]]) ->
     shape = (len(ts), len(stamps), width)
     whole = all(len(s) == len(ts) for s in stamps)
     lines = np.empty(shape) if whole else np.full(shape, np.nan)
-    values = lines[:, :, : len(columns[0])]
     step = max(1, 196_608 // (shape[1] * shape[2]))  # rows that fit in the cache: each line is written once
     for n, (instants, series) in enumerate(zip(stamps, columns, strict=True)):
         rows = None if len(instants) == len(ts) else np.searchsorted(ts, instants)
         for a in range(0, len(instants), step):
             target = slice(a, a + step) if rows is None else rows[a : a + step]
             for k, column in enumerate(series):
-                values[target, n, k] = column[a : a + step] if isinstance(column, np.ndarray) else column
-    return ts, values
+                lines[target, n, k] = column[a : a + step] if isinstance(column, np.ndarray) else column
+    return ts, lines

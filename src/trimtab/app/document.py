@@ -129,8 +129,7 @@ def override(root: Mapping, change: Override) -> Mapping:
     if value is None:
         value = Scalar("", null=True, quoted=False, place=place)
     placed = _replaced(root, steps, _at(value, place), place, ())
-    assert isinstance(placed, Mapping)
-    return placed
+    return cast(Mapping, placed)  # the root is a mapping, and so is what replaces it
 
 
 def place_of(root: Mapping, path: Sequence[str]) -> Place:

@@ -43,6 +43,17 @@ from trimtab.types import (
 GIVEN = "weights"
 
 
+#: Bounds of costs and limits that are not just 0 or more; a negative maker fee is a rebate.
+RANGES: Mapping[str, tuple[float, float]] = {
+    "maker_fee": (-1.0, 1.0),
+    "taker_fee": (0.0, 1.0),
+    "half_spread": (0.0, 1.0),
+    "slippage": (0.0, 1.0),
+    "reject": (0.0, 1.0),
+    "derisk_factor": (0.0, 1.0),
+}
+
+
 class Prepared:
     """What is derived from a panel once, however many runs follow.
 
@@ -53,12 +64,28 @@ class Prepared:
     """
 
     def __init__(self, panel: Panel) -> None:
+        check_bars(panel)
         self.market = build_market(panel)
         close = panel.values[:, :, panel.fields.index("close")]
         volume = panel.values[:, :, panel.fields.index("volume")]
         self.first: I64 = np.argmax(close > 0.0, axis=0).astype(np.int64)
         self.silent = tuple(s for k, s in enumerate(panel.symbols) if not np.nanmax(volume[:, k], initial=0.0) > 0.0)
         self.rows: dict[Any, tuple[I64, F64]] = {}
+
+
+def check_bars(panel: Panel) -> None:
+    """A bar is there whole or not at all: with half of its prices neither a stop nor a mark would mean anything."""
+    prices = panel.values[:, :, :4]
+    seen = np.isfinite(prices) & (prices > 0.0)
+    half = seen.any(axis=2) & ~seen.all(axis=2)
+    if half.any():
+        t, i = (int(k) for k in np.argwhere(half)[0])
+        stamp = np.datetime64(int(panel.ts[t]), "ns").astype("datetime64[s]")
+        shown = ", ".join(f"{n} {v:g}" for n, v in zip(panel.fields[:4], prices[t, i].tolist(), strict=True))
+        raise TrimtabError(
+            f"{panel.symbols[i]}, row {t}, closed {stamp}Z: {shown}; expected four prices above 0, or none "
+            "(NaN: no bar). Mend the bar, or leave it out."
+        )
 
 
 _prepared: weakref.WeakKeyDictionary[Panel, Prepared] = weakref.WeakKeyDictionary()
@@ -149,8 +176,18 @@ def _check_values(spec: Spec, costs: tuple[Costs, ...]) -> None:
             raise TrimtabError(f"{name} is {word!r}: expected {' or '.join(known)}")
     for noun, values in (*(("costs", c) for c in dict.fromkeys(costs)), ("limits", spec.limits)):
         for name, value in values._asdict().items():
-            if not value >= 0.0:
-                raise TrimtabError(f"{noun}.{name} is {value:g}: expected 0 or more")
+            low, high = RANGES.get(name, (0.0, np.inf))
+            if not low <= value <= high:
+                wanted = f"{low:g} or more" if high == np.inf else f"{low:g} to {high:g}"
+                raise TrimtabError(f"{noun}.{name} is {value:g}: expected {wanted}")
+    limits = spec.limits
+    if limits.derisk_factor == 1.0 and limits.drawdown_derisk < np.inf:
+        raise TrimtabError("limits.derisk_factor is 1, which reduces nothing: expected less than 1")
+    if limits.drawdown_halt <= limits.drawdown_derisk < np.inf:
+        raise TrimtabError(
+            f"limits: de-risking at {limits.drawdown_derisk:g} never happens, the book is halted at "
+            f"{limits.drawdown_halt:g}; put drawdown_derisk below drawdown_halt"
+        )
 
 
 def _check_volume(spec: Spec, panel: Panel) -> None:

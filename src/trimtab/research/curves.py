@@ -9,7 +9,7 @@ import numpy as np
 from trimtab.research import metrics as measure
 from trimtab.research.metrics_table import METRICS, sampling_convention
 from trimtab.sim.simulate import Result
-from trimtab.sim.trades import MODEL_SLACK, costs_of_fills, round_trips, share_of_fills
+from trimtab.sim.trades import costs_of_fills, round_trips, share_of_fills, slack_of
 from trimtab.types import COST_KINDS, DAY, F64, I64, Panel, Spec
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _model_figures(run: Run, m: int, periods: float) -> dict[str, Any]:
     curves, result, unit = run.curves, run.result, run.result.book.unit
     budget = run.spec.models[m].budget
     lots, fees, paid = share_of_fills(result.fills, result.shares, m)
-    trips = round_trips(result.fills, lots, fees, paid, unit, MODEL_SLACK)
+    trips = round_trips(result.fills, lots, fees, paid, unit, slack_of(result.shares))
     notional = float((np.abs(lots) * result.fills["price"] * unit[result.fills["instrument"]]).sum())
     total = float(result.book.charges[m].sum())
     profit = float(curves.pnl[-1, m]) if len(curves.pnl) else np.nan

@@ -10,7 +10,7 @@ import numpy as np
 from trimtab.rules.limits import ACTIONS, LIMIT_NAMES
 from trimtab.rules.orders import REASONS
 from trimtab.sim.simulate import Result
-from trimtab.sim.trades import MODEL_SLACK, costs_of_fills, round_trips, share_of_fills
+from trimtab.sim.trades import costs_of_fills, round_trips, share_of_fills, slack_of
 from trimtab.types import DAY, F64, I64, ORDER_KINDS, ORDER_STATUSES, TIFS, Panel
 
 if TYPE_CHECKING:
@@ -104,7 +104,12 @@ def trades(result: Result, panel: Panel, models: Sequence[str]) -> pl.DataFrame:
     tables = [("", round_trips(result.fills, whole, np.ascontiguousarray(result.fills["fee"]), paid, unit))]
     for m, name in enumerate(models):
         tables.append(
-            (name, round_trips(result.fills, *share_of_fills(result.fills, result.shares, m), unit, MODEL_SLACK))
+            (
+                name,
+                round_trips(
+                    result.fills, *share_of_fills(result.fills, result.shares, m), unit, slack_of(result.shares)
+                ),
+            )
         )
     parts: list[pl.DataFrame] = []
     for name, t in tables:

@@ -22,12 +22,13 @@ from trimtab.research.backtest import (
     units_of,
 )
 from trimtab.research.curves import periods_of
+from trimtab.research.ratios import per_period
 from trimtab.rules.book import open_book
 from trimtab.sim.fold import folds_of
 from trimtab.sim.simulate import Setup, new_log
 from trimtab.sim.summary import SUMMARY
 from trimtab.strategies import find, params_of
-from trimtab.types import F64, Costs, Limits, Panel, Spec, Strategy, TrimtabError, Weights
+from trimtab.types import F64, Costs, Limits, NotEnoughData, Panel, Spec, Strategy, TrimtabError, Weights
 
 if TYPE_CHECKING:
     import polars as pl
@@ -116,7 +117,7 @@ def table_of(sets: list[Any], names: list[str], figures: F64) -> pl.DataFrame:
 
     columns: dict[str, Any] = {name: [getattr(p, name) for p in sets] for name in names}
     columns |= {name: figures[:, k] for k, name in enumerate(SUMMARY)}
-    return pl.DataFrame(columns).with_columns(pl.col("trades").cast(pl.Int64))
+    return pl.DataFrame(columns).with_columns(pl.col("trades").fill_nan(None).cast(pl.Int64))
 
 
 def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], threads: int, progress: Progress) -> F64:
@@ -136,6 +137,7 @@ def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], thre
     lock = threading.Lock()
     failures: list[BaseException] = []
     periods = periods_of(panel)
+    rate = per_period(spec.risk_free_rate, periods)
 
     def work() -> None:
         cells = _Cells(setup, market.mark.shape[1], market.days, x.shape[0])
@@ -160,6 +162,7 @@ def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], thre
                     setup.limits,
                     setup.style,
                     periods,
+                    rate,
                     out[start:stop],
                 )
             except BaseException as error:  # carried to the caller's thread
@@ -176,6 +179,7 @@ def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], thre
         worker.join()
     if failures:
         raise failures[0]
+    out[[strategy.warmup(p) >= len(index) for p in sets]] = np.nan  # no forecast was made: nothing is known of it
     return out
 
 
@@ -196,7 +200,10 @@ def _one(spec: Spec, panel: Panel, params: Any, progress: Progress) -> list[floa
     import msgspec
 
     model = msgspec.structs.replace(spec.models[0], params=params._asdict())
-    run = backtest(msgspec.structs.replace(spec, models=(model,)), panel)
+    try:
+        run = backtest(msgspec.structs.replace(spec, models=(model,)), panel)
+    except NotEnoughData:
+        return [np.nan] * len(SUMMARY)
     head, capital = run.result.book.head[0], spec.capital
     if progress is not None:
         progress(1)

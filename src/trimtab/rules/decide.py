@@ -33,7 +33,7 @@ def resize(book, log, terms, style, m, i, weight, price, row, ts):
         note(log, row, ts, NO_PRICE, i, weight, 0.0, REFUSE)
         return
     standing = book.target[m, i]
-    if weight != 0.0 and standing != 0.0 and abs(lots - standing) * unit * price <= style.buffer * equity:
+    if weight * standing > 0.0 and abs(lots - standing) * unit * price <= style.buffer * equity:
         book.weight[m, i] = weight
         return
     book.weight[m, i] = weight
@@ -48,7 +48,8 @@ def plan(book, log, terms, style, i, price, row, ts, forced, own):
     lots = book.allowed[i] - position.lots
     reduces = position.lots != 0 and (lots > 0) != (position.lots > 0) and abs(lots) <= abs(position.lots)
     kind, tif, post_only, limit = style.kind, style.tif, style.post_only, np.nan
-    if reduces and (forced != 0 or own == 0 or book.head[0].state != ACTIVE):
+    cut = abs(book.allowed[i]) < abs(book.wanted[i])
+    if reduces and (forced != 0 or own == 0 or cut or book.head[0].state != ACTIVE):
         kind, tif, post_only = MARKET, GTC, 0  # what the gate demands does not wait for a price
     live = (position.live >> TARGET) & 1 == 1
     if live and order.lots - order.filled == lots and order.kind == kind and (kind == MARKET or own == 0):

@@ -46,8 +46,8 @@ def end_order(book, log, i, slot, reason, ts):
     position.live &= ~(1 << slot)
     if slot == TARGET and reason != NO_REASON and reason != REPLACED:
         book.goal[i] = position.lots  # what was not filled is no longer asked for
-        if book.head[0].state != ACTIVE:
-            book.head[0].retry = 1
+        if book.head[0].state != ACTIVE or (book.head[0].derisked == 1 and order.reduce_only == 1):
+            book.head[0].retry = 1  # what an account limit demands is asked for until it is done
 
 
 @part

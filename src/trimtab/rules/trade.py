@@ -211,10 +211,10 @@ def after_fill(book, log, limits, i, slot, t, ts):
     if slot != TARGET:
         limit = STOP_LOSS_LIMIT if slot == STOP_LOSS else (TRAILING_LIMIT if slot == TRAIL else TAKE_PROFIT_LIMIT)
         stop_out(book, i, limit, log, t, ts)
-        if position.lots == 0:
-            for other in range(STOP_LOSS, SLOTS):
-                if (position.live >> other) & 1 == 1:
-                    end_order(book, log, i, other, OCO, ts)
+    if slot != TARGET and position.lots == 0:
+        for other in range(STOP_LOSS, SLOTS):
+            if (position.live >> other) & 1 == 1:
+                end_order(book, log, i, other, OCO, ts)
     protect(book, log, i, limits, ts, parent)
 
 

@@ -101,13 +101,11 @@ _taken: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 def lines_of(panel: Panel) -> F64:
     """(T, N, 8) lines that begin with the panel's bars: its own memory where it was laid out so, else a copy."""
-    values, lines = panel.values, panel.values.base
+    values, lines = panel.values, panel.lines
     shape = (*values.shape[:2], LINE)
-    if isinstance(lines, np.ndarray) and lines.shape == shape and lines.flags.c_contiguous:
-        same = values.ctypes.data == lines.ctypes.data and values.strides == lines.strides
-        if same and len(panel.fields) == len(BAR_FIELDS) and id(lines) not in _taken:
-            _taken[id(lines)] = lines
-            return lines
+    if lines is not None and lines.shape == shape and values.strides == lines.strides and id(lines) not in _taken:
+        _taken[id(lines)] = lines
+        return lines
     lines = np.empty(shape)
     lines[:, :, : len(BAR_FIELDS)] = values[:, :, : len(BAR_FIELDS)]
     lines[~(lines[:, :, 0] > 0.0)] = np.nan

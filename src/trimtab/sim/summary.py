@@ -14,10 +14,10 @@ SUMMARY: Final = ("total_return", "sharpe", "max_drawdown", "trades", "traded", 
 
 
 @part
-def summary(book, log, capital, periods, out):
+def summary(book, log, capital, periods, rate, out):
     """Write SUMMARY of a finished book into out (7,).
 
-    Total return, Sharpe of the sampled (daily) simple returns with ddof 1 and no risk-free rate, annualised by
+    Total return, Sharpe of the sampled (daily) simple returns over `rate` per period with ddof 1, annualised by
     sqrt(periods), the deepest drawdown at every bar, closed round trips, notional traded over capital, costs paid,
     equity. Sharpe is NaN when there are fewer than two returns or all are the same (range test: sums of equal numbers
     do not cancel exactly).
@@ -40,7 +40,7 @@ def summary(book, log, capital, periods, out):
             r = log.curve[d, 0] / last - 1.0
             last = log.curve[d, 0]
             squares += (r - mean) * (r - mean)
-        sharpe = mean / math.sqrt(squares / (days - 1)) * math.sqrt(periods)
+        sharpe = (mean - rate) / math.sqrt(squares / (days - 1)) * math.sqrt(periods)
     paid = 0.0
     for m in range(book.held.shape[0]):
         for i in range(book.held.shape[1]):

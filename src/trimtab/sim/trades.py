@@ -110,8 +110,9 @@ def costs_of_fills(fills: NDArray[np.void]) -> F64:
     return fills["fee"] + fills["spread"] + fills["slippage"] + fills["impact"] + fills["latency"]
 
 
-#: Lots of a model's part that count as flat: netting rounds whole lots once, so each part is off by less than one.
-MODEL_SLACK: Final = 1.0
+def slack_of(shares: F64) -> float:
+    """Lots of a model's part that count as flat: netting rounds once, so a part of several is off by less than 1."""
+    return 1.0 if shares.shape[1] > 1 else 0.0
 
 
 def share_of_fills(fills: NDArray[np.void], shares: F64, model: int) -> tuple[F64, F64, F64]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trimtab.rules.book import FILL
-from trimtab.sim.trades import MODEL_SLACK, costs_of_fills, round_trips, share_of_fills
+from trimtab.sim.trades import costs_of_fills, round_trips, share_of_fills
 
 
 def fills_of(rows: list[tuple[int, int, float, float]]) -> Any:
@@ -117,7 +117,7 @@ def test_a_models_part_within_a_lot_counts_as_flat() -> None:
     """Netting rounds once, so a part is off by less than a lot: it opens no trade, and leaves none open."""
     fills = fills_of([(0, 3, 100.0, 0.0), (0, -3, 110.0, 0.0), (0, 1, 100.0, 0.0)])
     lots, zero = np.array([3.4, -2.9, 0.3]), np.zeros(3)
-    part = round_trips(fills, lots, zero, zero, np.ones(1), MODEL_SLACK)
+    part = round_trips(fills, lots, zero, zero, np.ones(1), 1.0)
     assert part["open"].tolist() == [0]
     assert part["pnl"][0] == pytest.approx(-340.0 + 319.0)
     assert round_trips(fills, lots, zero, zero, np.ones(1))["open"].tolist() == [1]
