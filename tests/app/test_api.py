@@ -344,3 +344,18 @@ def test_bars_without_volume_ask_for_a_decision(frames: dict[str, pl.DataFrame])
 def test_an_hour_is_what_the_panel_says(panel: tt.Panel):
     """ts is the close: the first bar of the store opened at 2021-03-02T00:00."""
     assert int(panel.ts[0]) == int(np.datetime64("2021-03-02T00:00:00", "ns").astype(np.int64)) + HOUR
+
+
+def test_half_a_bar_is_refused() -> None:
+    import trimtab as tt
+
+    close = np.full(30, 100.0)
+    low = close.copy()
+    low[7] = np.nan
+    stamps = (1_600_000_000 + 3_600 * np.arange(30)).astype("datetime64[s]")
+    frame = pl.DataFrame(
+        {"open_time": stamps, "open": close, "high": close, "low": low, "close": close, "volume": close}
+    )
+    panel = tt.Panel.from_frames({"X": frame}, timeframe="1h")
+    with pytest.raises(tt.TrimtabError, match=r"X, row 7.*low nan.*four prices"):
+        tt.simulate(panel, np.full(30, 0.5))

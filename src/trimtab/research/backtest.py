@@ -16,7 +16,7 @@ from trimtab.research.run import Run
 from trimtab.rules.book import Style, terms_of
 from trimtab.rules.trade import Market
 from trimtab.sim.fold import decisions, forecasts, spread
-from trimtab.sim.market import build_market
+from trimtab.sim.market import build_market, half_bar
 from trimtab.sim.simulate import Setup, weights_of
 from trimtab.sim.simulate import simulate as fold_market
 from trimtab.strategies import find, params_of
@@ -75,13 +75,11 @@ class Prepared:
 
 def check_bars(panel: Panel) -> None:
     """A bar is there whole or not at all: with half of its prices neither a stop nor a mark would mean anything."""
-    prices = panel.values[:, :, :4]
-    seen = np.isfinite(prices) & (prices > 0.0)
-    half = seen.any(axis=2) & ~seen.all(axis=2)
-    if half.any():
-        t, i = (int(k) for k in np.argwhere(half)[0])
+    found = half_bar(panel.values)
+    if found >= 0:
+        t, i = divmod(int(found), len(panel.instruments))
         stamp = np.datetime64(int(panel.ts[t]), "ns").astype("datetime64[s]")
-        shown = ", ".join(f"{n} {v:g}" for n, v in zip(panel.fields[:4], prices[t, i].tolist(), strict=True))
+        shown = ", ".join(f"{n} {v:g}" for n, v in zip(panel.fields[:4], panel.values[t, i, :4].tolist(), strict=True))
         raise TrimtabError(
             f"{panel.symbols[i]}, row {t}, closed {stamp}Z: {shown}; expected four prices above 0, or none "
             "(NaN: no bar). Mend the bar, or leave it out."

@@ -74,6 +74,20 @@ def derive(ts, rows, mark, low, high):
 
 
 @loop
+def half_bar(values):
+    """The first bar of (T, N, 4+) values of which some but not all prices are positive numbers: t x N + i, or -1."""
+    T, N = values.shape[0], values.shape[1]
+    for t in range(T):
+        for i in range(N):
+            seen = 0
+            for k in range(4):
+                seen += 1 if 0.0 < values[t, i, k] < np.inf else 0
+            if seen != 0 and seen != 4:
+                return t * N + i
+    return -1
+
+
+@loop
 def extremes(mark, size):
     """Lowest and highest mark of each whole block of `size` rows of the first instrument."""
     blocks = mark.shape[0] // size
