@@ -349,13 +349,11 @@ def test_an_hour_is_what_the_panel_says(panel: tt.Panel):
 def test_half_a_bar_is_refused() -> None:
     import trimtab as tt
 
-    close = np.full(30, 100.0)
-    low = close.copy()
-    low[7] = np.nan
-    stamps = (1_600_000_000 + 3_600 * np.arange(30)).astype("datetime64[s]")
-    frame = pl.DataFrame(
-        {"open_time": stamps, "open": close, "high": close, "low": low, "close": close, "volume": close}
-    )
-    panel = tt.Panel.from_frames({"X": frame}, timeframe="1h")
+    values = np.full((30, 1, 6), 100.0)
+    values[7, 0, 2] = np.nan
+    values[:, 0, 5] = 3.6e12
+    fields = ("open", "high", "low", "close", "volume", "duration")
+    ts = 1_600_000_000_000_000_000 + np.arange(30, dtype=np.int64) * 3_600_000_000_000
+    panel = tt.Panel(ts, (tt.Instrument(symbol="X"),), fields, values, "1h")
     with pytest.raises(tt.TrimtabError, match=r"X, row 7.*low nan.*four prices"):
         tt.simulate(panel, np.full(30, 0.5))
