@@ -14,6 +14,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -110,24 +111,26 @@ def _weights(rows: NDArray[np.int64], instruments: NDArray[np.int64], values: ND
     return Weights(rows[order], np.zeros(len(order), np.int64), instruments[order], values[order])
 
 
-def stage(panel: Panel, weights: Weights) -> Weights:
-    """Write the last STAGE rows of the panel, and what the book decides in them: see the head of this file."""
-    rows, n = panel.values.shape[:2]
+def stage(panel: Panel, weights: Weights) -> Case:
+    """The panel with its last STAGE rows rewritten, and what the book decides in them: see the head of this file."""
+    values = panel.values.copy()
+    rows, n = values.shape[:2]
     first = rows - STAGE
-    level = panel.values[first - 1, :, 3].copy()
+    level = values[first - 1, :, 3].copy()
     for t in range(first, rows):
         level *= {first + 6: 0.94, first + 14: 0.03}.get(t, 1.0)
-        panel.values[t, :, 0] = panel.values[t, :, 3] = level
-        panel.values[t, :, 1] = level * (1.0 + 5e-6)
-        panel.values[t, :, 2] = level * (1.0 - 5e-6)
-        panel.values[t, :, 4] = 1e9
+        values[t, :, 0] = values[t, :, 3] = level
+        values[t, :, 1] = level * (1.0 + 5e-6)
+        values[t, :, 2] = level * (1.0 - 5e-6)
+        values[t, :, 4] = 1e9
     acts = ((first, 0.0), (first + 1, 1.05), (first + 2, 1.06), (first + 3, 1.07))  # again: a venue may reject one
     acts = (*acts, *((row + 8, weight) for row, weight in acts))
-    return _weights(
+    acted = _weights(
         np.concatenate([weights.row, np.repeat([row for row, _ in acts], n)]),
         np.concatenate([weights.instrument, np.tile(np.arange(n), len(acts))]),
         np.concatenate([weights.value, np.repeat([w / n for _, w in acts], n)]),
     )
+    return Case(msgspec.structs.replace(panel, values=values), acted)
 
 
 @lru_cache(maxsize=1)
@@ -137,4 +140,4 @@ def pinned(rows: int, instruments: int) -> Case:
     Nothing that pays impact trades before a day's volume is known: short panels have the same bars, but of 15 minutes.
     """
     panel = panel_of(rows, instruments, timeframe="1m" if rows > 100_000 else "15m")
-    return Case(panel, stage(panel, cross_weights(panel)))
+    return stage(panel, cross_weights(panel))

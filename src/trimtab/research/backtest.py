@@ -103,11 +103,15 @@ def market_of(panel: Panel) -> Market:
 
 
 def model_rows(panel: Panel, unit: Sequence[int], timeframe: str, fields: Sequence[str]) -> tuple[I64, F64]:
-    """data.panel.rows_of, remembered per panel: index (R,), x (R, L, K); do not write to them."""
+    """data.panel.rows_of, remembered per panel: index (R,), x (R, L, K); do not write to them.
+
+    A panel's own memory is read-only, which to numba is another type: a copy spares each strategy a second compilation.
+    """
     rows, key = prepared(panel).rows, (tuple(unit), timeframe, tuple(fields))
     found = rows.get(key)
     if found is None:
-        found = rows[key] = rows_of(panel, unit, timeframe, fields)
+        index, x = rows_of(panel, unit, timeframe, fields)
+        found = rows[key] = index, x if x.flags.writeable else x.copy()
     return found
 
 

@@ -92,8 +92,9 @@ def test_orders_of_a_cell_are_those_of_the_backtest(panel: tt.Panel) -> None:
 
 
 def test_undefined_is_nan_in_a_cell(panel: tt.Panel) -> None:
-    still = tt.Panel(panel.ts, panel.instruments, panel.fields, np.where(np.isnan(panel.values), 1.0, 1.0), "1h")
-    still.values[:, :, 5] = HOUR
+    values = np.ones_like(panel.values)
+    values[:, :, 5] = HOUR
+    still = tt.Panel(panel.ts, panel.instruments, panel.fields, values, "1h")
     table = tt.sweep("sma_cross", still, {"fast": [3], "slow": [9, 12]}, costs=tt.Costs(), volume="ignore")
     assert table["trades"].to_list() == [0, 0]
     assert table.select(pl.col("sharpe").is_nan().all()).item()
