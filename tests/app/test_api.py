@@ -23,7 +23,7 @@ COSTS = tt.Costs(taker_fee=0.001, half_spread=0.0005)
 COLUMNS = {
     "equity": "ts equity drawdown",
     "orders": "order_id ts symbol kind lots filled limit_price stop_price tif post_only reduce_only parent status "
-    "reason done_ts",
+    "reason waited done_ts",
     "fills": "fill_id order_id ts symbol lots quantity price fee maker mid spread slippage impact latency realised "
     "position crossed_lots",
     "trades": "model symbol side entry_ts exit_ts quantity entry_price exit_price pnl return fees costs holding_days "

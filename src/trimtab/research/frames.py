@@ -63,6 +63,7 @@ def orders(result: Result, panel: Panel) -> pl.DataFrame:
             "parent": o["parent"],
             "status": _words(ORDER_STATUSES, o["status"]),
             "reason": _words(REASONS, o["reason"]),
+            "waited": _words(REASONS, o["waited"]),
             "done_ts": _time(o["done_ts"]),
         }
     )

@@ -39,6 +39,7 @@ HEAD = np.dtype(
         ("event", "i8"),  # cursor into Weights
         ("sample", "i8"),  # cursor into the rows at which the curves are sampled
         ("recorded", "i8"),  # rows of the per-bar equity written so far
+        ("tight", "i8"),  # at the last decision increases had no room beside what was still to go: see limits.room_for
     ]
 )
 
@@ -59,6 +60,7 @@ POSITION = np.dtype(
         ("resting", "i8"),  # 1: has a band
         ("crossing", "i8"),  # ts of a decision after which two models may exchange lots at the next open; 0: none
         ("grew", "i8"),  # ts of the last fill that increased the position
+        ("closing", "i8"),  # 1: a protective order has filled in part and goes on
     ]
 )
 
@@ -82,6 +84,7 @@ ORDER = np.dtype(
         ("day", "i8"),  # UTC day of the open at which it reached the venue; -1: not there yet
         ("arrived", "i8"),  # it has met the market once
         ("triggered", "i8"),  # a stop whose level was touched
+        ("waited", "i8"),  # the last reason it waited for; stays when it has filled
     ]
 )
 
@@ -89,6 +92,7 @@ TERMS = np.dtype(
     [
         ("unit", "f8"),  # lot_size x multiplier: quote currency per lot and unit of price
         ("lot_size", "f8"),
+        ("tick_size", "f8"),  # 0: not known
         ("min_notional", "f8"),
         ("shortable", "i8"),
         ("wallet", "i8"),
@@ -234,6 +238,7 @@ def terms_of(instruments: tuple[Instrument, ...], costs: tuple[Costs, ...]) -> N
     for i, (instrument, cost) in enumerate(zip(instruments, costs, strict=True)):
         terms[i]["unit"] = instrument.lot_size * instrument.multiplier
         terms[i]["lot_size"] = instrument.lot_size
+        terms[i]["tick_size"] = instrument.tick_size
         terms[i]["min_notional"] = instrument.min_notional
         terms[i]["shortable"] = instrument.shortable
         terms[i]["wallet"] = wallets.setdefault((instrument.venue, instrument.quote), len(wallets))

@@ -8,7 +8,7 @@ from trimtab.compiled import entry, part, rule, spliced
 from trimtab.rules.book import TARGET
 from trimtab.rules.fills import end_order, place, set_band
 from trimtab.rules.limits import LOT_RANGE, MIN_NOTIONAL, NO_PRICE, REFUSE, gate, note
-from trimtab.rules.orders import REPLACED, net, size
+from trimtab.rules.orders import REPLACED, net, on_tick, size
 from trimtab.types import ACTIVE, GTC, LIMIT, MARKET, MAX_LOTS
 
 
@@ -49,8 +49,8 @@ def plan(book, log, terms, style, i, price, row, ts, forced, own):
     reduces = position.lots != 0 and (lots > 0) != (position.lots > 0) and abs(lots) <= abs(position.lots)
     kind, tif, post_only, limit = style.kind, style.tif, style.post_only, np.nan
     cut = abs(book.allowed[i]) < abs(book.wanted[i])
-    if reduces and (forced != 0 or own == 0 or cut or book.head[0].state != ACTIVE):
-        kind, tif, post_only = MARKET, GTC, 0  # what the gate demands does not wait for a price
+    if reduces and (forced != 0 or own == 0 or cut or book.head[0].state != ACTIVE or position.closing == 1):
+        kind, tif, post_only = MARKET, GTC, 0  # what the gate or a stop demands does not wait for a price
     live = (position.live >> TARGET) & 1 == 1
     if live and order.lots - order.filled == lots and order.kind == kind and (kind == MARKET or own == 0):
         return  # it is on its way; a limit price is taken anew from this close
@@ -63,13 +63,20 @@ def plan(book, log, terms, style, i, price, row, ts, forced, own):
         book.goal[i] = position.lots
         return
     if kind == LIMIT:
-        limit = price * (1.0 - (1.0 if lots > 0 else -1.0) * style.offset)
+        side = 1.0 if lots > 0 else -1.0
+        limit = on_tick(price * (1.0 - side * style.offset), terms[i].tick_size, side)
     place(book, i, TARGET, ts, lots, kind, limit, np.nan, tif, post_only, 1 if reduces else 0, 0)
 
 
 @part
 def want(book, log, i, row, ts):
-    """Net the models' virtual lots of an instrument; more than can be counted exactly is refused."""
+    """Net the models' virtual lots of an instrument; more than can be counted exactly is refused.
+
+    While a protective order still closes the position nothing else is asked for.
+    """
+    if book.positions[i].closing == 1:
+        book.wanted[i] = 0
+        return
     wanted = net(book.target, i)
     if abs(wanted) >= MAX_LOTS:
         note(log, row, ts, LOT_RANGE, i, wanted, book.goal[i], REFUSE)
@@ -89,6 +96,9 @@ def divide(book, i, ts):
         position.scale = allowed / wanted if wanted != 0 else 0.0
     position.crossing = 0
     models = book.target.shape[0]
+    if position.closing == 1:
+        position.scale = 0.0
+        return
     if models == 1:
         return
     up, down = 0, 0
@@ -128,10 +138,12 @@ def decide_row(book, log, weights, marks, terms, limits, style, row, ts, forced)
     head.event = e
     n = book.goal.shape[0]
     if forced == 1 or head.retry == 1:
-        todo = n
+        todo = 0
         for i in range(n):
-            book.dirty[i] = 1
-            book.todo[i] = i
+            book.dirty[i] |= forced
+            if book.dirty[i] == 1:
+                book.todo[todo] = i
+                todo += 1
     head.retry = 0
     if todo == 0:
         return

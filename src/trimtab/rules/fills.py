@@ -9,7 +9,7 @@ from trimtab.rules.account import apply
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
 from trimtab.rules.limits import FLATTEN, note
 from trimtab.rules.match import half_spread_now
-from trimtab.rules.orders import ENDS, NO_REASON, REPLACED, UNPROTECTED
+from trimtab.rules.orders import ENDS, NO_REASON, REPLACED, UNPROTECTED, net, on_tick
 from trimtab.types import (
     ACTIVE,
     DAY_ORDER,
@@ -33,6 +33,13 @@ from trimtab.types import (
 
 
 @part
+def ask_again(book, i):
+    """Make the end of this row a decision about an instrument, although no weight is new."""
+    book.dirty[i] = 1
+    book.head[0].retry = 1
+
+
+@part
 def end_order(book, log, i, slot, reason, ts):
     """Make an order terminal, in the status that the reason means: write it to the log and free its slot."""
     order = book.orders[i, slot]
@@ -47,7 +54,7 @@ def end_order(book, log, i, slot, reason, ts):
     if slot == TARGET and reason != NO_REASON and reason != REPLACED:
         book.goal[i] = position.lots  # what was not filled is no longer asked for
         if book.head[0].state != ACTIVE or (book.head[0].derisked == 1 and order.reduce_only == 1):
-            book.head[0].retry = 1  # what an account limit demands is asked for until it is done
+            ask_again(book, i)  # what an account limit demands is asked for until it is done
 
 
 @part
@@ -112,17 +119,18 @@ def place(book, i, slot, ts, lots, kind, limit_price, stop_price, tif, post_only
     order.day = -1
     order.arrived = 0
     order.triggered = 0
+    order.waited = NO_REASON
     book.positions[i].live |= 1 << slot
 
 
 @part
-def protect(book, log, i, limits, ts, parent):
+def protect(book, log, terms, i, limits, ts, parent):
     """Bring the reduce-only OCO orders into line with the net position and its average price, after each fill.
 
     An order that stays keeps its id and is resized; all are canceled when the position is gone, and all are new when
     it has changed sign.
     """
-    position = book.positions[i]
+    position, tick_size = book.positions[i], terms[i].tick_size
     for slot in range(STOP_LOSS, SLOTS):
         distance = limits.stop_loss
         if slot == TRAIL:
@@ -144,11 +152,11 @@ def protect(book, log, i, limits, ts, parent):
             place(book, i, slot, ts, -position.lots, kind, np.nan, np.nan, GTC, 0, 1, parent)
         order.lots = order.filled - position.lots
         if slot == PROFIT:
-            order.limit_price = position.avg_price * (1.0 + side * distance)
+            order.limit_price = on_tick(position.avg_price * (1.0 + side * distance), tick_size, -side)
         elif slot == STOP_LOSS:
-            order.stop_price = position.avg_price * (1.0 - side * distance)
+            order.stop_price = on_tick(position.avg_price * (1.0 - side * distance), tick_size, side)
         else:
-            order.stop_price = position.best * (1.0 - side * distance)
+            order.stop_price = on_tick(position.best * (1.0 - side * distance), tick_size, side)
 
 
 @part
@@ -276,8 +284,14 @@ def settle(book, log, terms, i, slot, lots, touch, quote, row, ts):
 
 @part
 def stop_out(book, i, limit, log, row, ts):
-    """After a protective fill the models' virtual lots there are 0 until their forecast changes sign or passes 0."""
+    """The first fill of a protective order: the models' virtual lots are 0 until their forecast changes sign or is 0.
+
+    What is decided while the rest of it still has to fill is kept, and asked for when it has (design §8).
+    """
     position = book.positions[i]
+    if position.closing == 1:
+        return
+    position.closing = 1
     book.goal[i] = 0
     position.scale = 1.0
     for m in range(book.target.shape[0]):
@@ -285,6 +299,14 @@ def stop_out(book, i, limit, log, row, ts):
             book.blocked[m, i] = 1.0 if book.weight[m, i] > 0.0 else -1.0
         book.target[m, i] = 0.0
     note(log, row, ts, limit, i, book.positions[i].lots, 0.0, FLATTEN)
+
+
+@part
+def stopped(book, i):
+    """The position that a protective order was closing is gone: what was decided meanwhile is asked for now."""
+    book.positions[i].closing = 0
+    if net(book.target, i) != 0:
+        ask_again(book, i)
 
 
 @part

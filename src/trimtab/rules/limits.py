@@ -10,7 +10,12 @@ from typing import Final
 import numpy as np
 
 from trimtab.compiled import part, rule, spliced
+from trimtab.rules.book import TARGET
+from trimtab.rules.orders import NO_REASON, NO_ROOM_YET, ROOM_CUT
 from trimtab.types import ACTIVE, HALTED, codes
+
+#: Relative room for rounding where a fill is measured by a limit: weights that are exactly at it are not cut.
+SLACK: Final = 1e-9
 
 # What acted; index = code, the word is what a user reads in the actions table.
 LIMIT_NAMES: Final = (
@@ -147,20 +152,64 @@ def gate_account(book, log, limits, row, ts):
                 book.allowed[i] = min(allowed, lots) if lots > 0 else max(allowed, lots)
 
 
+@part
+def is_going(book, i):
+    """Is something on its way that makes the position of an instrument smaller?"""
+    position, order = book.positions[i], book.orders[i, TARGET]
+    if position.lots == 0:
+        return False
+    if position.closing == 1:
+        return True
+    return (position.live >> TARGET) & 1 == 1 and (order.lots > order.filled) != (position.lots > 0)
+
+
+@part
+def room_for(book, marks, limits, i, lots, reducible, fresh):
+    """How many of `lots` > 0 of an order may fill now, so that the book stays inside gross leverage and max_weight.
+
+    The gate lets a purchase take the place of a sale that was decided with it or before it. Whether the sale has
+    filled is known only here: until it has, the purchase waits; what does not fit even so is not waited for.
+
+    marks       (N,) last prices seen before this bar
+    reducible   of the lots, those that only undo what is held: never refused
+    fresh       the order was decided on these marks, so the gate has measured it by them
+    ->          lots, and the reason why not all
+    """
+    head = book.head[0]
+    if (fresh and head.tight == 0) or min(limits.gross_leverage, limits.max_weight) == np.inf:
+        return lots, NO_REASON
+    equity = head.equity * (1.0 + SLACK)
+    if not equity > 0.0:
+        return reducible, ROOM_CUT
+    per_lot = book.unit[i] * marks[i]
+    gross, going = 0.0, False
+    for j in range(marks.shape[0]):
+        gross += abs(book.quantity[j]) * marks[j]
+        going |= j != i and is_going(book, j)
+    held = abs(book.positions[i].lots)
+    # What is held on the other side goes first: it makes room, and afterwards nothing is held.
+    room = (limits.gross_leverage * equity - gross) / per_lot + reducible
+    weight_room = limits.max_weight * equity / per_lot - (held - reducible)
+    if room >= lots - reducible and weight_room >= lots - reducible:
+        return lots, NO_REASON
+    fits = reducible + np.int64(max(min(room, weight_room), 0.0))
+    return fits, NO_ROOM_YET if going and room < weight_room else ROOM_CUT
+
+
 @spliced
 def gate(book, log, marks, terms, limits, row, ts):
     """book.wanted -> book.allowed for the whole book, in the order of design §8; each cut is noted.
 
     Position limits, then gross leverage, then the account's state. Every step moves lots toward zero only, so no step
-    can break what an earlier one kept. What is decided in this row meets the same open, reductions first; an order that
-    was open before may not fill, so its instrument counts with the larger of what is held and what is allowed.
+    can break what an earlier one kept. What is to go counts as gone here; that it has gone before anything comes in
+    its place is seen to where an order fills (room_for), and head.tight says whether it has to be.
 
     ->   1 when anything was cut
     """
     head = book.head[0]
     equity = max(head.equity, 0.0)
     most = equity * limits.max_weight if limits.max_weight != np.inf else np.inf
-    gross, stuck, cut = 0.0, 0.0, 0
+    gross, worst, cut = 0.0, 0.0, 0
     for i in range(book.wanted.shape[0]):
         wanted = book.wanted[i]
         book.allowed[i] = wanted
@@ -171,13 +220,13 @@ def gate(book, log, marks, terms, limits, row, ts):
             notional = abs(book.allowed[i]) * per_lot
             cut |= book.allowed[i] != wanted
         gross += notional
-        if book.dirty[i] == 0 or book.positions[i].live & 1 == 1:
-            stuck += max(abs(book.quantity[i]) * marks[i] - notional, 0.0)
-    if gross + stuck > limits.gross_leverage * equity and gross > 0.0:
-        scale = max(limits.gross_leverage * equity - stuck, 0.0) / gross
+        worst += max(abs(book.quantity[i]) * marks[i], notional)
+    head.tight = 1 if worst > limits.gross_leverage * equity else 0
+    if gross > limits.gross_leverage * equity:
+        scale = limits.gross_leverage * equity / gross
         for i in range(book.allowed.shape[0]):
             book.allowed[i] = np.int64(book.allowed[i] * scale)
-        leverage = (gross + stuck) / equity if equity > 0.0 else np.inf
+        leverage = gross / equity if equity > 0.0 else np.inf
         note(log, row, ts, GROSS_LEVERAGE, -1, leverage, limits.gross_leverage, SCALE)
         cut = 1
     if head.derisked == 1 or head.state != ACTIVE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -54,6 +55,8 @@ REASONS: Final = (
     "cut to the cash that there is",
     "no cash",
     "costs exceed the price",
+    "waiting: gross leverage, until what is to go has gone",
+    "cut to what a limit leaves room for",
 )
 (
     NO_REASON,
@@ -73,7 +76,9 @@ REASONS: Final = (
     CASH_CUT,
     NO_CASH,
     ABSURD_COST,
-) = codes(17)
+    NO_ROOM_YET,
+    ROOM_CUT,
+) = codes(19)
 
 
 #: The status in which an order ends for a reason; without one it was filled.
@@ -89,6 +94,18 @@ def size(weight, equity, price, unit):
     if not price > 0.0:
         return np.nan
     return weight * equity / (price * unit)
+
+
+@rule
+def on_tick(price, tick_size, side):
+    """A limit or stop price on the venue's grid: the next tick away from the market; as it is where no tick is known.
+
+    side   1: the market is above (a buy limit, a sell stop), rounded down; -1: below, rounded up. What is within 1e-6
+           ticks of the grid is on it.
+    """
+    if not tick_size > 0.0:
+        return price
+    return side * math.floor(side * price / tick_size + 1e-6) * tick_size
 
 
 @rule

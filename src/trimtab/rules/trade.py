@@ -8,8 +8,8 @@ import numpy as np
 
 from trimtab.compiled import entry, part, spliced
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
-from trimtab.rules.fills import cross, end_order, protect, set_band, settle, stop_out
-from trimtab.rules.limits import STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT, TRAILING_LIMIT
+from trimtab.rules.fills import cross, end_order, protect, set_band, settle, stop_out, stopped
+from trimtab.rules.limits import STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT, TRAILING_LIMIT, room_for
 from trimtab.rules.match import (
     Quote,
     Row,
@@ -38,8 +38,10 @@ from trimtab.rules.orders import (
     OCO,
     PARTICIPATION,
     REJECT,
+    ROOM_CUT,
     STOPPED,
     draw,
+    on_tick,
 )
 from trimtab.types import (
     DAY,
@@ -99,7 +101,7 @@ def arrive(book, log, i, costs, row, style, now):
     """
     order = book.orders[i, TARGET]
     if costs.vol_spread != 0.0 and not row.vol >= 0.0:
-        order.reason = NO_VOLATILITY
+        order.reason = order.waited = NO_VOLATILITY
         return False
     order.day = now // DAY
     if costs.reject > 0.0 and draw(style.seed, order.order_id) < costs.reject:
@@ -120,8 +122,8 @@ def filled_before(order, position, lot_size, side):
 
 
 @part
-def lots_now(book, terms, style, costs, i, slot, touch, row, reduce_only):
-    """How many signed lots of an order fill here and now, and why not more: reduction first, participation, cash."""
+def lots_now(book, marks, terms, limits, style, costs, i, slot, touch, row, reduce_only, fresh):
+    """How many signed lots of an order fill here and now, and why not more: participation, limits, cash."""
     order, position = book.orders[i, slot], book.positions[i]
     left = order.lots - order.filled
     side = 1 if left > 0 else -1
@@ -136,6 +138,9 @@ def lots_now(book, terms, style, costs, i, slot, touch, row, reduce_only):
     if cap < want:
         reason = PARTICIPATION if row.volume > 0.0 else NO_VOLUME
         want = max(cap, 0)
+    if want > reducible:
+        want, gate_reason = room_for(book, marks, limits, i, want, reducible, fresh)
+        reason = gate_reason if gate_reason != NO_REASON else reason
     if side > 0 and want > reducible:  # buying back a short is never refused for want of cash
         cash = book.cash[terms[i].wallet]
         before = filled_before(order, position, terms[i].lot_size, side)
@@ -159,7 +164,7 @@ def start_bar(position, t, opened):
 
 
 @part
-def execute(book, log, terms, style, i, slot, touch, row, t, ts, passing):
+def execute(book, log, market, terms, limits, style, i, slot, touch, row, t, ts, passing):
     """Fill what can be filled of an order that met the market; returns the lots filled.
 
     passing   0: reductions at the open, 1: increases at the open, 2: inside the bar
@@ -169,20 +174,23 @@ def execute(book, log, terms, style, i, slot, touch, row, t, ts, passing):
     if touch.maker == 0:
         reason = unknown_cost(costs, row, style.ignore_volume)
         if reason != NO_REASON:
-            order.reason = reason
+            order.reason = order.waited = reason
             return 0
     left = order.lots - order.filled
     whole = order.tif == FOK
     if passing == 0 and whole and abs(left) > abs(position.lots):
         return 0  # what must fill whole is not split into a reduction and an increase
-    lots, reason = lots_now(book, terms, style, costs, i, slot, touch, row, passing == 0)
+    marks, fresh = market.mark[t - 1], order.ts == market.ts[t - 1]  # the first row has no orders to meet
+    lots, reason = lots_now(book, marks, terms, limits, style, costs, i, slot, touch, row, passing == 0, fresh)
     if whole and lots != left:
         end_order(book, log, i, slot, NOT_WHOLE, ts)
         return 0
     order.reason = reason
+    if reason != NO_REASON:
+        order.waited = reason
     if lots == 0:
-        if reason == NO_CASH:
-            end_order(book, log, i, slot, NO_CASH, ts)
+        if reason in (NO_CASH, ROOM_CUT):
+            end_order(book, log, i, slot, reason, ts)
         return 0
     side = 1.0 if lots > 0 else -1.0
     quote = Quote(touch.mid, 0.0, 0.0, 0.0, 0.0)
@@ -198,24 +206,26 @@ def execute(book, log, terms, style, i, slot, touch, row, t, ts, passing):
 
 
 @part
-def after_fill(book, log, limits, i, slot, t, ts):
+def after_fill(book, log, terms, limits, i, slot, t, ts):
     """What follows a fill: the models told of a stop, its siblings canceled, protective orders in line again."""
     order, position = book.orders[i, slot], book.positions[i]
     parent = order.order_id
     if order.status == FILLED:
         end_order(book, log, i, slot, NO_REASON, ts)
-    elif order.reason == CASH_CUT:
-        end_order(book, log, i, slot, CASH_CUT, ts)  # cash is not waited for
+    elif order.reason == CASH_CUT or order.reason == ROOM_CUT:
+        end_order(book, log, i, slot, order.reason, ts)  # neither is waited for
     if slot != TARGET and (position.live >> TARGET) & 1 == 1:
         end_order(book, log, i, TARGET, STOPPED, ts)
     if slot != TARGET:
         limit = STOP_LOSS_LIMIT if slot == STOP_LOSS else (TRAILING_LIMIT if slot == TRAIL else TAKE_PROFIT_LIMIT)
         stop_out(book, i, limit, log, t, ts)
+    if position.closing == 1 and position.lots == 0:
+        stopped(book, i)
     if slot != TARGET and position.lots == 0:
         for other in range(STOP_LOSS, SLOTS):
             if (position.live >> other) & 1 == 1:
                 end_order(book, log, i, other, OCO, ts)
-    protect(book, log, i, limits, ts, parent)
+    protect(book, log, terms, i, limits, ts, parent)
 
 
 @part
@@ -228,7 +238,7 @@ def close_open(book, log, i, opened):
 
 
 @part
-def close_bar(book, i, limits, row, close, opened):
+def close_bar(book, terms, i, limits, row, close, opened):
     """The end of an instrument's bar: protective orders of this bar rest from now on, and the trailing stop follows.
 
     The best price since entry takes the bar's extreme, or only its close if the position was opened inside the bar.
@@ -246,7 +256,8 @@ def close_bar(book, i, limits, row, close, opened):
         position.best = extreme
         order = book.orders[i, TRAIL]
         if (position.live >> TRAIL) & 1 == 1 and order.triggered == 0:
-            order.stop_price = extreme * (1.0 - (1.0 if long else -1.0) * limits.trailing_stop)
+            side = 1.0 if long else -1.0
+            order.stop_price = on_tick(extreme * (1.0 - side * limits.trailing_stop), terms[i].tick_size, side)
 
 
 @part
@@ -318,7 +329,11 @@ def match_bar(book, log, market, terms, limits, style, i, t, passing):
     now = market.ts[t] if passing == 2 else opened
     if passing == 0 and position.crossing != 0 and position.crossing <= opened:
         cross(book, log, terms, i, row.open, t, opened, row.vol)
-    for slot in range(SLOTS):
+    exits = passing == 2 and position.lots != 0 and (book.orders[i, TARGET].lots > 0) != (position.lots > 0)
+    for k in range(SLOTS):
+        slot = k
+        if exits and k <= TRAIL:  # a bar that touches both a stop and the limit of an exit has met the stop first
+            slot = STOP_LOSS if k == 0 else (TRAIL if k == 1 else TARGET)
         if (position.live >> slot) & 1 == 0:
             continue
         if slot == TARGET and not at_venue(book, log, i, costs, row, style, passing, opened):
@@ -331,12 +346,12 @@ def match_bar(book, log, market, terms, limits, style, i, t, passing):
         order.triggered |= touch.triggered
         if touch.mid > 0.0:
             start_bar(position, t, opened)
-            if execute(book, log, terms, style, i, slot, touch, row, t, now, passing) != 0:
-                after_fill(book, log, limits, i, slot, t, now)
+            if execute(book, log, market, terms, limits, style, i, slot, touch, row, t, now, passing) != 0:
+                after_fill(book, log, terms, limits, i, slot, t, now)
     if passing == 1 and (position.live >> TARGET) & 1 == 1 and book.orders[i, TARGET].day >= 0:
         close_open(book, log, i, opened)
     if passing == 2:
-        close_bar(book, i, limits, row, market.rows[t, i, CLOSE], opened)
+        close_bar(book, terms, i, limits, row, market.rows[t, i, CLOSE], opened)
 
 
 @spliced
@@ -358,5 +373,5 @@ def trade_row(book, log, market, terms, limits, style, t):
 
 @entry
 def trade(book, log, market, terms, limits, style, t):
-    """trade_row for callers outside a compiled loop."""
+    """trade_row for callers outside a compiled loop; market holds row t - 1 too, where orders may be open."""
     trade_row(book, log, market, terms, limits, style, t)

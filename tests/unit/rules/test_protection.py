@@ -7,7 +7,7 @@ import math
 import pytest
 
 from trimtab.rules.book import Style
-from trimtab.types import GTC, HOUR, LIMIT, MARKET, ORDER_KINDS, Costs, Limits
+from trimtab.types import GTC, HOUR, LIMIT, MARKET, ORDER_KINDS, Costs, Instrument, Limits
 
 PLAIN = Style(MARKET, 0.0, GTC, 0, 0, 0, 0.0, 0)
 RESTING = PLAIN._replace(kind=LIMIT, offset=0.1)
@@ -235,3 +235,62 @@ def test_the_bar_of_a_coarse_instrument_protects_from_its_own_open(play, lines) 
     result = play(bars, [(23, 0, 1, 0.5)], limits=Limits(stop_loss=0.1))
     assert lines(result) == [(47, 1, 5, 100.0), (71, 1, -5, 90.0)]
     assert not math.isnan(result.equity[-1])
+
+
+def test_a_stop_comes_before_the_limit_of_an_exit_in_one_bar(play, lines, story) -> None:
+    """The path inside the bar is not known: the loss is taken, and the exit goes with the position."""
+    bars = [STILL, (100.0, 100.0, 85.0, 88.0), (88.0, 120.0, 70.0, 100.0), STILL]
+    stop = Limits(stop_loss=0.1)
+    result = play(bars, [(0, 0.5), (1, 0.0)], limits=stop, style=RESTING)
+    assert lines(result) == [(1, 0, 5, 90.0), (2, 0, -5, 81.0)]
+    assert story(result)[2] == (-5, 0, "CANCELED", "a protective order closed the position")
+    for bar, price in (((88.0, 120.0, 82.0, 100.0), 96.8), ((88.0, 90.0, 70.0, 80.0), 81.0)):  # one at a time
+        result = play([*bars[:2], bar, STILL], [(0, 0.5), (1, 0.0)], limits=stop, style=RESTING)
+        assert lines(result)[1] == (2, 0, -5, pytest.approx(price))
+
+
+def test_what_is_decided_while_a_stop_still_sells_is_done_when_it_has(play, lines) -> None:
+    """The stop finds volume for two of five lots; meanwhile the model turns short: the stop's rest, then the short."""
+    thin = Costs(participation=0.1)
+    bars = [
+        (*STILL, 1e3),
+        (*STILL, 1e3),
+        (100.0, 101.0, 85.0, 100.0, 20.0),
+        (*STILL, 20.0),
+        (*STILL, 20.0),
+        (*STILL, 1e3),
+        (*STILL, 1e3),
+    ]
+    result = play(bars, [(0, 0.5), (3, -0.5)], limits=Limits(stop_loss=0.1), costs=thin)
+    assert [x[:3] for x in lines(result)] == [(1, 0, 5), (2, 0, -2), (3, 0, -2), (4, 0, -1), (5, 0, -4)]
+    assert int(result.book.positions["lots"][0]) == -4
+
+
+def test_a_stop_that_sells_in_parts_blocks_once(play, lines) -> None:
+    """Through zero and back while the stop's rest sells: the new weight is a wish of its own and is bought again."""
+    thin = Costs(participation=0.1)
+    bars = [
+        (*STILL, 1e3),
+        (*STILL, 1e3),
+        (100.0, 101.0, 85.0, 100.0, 20.0),
+        *[(*STILL, 10.0)] * 3,
+        *[(*STILL, 1e3)] * 2,
+    ]
+    result = play(bars, [(0, 0.5), (2, 0.0), (3, 0.5)], limits=Limits(stop_loss=0.1), costs=thin)
+    assert int(result.book.positions["lots"][0]) > 0
+    flat = play(bars, [(0, 0.5), (2, 0.4), (3, 0.5)], limits=Limits(stop_loss=0.1), costs=thin)
+    assert int(flat.book.positions["lots"][0]) == 0
+
+
+def test_prices_of_resting_orders_lie_on_the_tick_away_from_the_market(play) -> None:
+    half = [Instrument(symbol="A", lot_size=1.0, tick_size=0.5)]
+    limits = Limits(stop_loss=0.013, take_profit=0.013, trailing_stop=0.027)
+    bars = [STILL, STILL, (100.0, 100.9, 99.5, 100.0), STILL]
+    long = play(bars, [(0, 0.5)], limits=limits, instruments=half)
+    assert long.book.orders[0, 1:]["stop_price"][:2].tolist() == [98.5, 98.0]  # 98.7; 100.9 x 0.973 = 98.18
+    assert long.book.orders[0, 3]["limit_price"] == 101.5  # 101.3
+    short = play(bars, [(0, -0.5)], limits=limits, instruments=half)
+    assert short.book.orders[0, 1:]["stop_price"][:2].tolist() == [101.5, 102.5]  # 101.3; 99.5 x 1.027 = 102.19
+    assert short.book.orders[0, 3]["limit_price"] == 98.5
+    entry = play([STILL] * 2, [(0, 0.5)], style=RESTING._replace(offset=0.013), instruments=half)
+    assert entry.book.orders[0, 0]["limit_price"] == 98.5
