@@ -29,6 +29,7 @@ from trimtab.app.document import (
 )
 from trimtab.app.faults import Faults, near
 from trimtab.app.fields import Field
+from trimtab.bounds import Bounds
 from trimtab.research.canonical import canonical_json, plain, run_id, to_yaml
 from trimtab.types import Costs, Execution, Limits, Model, Rebalance, Spec, Strategy, TrimtabError
 
@@ -273,9 +274,10 @@ def param_field(strategy: Strategy, name: str) -> Field:
     if isinstance(default, bool):
         return Field("flag", meaning)
     if isinstance(default, int):
-        return Field("whole", meaning, low, high)
+        return Field("whole", meaning, Bounds(low, high))
     if isinstance(default, float):
-        return Field("fraction", meaning, low, high, infinite=high == math.inf or math.isinf(default))
+        bounds = Bounds(low, high, infinite=high == math.inf or math.isinf(default))
+        return Field("fraction", meaning, bounds)
     return Field("text", meaning)
 
 

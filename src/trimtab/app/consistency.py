@@ -1,4 +1,4 @@
-"""What no single key of a spec can tell: budgets, limits that contradict each other, models against their book.
+"""What no single key of a spec can tell: settings that contradict each other, models against their book.
 
 Each check reads the converted values (None where a value was refused already) and adds its faults.
 """
@@ -12,59 +12,19 @@ from typing import Any, Final
 
 from trimtab.app import units
 from trimtab.app.faults import Faults, near
-from trimtab.types import TIMEFRAMES, Strategy
+from trimtab.bounds import contradictions
+from trimtab.types import TIMEFRAMES, Execution, Limits, Strategy
 
 Values = dict[str, Any]
 
-#: Budgets may exceed 1 by rounding only.
-BUDGET_ROUNDING: Final = 1e-9
 
-
-def check_budgets(values: Values, faults: Faults) -> None:
-    """A book cannot hand out more than its equity."""
+def check_contradictions(values: Values, faults: Faults) -> None:
+    """Budgets, limits and execution of which one makes the other meaningless; what was refused already does not."""
     budgets = [model["budget"] for model in values["models"]]
-    if not budgets or None in budgets:
-        return
-    total = math.fsum(budgets)
-    if total > 1.0 + BUDGET_ROUNDING:
-        listed = " + ".join(units.shortest(budget) for budget in budgets)
-        faults.add(
-            ("models",),
-            f"the budgets add up to {total:.6g} ({listed}); together they may not exceed 1: lower them, "
-            "and use limits.gross_leverage and a model's own weights for leverage",
-        )
-
-
-def check_limits(values: Values, faults: Faults) -> None:
-    """Limits of which one makes the other meaningless are refused."""
-    limits = values["limits"]
-    gross, weight = limits["gross_leverage"], limits["max_weight"]
-    derisk, halt = limits["drawdown_derisk"], limits["drawdown_halt"]
-    if None not in (gross, weight) and math.isfinite(weight) and weight > gross:
-        faults.add(
-            ("limits", "max_weight"),
-            f"{units.shortest(weight)} in one instrument can never be reached: gross_leverage allows "
-            f"{units.shortest(gross)} in all; lower max_weight or raise gross_leverage",
-        )
-    if None not in (derisk, halt) and math.isfinite(derisk) and derisk >= halt:
-        faults.add(
-            ("limits", "drawdown_derisk"),
-            f"de-risking at a drawdown of {units.shortest(derisk)} never happens: the book is halted at "
-            f"drawdown_halt = {units.shortest(halt)}; put drawdown_derisk below it",
-        )
-
-
-def check_execution(values: Values, faults: Faults) -> None:
-    """Settings of a limit order mean nothing for a market order, and a resting order cannot be immediate."""
-    kind, offset, tif, post_only = (values["execution"][key] for key in ("kind", "offset", "tif", "post_only"))
-    if kind == "MARKET" and offset:
-        faults.add(("execution", "offset"), "a MARKET order has no limit price to offset; set execution.kind to LIMIT")
-    if kind == "MARKET" and post_only:
-        faults.add(("execution", "post_only"), "a MARKET order always takes; set execution.kind to LIMIT")
-    if kind == "LIMIT" and post_only and tif in ("IOC", "FOK"):
-        faults.add(("execution", "tif"), f"{tif} fills at once or never, post_only never at once; choose GTC or DAY")
-    if kind == "LIMIT" and post_only and offset is not None and offset < 0:
-        faults.add(("execution", "offset"), "a negative offset prices through the market and post_only forbids that")
+    limits = Limits(**{key: math.inf if value is None else value for key, value in values["limits"].items()})
+    execution: Values = values["execution"] | {"offset": values["execution"]["offset"] or 0.0}
+    for path, problem in contradictions(() if None in budgets else budgets, limits, Execution(**execution)):
+        faults.add(tuple(path.split(".")), problem)
 
 
 def check_window(values: Values, faults: Faults) -> None:
@@ -136,9 +96,7 @@ def _models(values: Values) -> Iterator[tuple[tuple[str, ...], Values]]:
 
 
 CHECKS: Final[tuple[Callable[[Values, Faults], None], ...]] = (
-    check_budgets,
-    check_limits,
-    check_execution,
+    check_contradictions,
     check_window,
     check_universe,
     check_models,

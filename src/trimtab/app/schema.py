@@ -116,15 +116,16 @@ def _value(field: Field) -> dict[str, Any]:
 
 def _numeric(field: Field) -> dict[str, Any]:
     number: dict[str, Any] = {"type": "integer" if field.kind == "whole" else "number"}
+    bounds = field.bounds
     for bound, open_end, inner, outer in (
-        (field.low, field.low_open, "minimum", "exclusiveMinimum"),
-        (field.high, field.high_open, "maximum", "exclusiveMaximum"),
+        (bounds.low, bounds.low_open, "minimum", "exclusiveMinimum"),
+        (bounds.high, bounds.high_open, "maximum", "exclusiveMaximum"),
     ):
         if math.isfinite(bound):
             number[outer if open_end else inner] = _number(bound)
     text = {"type": "string", "pattern": f"^{_NUMERIC_TEXT}{_SUFFIX[field.kind]}$"}
     forms = [number, text]
-    if field.infinite:
+    if bounds.infinite:
         forms += [{"enum": ["inf", ".inf", "infinity", "none", "unlimited"]}, {"type": "null"}]
     return {"anyOf": forms}
 

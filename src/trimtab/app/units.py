@@ -88,17 +88,6 @@ def instant(text: str) -> datetime:
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when
 
 
-def shortest(value: float | int) -> str:
-    """The shortest text that reads back to the same float: whole values without a point, no limit as `inf`."""
-    if math.isinf(value) or math.isnan(value):
-        return str(value)
-    if isinstance(value, int):
-        return str(value)
-    if value.is_integer() and abs(value) < 2**53:
-        return str(int(value))
-    return repr(value)
-
-
 def _split(text: str, units: dict[str, Decimal], expected: str) -> Decimal:
     text = text.strip()
     match = _NUMBER.match(text)

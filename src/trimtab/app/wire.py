@@ -38,25 +38,14 @@ def run_backtest(spec: Spec, *, root: str | None = None, progress: Progress = No
     tell("running (the first time compiles)", 0, 0)
     from trimtab.research.backtest import backtest
 
-    return backtest(with_currency(spec, panel), panel)
-
-
-def with_currency(spec: Spec, panel: Panel) -> Spec:
-    """The spec with its base currency checked against what the instruments are quoted in."""
-    quotes = {i.quote for i in panel.instruments}
-    if spec.base_currency not in quotes and len(quotes) == 1:
-        quote = next(iter(quotes))
-        raise TrimtabError(
-            f"base_currency is {spec.base_currency}, but {', '.join(panel.symbols)} are quoted in {quote}: "
-            f"set base_currency: {quote} (an equity in another currency needs an exchange rate)"
-        )
-    return spec
+    return backtest(spec, panel)
 
 
 def run_sweep(
     spec: Spec, grid: dict[str, list[Any]], *, root: str | None = None, progress: Progress = None
 ) -> pl.DataFrame:
     """Every combination of the grid's values over the spec; grid: path such as models.0.params.fast -> values."""
+    from trimtab.research.backtest import check_panel
     from trimtab.research.sweep import parameter_sets, run_sets, table_of
     from trimtab.strategies import find
 
@@ -66,7 +55,7 @@ def run_sweep(
         what = f"cannot vary {strange[0]}" if strange else f"the spec has {len(spec.models)} models"
         raise TrimtabError(f"sweep: {what}; expected one model and paths such as {prefix}fast")
     panel = panel_of(spec, root)
-    with_currency(spec, panel)
+    check_panel(spec, panel)
     model = spec.models[0]
     strategy = find(model.strategy)
     names = [path.removeprefix(prefix) for path in grid]

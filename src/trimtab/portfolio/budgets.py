@@ -7,10 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from trimtab.bounds import WORDS
 from trimtab.types import F64, I64, Model, Strategy, TrimtabError, Weights
-
-#: How a budget is split over a model's units (instruments, pairs or baskets).
-SIZINGS = ("equal", "fixed")
 
 
 class Stream(NamedTuple):
@@ -33,7 +31,7 @@ def share_of(model: Model, strategy: Strategy, units: int) -> float:
         return model.budget if strategy.across else model.budget / units
     if model.sizing == "fixed":
         return model.budget
-    raise TrimtabError(f"sizing {model.sizing!r} is not known: expected one of {', '.join(SIZINGS)}")
+    raise TrimtabError(f"sizing {model.sizing!r} is not known: expected one of {', '.join(WORDS['models.sizing'])}")
 
 
 def combine(streams: Sequence[Stream]) -> Weights:

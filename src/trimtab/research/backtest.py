@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from trimtab.bounds import check
 from trimtab.data.catalogue import costs_for, preset
 from trimtab.data.panel import rows_of
 from trimtab.portfolio.budgets import Stream, combine, share_of
@@ -41,17 +42,6 @@ from trimtab.types import (
 
 #: The strategy's name in the spec of a run whose weights were given.
 GIVEN = "weights"
-
-
-#: Bounds of costs and limits that are not just 0 or more; a negative maker fee is a rebate.
-RANGES: Mapping[str, tuple[float, float]] = {
-    "maker_fee": (-1.0, 1.0),
-    "taker_fee": (0.0, 1.0),
-    "half_spread": (0.0, 1.0),
-    "slippage": (0.0, 1.0),
-    "reject": (0.0, 1.0),
-    "derisk_factor": (0.0, 1.0),
-}
 
 
 class Prepared:
@@ -158,38 +148,9 @@ def setup_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...]) -> Setup:
             f"the book spans venues ({', '.join(venues)}) but has one capital: cash is not fungible across venues. "
             "Run one spec per venue, or import the instruments under one."
         )
-    _check_values(spec, costs)
+    check(spec, costs)
     _check_volume(spec, panel)
-    return Setup(terms_of(panel.instruments, costs), spec.limits, style_of(spec), spec.capital, len(spec.models))
-
-
-def _check_values(spec: Spec, costs: tuple[Costs, ...]) -> None:
-    """What a settings file is checked for when it is read, and what a program may give as well."""
-    if not 0.0 < spec.capital < np.inf:
-        raise TrimtabError(f"capital is {spec.capital:g}: expected an amount above 0")
-    words = {
-        "volume": (spec.volume, ("require", "ignore")),
-        "execution.kind": (spec.execution.kind, ("MARKET", "LIMIT")),
-        "execution.tif": (spec.execution.tif, TIFS),
-        "rebalance.when": (spec.rebalance.when, ("on_change", "always")),
-    }
-    for name, (word, known) in words.items():
-        if word not in known:
-            raise TrimtabError(f"{name} is {word!r}: expected {' or '.join(known)}")
-    for noun, values in (*(("costs", c) for c in dict.fromkeys(costs)), ("limits", spec.limits)):
-        for name, value in values._asdict().items():
-            low, high = RANGES.get(name, (0.0, np.inf))
-            if not low <= value <= high:
-                wanted = f"{low:g} or more" if high == np.inf else f"{low:g} to {high:g}"
-                raise TrimtabError(f"{noun}.{name} is {value:g}: expected {wanted}")
-    limits = spec.limits
-    if limits.derisk_factor == 1.0 and limits.drawdown_derisk < np.inf:
-        raise TrimtabError("limits.derisk_factor is 1, which reduces nothing: expected less than 1")
-    if limits.drawdown_halt <= limits.drawdown_derisk < np.inf:
-        raise TrimtabError(
-            f"limits: de-risking at {limits.drawdown_derisk:g} never happens, the book is halted at "
-            f"{limits.drawdown_halt:g}; put drawdown_derisk below drawdown_halt"
-        )
+    return Setup(terms_of(panel.instruments, costs), spec.limits, style_of(spec), float(spec.capital), len(spec.models))
 
 
 def _check_volume(spec: Spec, panel: Panel) -> None:
@@ -327,7 +288,7 @@ def simulate(
         base_currency=panel.instruments[0].quote,
         start=first,
         end=last,
-        capital=float(capital),
+        capital=capital,
         costs=costs if costs is not None else "venue",
         limits=limits or Limits(),
         volume=volume,
@@ -367,11 +328,17 @@ def backtest(
     Raises TrimtabError for unknown names, values out of range and a Spec that is not about this panel, NotEnoughData
     when no forecast could be made.
     """
-    spec = _for_panel(what, panel, params) if isinstance(what, Spec) else spec_of(what, panel, params)
+    if isinstance(what, Spec):
+        spec = what
+        check_panel(spec, panel)
+        if params is not None:
+            raise TrimtabError("params belong to a strategy's name; a Spec has its own in its models")
+    else:
+        spec = spec_of(what, panel, params)
     given = {
         "costs": costs,
         "limits": limits,
-        "capital": None if capital is None else float(capital),
+        "capital": capital,
         "execution": execution,
         "rebalance": rebalance,
         "volume": volume,
@@ -408,21 +375,18 @@ def window_of(panel: Panel) -> tuple[str, str]:
     return f"{first.astype('datetime64[s]')}Z", f"{last.astype('datetime64[s]')}Z"
 
 
-def _for_panel(spec: Spec, panel: Panel, params: Mapping[str, Any] | None) -> Spec:
-    """The Spec, if it is about this panel; it would otherwise name a run that it does not describe."""
-    quotes = {i.quote for i in panel.instruments}
-    faults = {
-        "universe": (spec.universe, panel.symbols),
-        "timeframe": (spec.timeframe, panel.timeframe),
-        "base_currency": (spec.base_currency, next(iter(quotes)) if len(quotes) == 1 else spec.base_currency),
-    }
-    for name, (said, found) in faults.items():
+def check_panel(spec: Spec, panel: Panel) -> None:
+    """TrimtabError if a Spec is not about this panel: it would name a run that it does not describe."""
+    for name, said, found in (
+        ("universe", ", ".join(spec.universe), ", ".join(panel.symbols)),
+        ("timeframe", spec.timeframe, panel.timeframe),
+    ):
         if said != found:
-            raise TrimtabError(f"the spec's {name} is {_told(said)}, the panel's is {_told(found)}: expected the same")
-    if params is not None:
-        raise TrimtabError("params belong to a strategy's name; a Spec has its own in its models")
-    return spec
-
-
-def _told(value: str | tuple[str, ...]) -> str:
-    return value if isinstance(value, str) else ", ".join(value)
+            raise TrimtabError(f"the spec's {name} is {said}, the panel's is {found}: expected the same")
+    quotes = {i.quote for i in panel.instruments}
+    if len(quotes) == 1 and spec.base_currency not in quotes:
+        quote = quotes.pop()
+        raise TrimtabError(
+            f"base_currency is {spec.base_currency}, but {', '.join(panel.symbols)} are quoted in {quote}: "
+            f"set base_currency: {quote} (an equity in another currency needs an exchange rate)"
+        )

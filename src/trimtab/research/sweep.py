@@ -74,7 +74,7 @@ def sweep(
         spec_of(strategy, panel, sets[0]._asdict()),
         costs=costs if costs is not None else "venue",
         limits=limits or Limits(),
-        capital=float(capital),
+        capital=capital,
         volume=volume,
         seed=seed,
     )

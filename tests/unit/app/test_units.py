@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from trimtab.app import units
 
@@ -75,12 +71,6 @@ def test_dates_refused(text: str):
         units.date(text)
 
 
-@given(st.floats(allow_nan=False))
-def test_shortest_reads_back(value: float):
-    assert float(units.shortest(value)) == value
-
-
 def test_no_limit():
     assert all(units.is_infinite(text) for text in ("inf", ".inf", "Infinity", "none", "unlimited"))
     assert not any(units.is_infinite(text) for text in ("-inf", "nan", "", "info"))
-    assert math.isinf(float(units.shortest(math.inf)))

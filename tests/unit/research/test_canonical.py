@@ -29,12 +29,11 @@ def value_of(field: Field) -> st.SearchStrategy[Any]:
         return st.sampled_from(field.choices)
     if field.kind == "flag":
         return st.booleans()
+    low, high, low_open, high_open, infinite, _ = field.bounds
     if field.kind == "whole":
-        return st.integers(int(max(field.low, 0)), int(min(field.high, 10_000)))
-    numbers = st.floats(
-        max(field.low, -1e300), min(field.high, 1e300), exclude_min=field.low_open, exclude_max=field.high_open
-    )
-    return numbers | st.just(math.inf) if field.infinite else numbers
+        return st.integers(int(max(low, 0)), int(min(high, 10_000)))
+    numbers = st.floats(max(low, -1e300), min(high, 1e300), exclude_min=low_open, exclude_max=high_open)
+    return numbers | st.just(math.inf) if infinite else numbers
 
 
 def noun_of(table: Any, noun: Any) -> st.SearchStrategy[Any]:
