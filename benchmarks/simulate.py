@@ -15,7 +15,7 @@ from trimtab.rules.orders import REJECT
 from trimtab.rules.trade import Market
 from trimtab.sim.driver import run
 from trimtab.sim.market import build_market, day_ends
-from trimtab.sim.simulate import LOG_ROWS, Result, Setup, new_log, simulate
+from trimtab.sim.simulate import LOG_ROWS, Result, Setup, joined, new_log, simulate
 from trimtab.types import COST_KINDS, MARKET, Limits, Weights
 
 #: Instruments -> rows in cache and in memory.
@@ -91,7 +91,7 @@ class _Fold:
             log.used[:] = 0
             t = run(book, log, self.market, self.weights, setup.terms, setup.limits, setup.style, t, rows)
             orders, fills, actions = log.used
-            kept.append((log.orders[:orders].copy(), log.fills[:fills].copy(), log.actions[:actions].copy()))
+            kept.append([joined([x]) for x in (log.orders[:orders], log.fills[:fills], log.actions[:actions])])
         return kept
 
 

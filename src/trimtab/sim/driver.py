@@ -28,6 +28,8 @@ from trimtab.rules.trade import trade_row
 from trimtab.sim.prefetch import prefetch
 
 BLOCK: Final = 8
+#: How many decisions ahead memory is fetched.
+AHEAD: Final = 4
 
 
 @part
@@ -179,6 +181,16 @@ def has_room(book, log):
     )
 
 
+@part
+def fetch(market, weights, e):
+    """Fetch what a decision a few ahead and its order will read: they jump over rows that no cache holds."""
+    if e < weights.row.shape[0]:
+        row, i = weights.row[e], weights.instrument[e]
+        prefetch(market.ts, row, 0)
+        prefetch(market.mark, row, i)
+        prefetch(market.rows, row + 1, i)
+
+
 @entry
 def run(book, log, market, weights, terms, limits, style, t0, t1):
     """Fold rows t0 ≤ t < t1 into the book; returns t1, or the row to go on from once the log is emptied.
@@ -194,7 +206,6 @@ def run(book, log, market, weights, terms, limits, style, t0, t1):
             stop = t1
             if head.event < events:
                 stop = min(weights.row[head.event], t1)
-                prefetch(market.rows, stop + 1)  # its order meets that row; by then the line is here
             t = quiet_one(book, market, t, stop) if single else quiet_many(book, market, t, stop)
         matched = t < t1 and (head.working != 0 or (head.resting != 0 and touched(book, market, t)))
         if matched or t == t1:
@@ -209,7 +220,10 @@ def run(book, log, market, weights, terms, limits, style, t0, t1):
         if head.equity < head.floor or head.equity > head.ceiling:
             forced = observe(book, log, limits, t, market.ts[t])
         if is_due(head, weights, t, forced):
+            decided = head.event
             decide_row(book, log, weights, market.mark[t], terms, limits, style, t, market.ts[t], forced)
+            for e in range(decided, head.event):
+                fetch(market, weights, e + AHEAD)
         t += 1
     if t > t0:
         head.equity = mark(head.cash, book.quantity, market.mark[t - 1])

@@ -64,6 +64,13 @@ def new_log(rows: int, instruments: int, models: int, kept: int, sample: I64, cu
     )
 
 
+def joined(tables: list[NDArray[Any]]) -> NDArray[Any]:
+    """Tables one below the other in new memory: records as bytes, because numpy copies them one by one."""
+    if tables[0].dtype.names is None:
+        return np.concatenate(tables)
+    return np.concatenate([table.view(np.uint8) for table in tables]).view(tables[0].dtype)
+
+
 def simulate(market: Market, weights: Weights, setup: Setup, keep_equity: bool = True) -> Result:
     """Fold the whole market through the rules."""
     rows, n = market.mark.shape
@@ -79,14 +86,14 @@ def simulate(market: Market, weights: Weights, setup: Setup, keep_equity: bool =
         for kept, table, used in zip(
             parts, (log.orders, log.fills, log.shares, log.actions), (orders, fills, fills, actions), strict=True
         ):
-            kept.append(table[:used] if done else table[:used].copy())
+            kept.append(table[:used] if done else joined([table[:used]]))
         if done:
             break
         log.used[:] = 0
     live = [book.orders[i, s] for i in range(n) for s in range(SLOTS) if (int(book.positions[i]["live"]) >> s) & 1]
     if live:
         parts[0].append(np.array(live, ORDER))
-    ended, filled, shares, acted = (np.concatenate(kept) for kept in parts)
+    ended, filled, shares, acted = (joined(kept) for kept in parts)
     return Result(book, ended, filled, shares, acted, log.equity, sample, log.curve, log.pnl, log.cost)
 
 
