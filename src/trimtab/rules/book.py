@@ -218,11 +218,12 @@ def open_book(capital: float, terms: NDArray[np.void], models: int) -> Book:
         charges=np.zeros((m, n, len(COST_KINDS))),
     )
     book.cash[0] = capital
-    reset_head(book, capital)
+    fund(book, capital)
     return book
 
 
-def reset_head(book: Book, capital: float) -> None:
+def fund(book: Book, capital: float) -> None:
+    """Set what a new book starts from: its equity, and marks that stand for nothing yet."""
     head = book.head[0]
     head["equity"] = head["cash"] = head["peak"] = capital
     head["floor"], head["ceiling"] = np.inf, -np.inf  # the first mark sets them

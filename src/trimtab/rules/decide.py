@@ -9,7 +9,7 @@ from trimtab.rules.book import TARGET
 from trimtab.rules.fills import end_order, place, set_band
 from trimtab.rules.limits import LOT_RANGE, MIN_NOTIONAL, NO_PRICE, REFUSE, gate, note
 from trimtab.rules.orders import REPLACED, net, on_tick, size
-from trimtab.types import ACTIVE, GTC, LIMIT, MARKET, MAX_LOTS
+from trimtab.types import ACTIVE, GTC, LIMIT, MARKET, MAX_LOTS, Order
 
 
 @part
@@ -65,7 +65,7 @@ def plan(book, log, terms, style, i, price, row, ts, forced, own):
     if kind == LIMIT:
         side = 1.0 if lots > 0 else -1.0
         limit = on_tick(price * (1.0 - side * style.offset), terms[i].tick_size, side)
-    place(book, i, TARGET, ts, lots, kind, limit, np.nan, tif, post_only, 1 if reduces else 0, 0)
+    place(book, TARGET, Order(0, ts, i, lots, kind, limit, np.nan, tif, post_only, 1 if reduces else 0, 0))
 
 
 @part

@@ -8,7 +8,7 @@ from trimtab.compiled import part, spliced
 from trimtab.rules.account import apply
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
 from trimtab.rules.limits import FLATTEN, note
-from trimtab.rules.match import half_spread_now
+from trimtab.rules.match import Quote, half_spread_now
 from trimtab.rules.orders import ENDS, NO_REASON, REPLACED, UNPROTECTED, net, on_tick
 from trimtab.types import (
     ACTIVE,
@@ -28,6 +28,8 @@ from trimtab.types import (
     STOP_LIMIT,
     TAKE_PROFIT,
     TRAILING,
+    Fill,
+    Order,
     Position,
 )
 
@@ -96,23 +98,23 @@ def set_band(book, i):
 
 
 @part
-def place(book, i, slot, ts, lots, kind, limit_price, stop_price, tif, post_only, reduce_only, parent):
-    """Put a new order into an instrument's slot; its id is the next of the book's."""
+def place(book, slot, new):
+    """Put a new Order into its instrument's slot; its id is the next of the book's."""
     head = book.head[0]
     head.orders += 1
-    order = book.orders[i, slot]
+    order = book.orders[new.instrument, slot]
     order.order_id = head.orders
-    order.ts = ts
-    order.instrument = i
-    order.lots = lots
+    order.ts = new.ts
+    order.instrument = new.instrument
+    order.lots = new.lots
     order.filled = 0
-    order.kind = kind
-    order.limit_price = limit_price
-    order.stop_price = stop_price
-    order.tif = tif
-    order.post_only = post_only
-    order.reduce_only = reduce_only
-    order.parent = parent
+    order.kind = new.kind
+    order.limit_price = new.limit_price
+    order.stop_price = new.stop_price
+    order.tif = new.tif
+    order.post_only = new.post_only
+    order.reduce_only = new.reduce_only
+    order.parent = new.parent
     order.status = NEW
     order.reason = NO_REASON
     order.done_ts = 0
@@ -120,7 +122,7 @@ def place(book, i, slot, ts, lots, kind, limit_price, stop_price, tif, post_only
     order.arrived = 0
     order.triggered = 0
     order.waited = NO_REASON
-    book.positions[i].live |= 1 << slot
+    book.positions[new.instrument].live |= 1 << slot
 
 
 @part
@@ -149,7 +151,7 @@ def protect(book, log, terms, i, limits, ts, parent):
         side = 1.0 if position.lots > 0 else -1.0
         if not live:
             kind = STOP if slot == STOP_LOSS else (TRAILING if slot == TRAIL else TAKE_PROFIT)
-            place(book, i, slot, ts, -position.lots, kind, np.nan, np.nan, GTC, 0, 1, parent)
+            place(book, slot, Order(0, ts, i, -position.lots, kind, np.nan, np.nan, GTC, 0, 1, parent))
         order.lots = order.filled - position.lots
         if slot == PROFIT:
             order.limit_price = on_tick(position.avg_price * (1.0 + side * distance), tick_size, -side)
@@ -218,6 +220,34 @@ def share_fill(book, i, lots, notional, fee, quote, mid, unit, shares):
         charges[m, i, LATENCY] += paid * quote.latency * ratio
 
 
+@part
+def list_fill(log, new, row, mid, notional, quote, position):
+    """Write a Fill into the log: notional (money at mid) x the Quote's fractions are its costs by kind.
+
+    position   lots held after it
+    """
+    k = log.used[1]
+    log.used[1] = k + 1
+    fill = log.fills[k]
+    fill.fill_id = new.fill_id
+    fill.order_id = new.order_id
+    fill.ts = new.ts
+    fill.row = row
+    fill.instrument = new.instrument
+    fill.lots = new.lots
+    fill.price = new.price
+    fill.fee = new.fee
+    fill.maker = new.maker
+    fill.mid = mid
+    fill.spread = notional * quote.spread
+    fill.slippage = notional * quote.slippage
+    fill.impact = notional * quote.impact
+    fill.latency = notional * quote.latency
+    fill.realised = 0.0
+    fill.position = position
+    fill.crossed = 0.0
+
+
 @spliced
 def settle(book, log, terms, i, slot, lots, touch, quote, row, ts):
     """Book a fill of an order: cash, position, models, turnover, and its line in the log.
@@ -260,26 +290,9 @@ def settle(book, log, terms, i, slot, lots, touch, quote, row, ts):
     share_fill(book, i, lots, notional, fee, quote, touch.mid, unit, log.shares[k])
     if log.fills.shape[0] == 0:
         return
-    log.used[1] = k + 1
-    paid = abs(touch.mid * lots * unit)
-    fill = log.fills[k]
-    fill.fill_id = head.fills
-    fill.order_id = order.order_id
-    fill.ts = ts
-    fill.row = row
-    fill.instrument = i
-    fill.lots = lots
-    fill.price = quote.price
-    fill.fee = fee
-    fill.maker = touch.maker
-    fill.mid = touch.mid
-    fill.spread = paid * quote.spread
-    fill.slippage = paid * quote.slippage
-    fill.impact = paid * quote.impact
-    fill.latency = paid * quote.latency
-    fill.realised = now.realised_pnl - was.realised_pnl
-    fill.position = now.lots
-    fill.crossed = 0.0
+    fill = Fill(head.fills, order.order_id, ts, i, lots, quote.price, fee, touch.maker)
+    list_fill(log, fill, row, touch.mid, abs(touch.mid * lots * unit), quote, now.lots)
+    log.fills[k].realised = now.realised_pnl - was.realised_pnl
 
 
 @part
@@ -339,22 +352,6 @@ def cross(book, log, terms, i, mid, row, ts, vol):
     head.fills += 1
     if log.fills.shape[0] == 0:
         return
-    log.used[1] = k + 1
-    fill = log.fills[k]
-    fill.fill_id = head.fills
-    fill.order_id = 0
-    fill.ts = ts
-    fill.row = row
-    fill.instrument = i
-    fill.lots = 0
-    fill.price = mid
-    fill.fee = 0.0
-    fill.maker = 0
-    fill.mid = mid
-    fill.spread = 0.0
-    fill.slippage = 0.0
-    fill.impact = 0.0
-    fill.latency = 0.0
-    fill.realised = 0.0
-    fill.position = position.lots
-    fill.crossed = lots
+    fill = Fill(head.fills, np.int64(0), ts, i, np.int64(0), mid, 0.0, np.int64(0))
+    list_fill(log, fill, row, mid, 0.0, Quote(mid, 0.0, 0.0, 0.0, 0.0), position.lots)
+    log.fills[k].crossed = lots

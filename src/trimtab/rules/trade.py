@@ -282,11 +282,11 @@ def at_venue(book, log, i, costs, row, style, passing, opened):
 def meet(order, slot, side, row, costs, passing, opened, grew):
     """The Touch of an order in one of the three passes of a bar.
 
-    Inside the bar a target order that has just arrived does not fill again, and after an increase inside the bar only
-    the stop is live, not the take-profit. A protective order placed by a fill of this very open is met inside the bar.
+    After an increase inside the bar only the stop is live, not the take-profit. A protective order placed by a fill of
+    this very open is met inside the bar.
     """
     if passing == 2:
-        if (slot == TARGET and order.arrived == 0) or (slot == PROFIT and grew > opened):
+        if slot == PROFIT and grew > opened:
             return Touch(np.nan, 0, np.nan, 0, 0)
         return meet_inside(order, side, row, costs, order.ts <= opened)
     if slot != TARGET and order.arrived == 0:
