@@ -85,7 +85,7 @@ def _lengths(symbol: str, column: Any, opens: I64) -> I64:
     lengths = raw.astype("timedelta64[ns]").astype(np.int64) if raw.dtype.kind == "m" else raw.astype(np.int64)
     if (lengths <= 0).any():
         row = int((lengths <= 0).argmax())
-        raise TrimtabError(f"Panel.from_frames: {symbol}: row {row} ({_utc(opens[row])}): duration is not positive")
+        raise TrimtabError(f"Panel.from_frames: {symbol}: row {row} ({utc(opens[row])}): duration is not positive")
     return lengths
 
 
@@ -102,12 +102,13 @@ def _refuse_disorder(symbol: str, what: str, ts: I64, opens: I64) -> None:
         row = int(wrong.argmax()) + 1
         fault = "is a duplicate of" if ts[row] == ts[row - 1] else "is before"
         raise TrimtabError(
-            f"Panel.from_frames: {symbol}: row {row} ({_utc(opens[row])}): {what} {fault} the row above; "
+            f"Panel.from_frames: {symbol}: row {row} ({utc(opens[row])}): {what} {fault} the row above; "
             "rows must be sorted by open_time, each instant once"
         )
 
 
-def _utc(ts: Any) -> str:
+def utc(ts: Any) -> str:
+    """An instant in ns UTC as people read it: 2021-03-02T16:00:00Z."""
     return f"{np.datetime64(int(ts), 'ns').astype('datetime64[s]')}Z"
 
 

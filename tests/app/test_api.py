@@ -249,7 +249,7 @@ def test_other_weights_another_window_another_run_id(panel: tt.Panel, store: Pat
         (lambda t: np.zeros((t - 1, 2)), r"weights have shape \(5999, 2\): expected \(T, N\) = \(6000, 2\)"),
         (lambda t: np.zeros((t, 3)), r"weights have shape \(6000, 3\)"),
         (lambda t: np.zeros(t), r"weights have shape \(6000,\)"),
-        (lambda t: np.full((t, 2), np.inf), "found inf"),
+        (lambda t: np.full((t, 2), np.inf), "BTCEUR at row 0 .* is inf: expected a finite"),
         (lambda t: np.full((t, 2), "x"), "weights are no numbers"),
     ],
 )

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from trimtab.bars import utc
 from trimtab.bounds import check
 from trimtab.data.catalogue import costs_for, preset
 from trimtab.data.panel import rows_of
 from trimtab.portfolio.budgets import Stream, combine, share_of
-from trimtab.research.run import Run
+from trimtab.research.run import Run, names_of
 from trimtab.rules.book import Style, terms_of
 from trimtab.rules.trade import Market
 from trimtab.sim.fold import decisions, forecasts, spread
@@ -68,10 +69,9 @@ def check_bars(panel: Panel) -> None:
     found = half_bar(panel.values)
     if found >= 0:
         t, i = divmod(int(found), len(panel.instruments))
-        stamp = np.datetime64(int(panel.ts[t]), "ns").astype("datetime64[s]")
         shown = ", ".join(f"{n} {v:g}" for n, v in zip(panel.fields[:4], panel.values[t, i, :4].tolist(), strict=True))
         raise TrimtabError(
-            f"{panel.symbols[i]}, row {t}, closed {stamp}Z: {shown}; expected four prices above 0, or none "
+            f"{panel.symbols[i]}, row {t}, closed {utc(panel.ts[t])}: {shown}; expected four prices above 0, or none "
             "(NaN: no bar). Mend the bar, or leave it out."
         )
 
@@ -234,8 +234,7 @@ def hold_weights(panel: Panel) -> Weights:
 
 def run_weights(spec: Spec, panel: Panel, weights: Weights, given: Weights | None = None) -> Run:
     """The driver over weights, and over holding the same instruments at the same costs without limits."""
-    if not np.isfinite(weights.value).all():
-        raise TrimtabError("weights must be finite, or NaN to hold: found inf")
+    check_weights(weights, spec, panel, given=given is not None)
     costs = costs_of_panel(panel, spec.costs)
     setup = setup_of(spec, panel, costs)
     market = market_of(panel)
@@ -245,6 +244,26 @@ def run_weights(spec: Spec, panel: Panel, weights: Weights, given: Weights | Non
     holding = fold_market(market, hold_weights(panel), alone, keep_equity=False)
     again = partial(fold_market, market, weights, setup)
     return Run(spec, panel, costs, result, holding, again, given)
+
+
+def check_weights(weights: Weights, spec: Spec, panel: Panel, *, given: bool = False) -> None:
+    """TrimtabError for the first weight that is no finite number; given: by a program, and not by a strategy."""
+    wrong = np.flatnonzero(~np.isfinite(weights.value))
+    if not len(wrong):
+        return
+    row, m, i = (int(column[wrong[0]]) for column in (weights.row, weights.model, weights.instrument))
+    found = f"{panel.symbols[i]} at row {row} (closed {utc(panel.ts[row])}) is {weights.value[wrong[0]]:g}"
+    if given:
+        raise TrimtabError(f"weights: that of {found}: expected a finite fraction of equity, or NaN to hold")
+    model = spec.models[m]
+    strategy = find(model.strategy)
+    what, mend = "the forecast", "a finite number, or NaN to abstain"
+    if strategy.across is not None:
+        what, mend = "the weight from `across`", "a finite number, or NaN to keep what is held"
+    elif strategy.legs is not None:
+        leg = (model.universe or panel.symbols).index(panel.symbols[i]) % strategy.n_legs
+        what, mend = f"weight {leg} of `legs`", "finite numbers; where a pair is not to be traded, `step` returns NaN"
+    raise TrimtabError(f"model {names_of(spec)[m]}: {what} for {found}: expected {mend}")
 
 
 def simulate(
@@ -371,8 +390,7 @@ def window_of(panel: Panel) -> tuple[str, str]:
     shortest = np.nanmin(panel.values[0, :, panel.fields.index("duration")])
     # Where an instrument has no first bar, one of its earlier bars may close inside the length of the others' first.
     back = int(shortest) if np.isfinite(panel.values[0, :, panel.fields.index("close")]).all() else SECOND
-    first, last = np.datetime64(int(panel.ts[0]) - back, "ns"), np.datetime64(int(panel.ts[-1]), "ns")
-    return f"{first.astype('datetime64[s]')}Z", f"{last.astype('datetime64[s]')}Z"
+    return utc(panel.ts[0] - back), utc(panel.ts[-1])
 
 
 def check_panel(spec: Spec, panel: Panel) -> None:

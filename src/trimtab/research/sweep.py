@@ -6,27 +6,32 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import numpy as np
 
-from trimtab.portfolio.budgets import share_of
+from trimtab.portfolio.budgets import combine, share_of
 from trimtab.research.backtest import (
-    backtest,
+    check_weights,
     costs_of_panel,
     market_of,
     model_rows,
     resizes,
     setup_of,
     spec_of,
+    streams_of,
     units_of,
 )
 from trimtab.research.curves import periods_of
 from trimtab.research.ratios import per_period
 from trimtab.rules.book import open_book
+from trimtab.rules.trade import Market
+from trimtab.sim.driver import run
 from trimtab.sim.fold import folds_of
 from trimtab.sim.simulate import Setup, new_log
-from trimtab.sim.summary import SUMMARY
+from trimtab.sim.summary import SUMMARY, summarise
 from trimtab.strategies import find, params_of
 from trimtab.types import F64, Costs, Limits, NotEnoughData, Panel, Spec, Strategy, TrimtabError, Weights
 
@@ -66,8 +71,6 @@ def sweep(
     costs, limits, capital, volume and seed are those of `backtest`. Raises TrimtabError for unknown parameters and
     values out of range.
     """
-    import msgspec
-
     found = find(strategy)
     sets = parameter_sets(found, grid)
     spec = msgspec.structs.replace(
@@ -121,26 +124,22 @@ def table_of(sets: list[Any], names: list[str], figures: F64) -> pl.DataFrame:
 
 
 def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], threads: int, progress: Progress) -> F64:
-    """SUMMARY of every set (S, 7)."""
-    model = spec.models[0]
-    units = units_of(model, strategy, panel)
-    compiled = folds_of(strategy).sweep
-    if compiled is None or len(panel.instruments) > 1 or resizes(spec.rebalance):
-        return np.array([_one(spec, panel, p, progress) for p in sets])
-    setup = setup_of(spec, panel, costs_of_panel(panel, spec.costs))
-    market = market_of(panel)
-    index, x = model_rows(panel, units[0], model.timeframe or panel.timeframe, strategy.fields)
-    share = share_of(model, strategy, 1)
-    matrix = np.array([[float(v) for v in p] for p in sets])
+    """SUMMARY of every set (S, 7); NaN where a set has too few bars for a forecast."""
+    setup, market, periods = (
+        setup_of(spec, panel, costs_of_panel(panel, spec.costs)),
+        market_of(panel),
+        periods_of(panel),
+    )
+    given = _Given(spec, panel, strategy, sets, setup, market, periods, per_period(spec.risk_free_rate, periods))
+    alone = len(panel.instruments) == 1 and not resizes(spec.rebalance)
+    fill = _compiled(given) if alone and folds_of(strategy).sweep is not None else partial(_one_by_one, given)
     out = np.empty((len(sets), len(SUMMARY)))
     queue = iter(range(0, len(sets), CHUNK))
     lock = threading.Lock()
     failures: list[BaseException] = []
-    periods = periods_of(panel)
-    rate = per_period(spec.risk_free_rate, periods)
 
     def work() -> None:
-        cells = _Cells(setup, market.mark.shape[1], market.days, x.shape[0])
+        cells = _Cells(setup, market)
         while not failures:
             with lock:
                 start = next(queue, None)
@@ -148,23 +147,7 @@ def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], thre
                 return
             stop = min(start + CHUNK, len(sets))
             try:
-                compiled(
-                    matrix[start:stop],
-                    x,
-                    index,
-                    share,
-                    cells.start,
-                    cells.book,
-                    cells.log,
-                    market,
-                    cells.weights,
-                    setup.terms,
-                    setup.limits,
-                    setup.style,
-                    periods,
-                    rate,
-                    out[start:stop],
-                )
+                fill(cells, start, out[start:stop])
             except BaseException as error:  # carried to the caller's thread
                 failures.append(error)
             if progress is not None:
@@ -179,40 +162,75 @@ def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], thre
         worker.join()
     if failures:
         raise failures[0]
-    out[[strategy.warmup(p) >= len(index) for p in sets]] = np.nan  # no forecast was made: nothing is known of it
     return out
+
+
+class _Given(NamedTuple):
+    """What all sets of a sweep share; rate: risk-free, per period."""
+
+    spec: Spec
+    panel: Panel
+    strategy: Strategy
+    sets: list[Any]
+    setup: Setup
+    market: Market
+    periods: float
+    rate: float
 
 
 class _Cells:
     """The buffers of one thread: reused for every set it runs, so memory is flat in their number."""
 
-    def __init__(self, setup: Setup, instruments: int, sample: Any, rows: int) -> None:
+    def __init__(self, setup: Setup, market: Market) -> None:
         self.start = open_book(setup.capital, setup.terms, 1)
         self.book = open_book(setup.capital, setup.terms, 1)
-        self.log = new_log(0, instruments, 1, 0, sample, curves=False)
-        self.weights = Weights(
-            np.empty(rows, np.int64), np.empty(rows, np.int64), np.zeros(rows, np.int64), np.empty(rows)
-        )
+        self.log = new_log(0, market.mark.shape[1], 1, 0, market.days, curves=False)
+        self.weights: Weights | None = None
+
+    def room(self, rows: int) -> Weights:
+        """Memory for the decisions of one set."""
+        if self.weights is None:
+            row, model, instrument = np.empty(rows, np.int64), np.empty(rows, np.int64), np.zeros(rows, np.int64)
+            self.weights = Weights(row, model, instrument, np.empty(rows))
+        return self.weights
 
 
-def _one(spec: Spec, panel: Panel, params: Any, progress: Progress) -> list[float]:
-    """A set through backtest itself: books of several instruments, pairs and baskets."""
-    import msgspec
+def _compiled(given: _Given) -> Callable[[_Cells, int, F64], None]:
+    """One instrument and one leg: fold, driver and summary of a whole chunk in one compiled call."""
+    spec, setup, strategy, model = given.spec, given.setup, given.strategy, given.spec.models[0]
+    call: Any = folds_of(strategy).sweep
+    (unit,) = units_of(model, strategy, given.panel)
+    index, x = model_rows(given.panel, unit, model.timeframe or spec.timeframe, strategy.fields)
+    share = share_of(model, strategy, 1)
+    matrix = np.array([[float(v) for v in p] for p in given.sets])
+    short = np.array([strategy.warmup(p) >= len(index) for p in given.sets])
 
-    model = msgspec.structs.replace(spec.models[0], params=params._asdict())
-    try:
-        run = backtest(msgspec.structs.replace(spec, models=(model,)), panel)
-    except NotEnoughData:
-        return [np.nan] * len(SUMMARY)
-    head, capital = run.result.book.head[0], spec.capital
-    if progress is not None:
-        progress(1)
-    return [
-        float(head["equity"]) / capital - 1.0,
-        run.metrics["net"]["sharpe"],
-        float(head["worst"]),
-        float(head["round_trips"]),
-        float(head["traded"]) / capital,
-        float(run.result.book.charges.sum()),
-        float(head["equity"]),
-    ]
+    def fill(cells: _Cells, first: int, out: F64) -> None:
+        rows = slice(first, first + len(out))
+        call(
+            matrix[rows], x, index, share, cells.start, cells.book, cells.log, given.market, cells.room(len(x)),
+            setup.terms, setup.limits, setup.style, given.periods, given.rate, out,
+        )  # fmt: skip
+        out[short[rows]] = np.nan  # no forecast was made: nothing is known of it
+
+    return fill
+
+
+def _one_by_one(given: _Given, cells: _Cells, first: int, out: F64) -> None:
+    """Books of several instruments, pairs and baskets: each set's weights as `backtest` makes them."""
+    spec, panel, setup, market = given.spec, given.panel, given.setup, given.market
+    for k, figures in enumerate(out):
+        model = msgspec.structs.replace(spec.models[0], params=given.sets[first + k]._asdict())
+        one = msgspec.structs.replace(spec, models=(model,))
+        try:
+            weights = combine(streams_of(one, panel))
+        except NotEnoughData:
+            figures[:] = np.nan
+            continue
+        check_weights(weights, one, panel)
+        book = open_book(setup.capital, setup.terms, 1)
+        t, rows = 0, len(market.ts)
+        while t < rows:
+            cells.log.used[:] = 0
+            t = run(book, cells.log, market, weights, setup.terms, setup.limits, setup.style, t, rows)
+        summarise(book, cells.log, setup.capital, given.periods, given.rate, figures)

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from trimtab.compiled import part
+from trimtab.compiled import entry, part
 
 #: Columns that `summary` writes, in order.
 SUMMARY: Final = ("total_return", "sharpe", "max_drawdown", "trades", "traded", "costs", "final_equity")
@@ -20,7 +20,7 @@ def summary(book, log, capital, periods, rate, out):
     Total return, Sharpe of the sampled (daily) simple returns over `rate` per period with ddof 1, annualised by
     sqrt(periods), the deepest drawdown at every bar, closed round trips, notional traded over capital, costs paid,
     equity. Sharpe is NaN when there are fewer than two returns or all are the same (range test: sums of equal numbers
-    do not cancel exactly).
+    do not cancel exactly), and when a day ended without equity.
     """
     head = book.head[0]
     days = head.sample
@@ -32,7 +32,7 @@ def summary(book, log, capital, periods, rate, out):
         mean += r
         low, high, largest = min(low, r), max(high, r), max(largest, abs(r))
     sharpe = np.nan
-    if days >= 2 and high - low > 1e-12 * largest:
+    if days >= 2 and high - low > 1e-12 * largest and low > -1.0:
         mean /= days
         squares = 0.0
         last = capital
@@ -53,3 +53,9 @@ def summary(book, log, capital, periods, rate, out):
     out[4] = head.traded / capital
     out[5] = paid
     out[6] = head.equity
+
+
+@entry
+def summarise(book, log, capital, periods, rate, out):
+    """`summary` for callers outside a compiled loop."""
+    summary(book, log, capital, periods, rate, out)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
 
 import trimtab as tt
+from trimtab.research.backtest import spec_of
+from trimtab.research.sweep import parameter_sets, run_sets
+from trimtab.sim.summary import SUMMARY
+from trimtab.strategies import find
 from trimtab.types import BAR_FIELDS, HOUR
 
 ROWS = 3_000
@@ -50,6 +57,71 @@ def test_fifty_cells_equal_their_backtests(panel: tt.Panel) -> None:
         assert cell["sharpe"] == pytest.approx(run.metrics["net"]["sharpe"], rel=1e-9)
 
 
+@pytest.fixture(scope="module")
+def pair(panel: tt.Panel) -> tt.Panel:
+    """Two instruments: the sweep's cells are made one by one."""
+    other = panel.values[::-1].copy()
+    values = np.concatenate([panel.values, other], axis=1)
+    instruments = (panel.instruments[0], tt.Instrument(symbol="Y", lot_size=0.01))
+    return tt.Panel(panel.ts, instruments, panel.fields, values, "1h")
+
+
+def cells(panel: tt.Panel, **changes: Any) -> list[dict[str, Any]]:
+    """Six cells of a Spec: what tt.sweep does, with settings that only a Spec has."""
+    strategy = find("sma_cross")
+    sets = parameter_sets(strategy, {"fast": [4, 9, 30], "slow": [70, 200]})
+    spec = msgspec.structs.replace(spec_of("sma_cross", panel, sets[0]._asdict()), costs=COSTS, **changes)
+    names = [{"fast": p.fast, "slow": p.slow} for p in sets]
+    return [
+        name | dict(zip(SUMMARY, row, strict=True))
+        for name, row in zip(names, run_sets(spec, panel, strategy, sets, 2, None).tolist(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("book", ["panel", "pair"])
+def test_cells_of_every_book_equal_their_backtests(book: str, request: pytest.FixtureRequest) -> None:
+    bars: tt.Panel = request.getfixturevalue(book)
+    for again in (tt.Rebalance(), tt.Rebalance(when="always", buffer=0.01)):
+        for cell in cells(bars, limits=LIMITS, rebalance=again):
+            run = tt.backtest(
+                "sma_cross", bars, params={k: cell[k] for k in ("fast", "slow")}, costs=COSTS, limits=LIMITS,
+                rebalance=again,
+            )  # fmt: skip
+            head, net = run.result.book.head[0], run.metrics["net"]
+            assert cell["final_equity"] == head["equity"]
+            assert cell["total_return"] == head["equity"] / 1e6 - 1.0
+            assert (cell["max_drawdown"], cell["trades"]) == (head["worst"], head["round_trips"])
+            assert cell["traded"] == head["traded"] / 1e6
+            assert cell["costs"] == pytest.approx(sum(run.metrics["costs"].values()), rel=1e-12)
+            assert cell["sharpe"] == pytest.approx(net["sharpe"], rel=1e-9)
+
+
+@pytest.mark.parametrize("book", ["panel", "pair"])
+def test_the_risk_free_rate_reaches_the_sharpe_column(book: str, request: pytest.FixtureRequest) -> None:
+    bars: tt.Panel = request.getfixturevalue(book)
+    plain, excess = cells(bars), cells(bars, risk_free_rate=0.05)
+    for free, cell in zip(plain, excess, strict=True):
+        params = {k: cell[k] for k in ("fast", "slow")}
+        spec = msgspec.structs.replace(spec_of("sma_cross", bars, params), risk_free_rate=0.05, costs=COSTS)
+        assert cell["sharpe"] == pytest.approx(tt.backtest(spec, bars).metrics["net"]["sharpe"], rel=1e-9)
+        assert cell["sharpe"] < free["sharpe"]
+        assert [cell[name] for name in SUMMARY if name != "sharpe"] == [free[n] for n in SUMMARY if n != "sharpe"]
+
+
+def test_a_book_that_ended_a_day_without_equity_has_no_sharpe(panel: tt.Panel) -> None:
+    """Short of everything when the price triples overnight: in a cell as in the metrics no ratio means anything."""
+    close = np.where(np.arange(ROWS) < 1_500, 100.0 - 0.01 * np.arange(ROWS), 400.0)
+    values = np.repeat(close[:, None, None], 6, axis=2)
+    values[:, :, 4], values[:, :, 5] = 1e9, HOUR
+    wild = tt.Panel(panel.ts, panel.instruments, panel.fields, values, "1h")
+    fixed = {"costs": tt.Costs(), "capital": 1e5}
+    cell = tt.sweep("sma_cross", wild, {"fast": [3], "slow": [9], "short": [True]}, **fixed).row(0, named=True)
+    run = tt.backtest("sma_cross", wild, params={"fast": 3, "slow": 9, "short": True}, **fixed)
+    assert cell["final_equity"] == run.metrics["final_equity"] < 0.0
+    assert np.isnan(cell["sharpe"])
+    assert np.isnan(run.metrics["net"]["sharpe"])
+
+
 def test_threads_and_order_of_cells_change_nothing(panel: tt.Panel) -> None:
     fixed = {"costs": COSTS, "limits": LIMITS, "capital": 2e5}
     grid = {"fast": range(3, 23), "slow": range(30, 80, 10)}
@@ -69,7 +141,7 @@ def test_orders_of_a_cell_are_those_of_the_backtest(panel: tt.Panel) -> None:
     from trimtab.sim.fold import decisions
     from trimtab.sim.market import day_ends
     from trimtab.sim.simulate import new_log
-    from trimtab.strategies import find, params_of
+    from trimtab.strategies import params_of
     from trimtab.types import Weights
 
     run = tt.backtest("sma_cross", panel, params={"fast": 4, "slow": 70}, costs=COSTS, limits=LIMITS, capital=2e5)
