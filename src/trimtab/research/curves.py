@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trimtab.research import metrics as measure
 from trimtab.research.metrics_table import METRICS, sampling_convention
+from trimtab.research.trips import entry_notional, holding_days
 from trimtab.sim.simulate import Result
-from trimtab.sim.trades import costs_of_fills, round_trips, share_of_fills, slack_of
-from trimtab.types import COST_KINDS, DAY, F64, I64, Panel, Spec
+from trimtab.types import COST_KINDS, F64, I64, Panel, Spec
 
 if TYPE_CHECKING:
     from trimtab.research.run import Run
@@ -76,9 +77,7 @@ def figures_of_run(run: Run) -> dict[str, Any]:
     curves, result, spec = run.curves, run.result, run.spec
     head, charges = result.book.head[0], result.book.charges
     periods = periods_of(run.panel)
-    paid = costs_of_fills(result.fills)
-    lots = result.fills["lots"].astype(np.float64)
-    trips = round_trips(result.fills, lots, np.ascontiguousarray(result.fills["fee"]), paid, result.book.unit)
+    trips = run.trips.book
     total, notional = float(charges.sum()), float(head["traded"])
     trading = measure.Trading(notional, float(head["equity"]) - spec.capital + total, total)
     held, exposure = curves.returns(curves.holding), np.nan_to_num(curves.gross_exposure)
@@ -122,12 +121,9 @@ def _model_figures(run: Run, m: int, periods: float) -> dict[str, Any]:
 
     Its curve compounds those daily returns from budget x capital.
     """
-    curves, result, unit = run.curves, run.result, run.result.book.unit
+    curves, trips, notional = run.curves, run.trips.models[m], float(run.trips.traded[m])
     budget = run.spec.models[m].budget
-    lots, fees, paid = share_of_fills(result.fills, result.shares, m)
-    trips = round_trips(result.fills, lots, fees, paid, unit, slack_of(result.shares))
-    notional = float((np.abs(lots) * result.fills["price"] * unit[result.fills["instrument"]]).sum())
-    total = float(result.book.charges[m].sum())
+    total = float(run.result.book.charges[m].sum())
     profit = float(curves.pnl[-1, m]) if len(curves.pnl) else np.nan
     pair: dict[str, Any] = {"budget": budget, "pnl": profit, "costs": total}
     for kind, spent in (("net", total), ("gross", 0.0)):
@@ -139,9 +135,8 @@ def _model_figures(run: Run, m: int, periods: float) -> dict[str, Any]:
     return pair
 
 
-def _trades(run: Run, trips: Any, gross: bool = False) -> measure.Trades:
+def _trades(run: Run, trips: NDArray[np.void], gross: bool = False) -> measure.Trades:
     """Closed round trips as the metrics read them; gross: costs added back."""
     closed = trips[trips["open"] == 0]
     pnl = closed["pnl"] + (closed["costs"] if gross else 0.0)
-    entry = np.abs(closed["lots"]) * run.result.book.unit[closed["instrument"]] * closed["entry_price"]
-    return measure.Trades(pnl, pnl / entry, (closed["exit_ts"] - closed["entry_ts"]) / DAY)
+    return measure.Trades(pnl, pnl / entry_notional(closed, run.result.book.unit), holding_days(closed))

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trimtab.research.trips import Trips, entry_notional, holding_days
 from trimtab.rules.limits import ACTIONS, LIMIT_NAMES
 from trimtab.rules.orders import REASONS
 from trimtab.sim.simulate import Result
-from trimtab.sim.trades import costs_of_fills, round_trips, share_of_fills, slack_of
-from trimtab.types import DAY, F64, I64, ORDER_KINDS, ORDER_STATUSES, TIFS, Panel
+from trimtab.types import F64, I64, ORDER_KINDS, ORDER_STATUSES, TIFS, Panel
 
 if TYPE_CHECKING:
     import polars as pl
@@ -94,28 +94,14 @@ def fills(result: Result, panel: Panel) -> pl.DataFrame:
     )
 
 
-def trades(result: Result, panel: Panel, models: Sequence[str]) -> pl.DataFrame:
+def trades(trips: Trips, unit: F64, panel: Panel, models: Sequence[str]) -> pl.DataFrame:
     """Round trips: of the book (model "") and of each model; open ones have no exit and no pnl yet."""
     import polars as pl
 
-    unit = result.book.unit
     sizes = np.array([i.lot_size for i in panel.instruments])
-    whole = result.fills["lots"].astype(np.float64)
-    paid = costs_of_fills(result.fills)
-    tables = [("", round_trips(result.fills, whole, np.ascontiguousarray(result.fills["fee"]), paid, unit))]
-    for m, name in enumerate(models):
-        tables.append(
-            (
-                name,
-                round_trips(
-                    result.fills, *share_of_fills(result.fills, result.shares, m), unit, slack_of(result.shares)
-                ),
-            )
-        )
     parts: list[pl.DataFrame] = []
-    for name, t in tables:
+    for name, t in zip(("", *models), (trips.book, *trips.models), strict=True):
         closed = t["open"] == 0
-        entry = np.abs(t["lots"]) * unit[t["instrument"]] * t["entry_price"]
         pnl = np.where(closed, t["pnl"], np.nan)
         parts.append(
             pl.DataFrame(
@@ -129,10 +115,10 @@ def trades(result: Result, panel: Panel, models: Sequence[str]) -> pl.DataFrame:
                     "entry_price": t["entry_price"],
                     "exit_price": np.where(closed, t["exit_price"], np.nan),
                     "pnl": pnl,
-                    "return": pnl / entry,
+                    "return": pnl / entry_notional(t, unit),
                     "fees": t["fees"],
                     "costs": t["costs"],
-                    "holding_days": np.where(closed, (t["exit_ts"] - t["entry_ts"]) / DAY, np.nan),
+                    "holding_days": np.where(closed, holding_days(t), np.nan),
                     "open": ~closed,
                 }
             )

@@ -13,6 +13,7 @@ import numpy as np
 
 from trimtab.research import frames
 from trimtab.research.curves import Curves, figures_of_run
+from trimtab.research.trips import Trips, trips_of
 from trimtab.rules.limits import LIMIT_NAMES
 from trimtab.sim.simulate import Result
 from trimtab.types import F64, Costs, Panel, Spec, Weights
@@ -141,7 +142,7 @@ class Run:
     @cached_property
     def trades(self) -> pl.DataFrame:
         """Round trips of the book (model "") and of each model, closed and open."""
-        return frames.trades(self.result, self.panel, self.model_names)
+        return frames.trades(self.trips, self.result.book.unit, self.panel, self.model_names)
 
     @cached_property
     def weights(self) -> pl.DataFrame:
@@ -152,6 +153,11 @@ class Run:
     def actions(self) -> pl.DataFrame:
         """What the limits did: ts, limit, symbol, wanted, allowed, action."""
         return frames.actions(self.result, self.panel)
+
+    @cached_property
+    def trips(self) -> Trips:
+        """Round trips of the book and of its models, as the driver's records."""
+        return trips_of(self.result)
 
     # --- figures -------------------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ def fold_trades(fills, lots, fees, costs, unit, slack, out):
 
     lots    of each fill, whole or a model's part; 0 is passed over
     unit    (N,) quote currency per lot and unit of price
-    slack   lots that still count as flat: 0 for the book, 1 for a model, whose part of whole lots is not whole
+    slack   lots that still count as flat: 0 for the book, almost 1 for a model, whose part of whole lots is not whole
     A fill that crosses zero closes one trade and opens the next, its fee and costs shared by size.
     """
     n = unit.shape[0]
@@ -111,8 +111,11 @@ def costs_of_fills(fills: NDArray[np.void]) -> F64:
 
 
 def slack_of(shares: F64) -> float:
-    """Lots of a model's part that count as flat: netting rounds once, so a part of several is off by less than 1."""
-    return 1.0 if shares.shape[1] > 1 else 0.0
+    """Lots of a model's part that count as flat: netting rounds once, so a part of several is off by less than 1.
+
+    One whole lot is a position, however its part was rounded in the last bits.
+    """
+    return 1.0 - 1e-9 if shares.shape[1] > 1 else 0.0
 
 
 def share_of_fills(fills: NDArray[np.void], shares: F64, model: int) -> tuple[F64, F64, F64]:

@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 
 import trimtab as tt
-from trimtab.research.backtest import window_of
+from trimtab.research.backtest import run_weights, window_of
 from trimtab.research.run import hash_panel, names_of
-from trimtab.types import HOUR
+from trimtab.types import HOUR, Weights
 
 START = np.datetime64("2024-01-01T00:00:00", "us")
 
@@ -143,6 +143,28 @@ def test_an_open_position_is_an_open_trade():
     assert np.isnan(book["pnl"][1])
     assert book["entry_ts"][0] == dt.datetime(2024, 1, 1, 6, tzinfo=dt.UTC)
     assert book["holding_days"][0] == pytest.approx(45 / 24)
+
+
+def test_one_lot_of_a_model_is_a_trade_of_that_model():
+    """Two models, a lot each: nothing of it may be taken for what netting rounds away."""
+    panel = panel_of(bars(close=100.0, open=100.0, high=100.0, low=100.0), lot_size=1.0)
+    models = tuple(tt.Model(strategy=name, budget=0.5) for name in ("a", "b"))
+    spec = tt.Spec(models=models, universe=panel.symbols, timeframe="1h", costs=tt.Costs(), capital=1_000.0)
+    weights = Weights(
+        np.array([3, 5, 10, 20]), np.array([0, 1, 0, 1]), np.zeros(4, np.int64), np.array([0.1, 0.1, 0, 0])
+    )
+    run = run_weights(spec, panel, weights)
+    assert run.trades.select("model", "quantity", "open").rows() == [("", 2, False), ("a", 1, False), ("b", 1, False)]
+    assert [run.metrics["models"][name]["net"]["trades"] for name in "ab"] == [1.0, 1.0]
+
+
+def test_the_table_of_trades_and_the_metrics_are_of_the_same_trades():
+    run = trade(panel_of(bars()), {5: 0.5, 50: 0.0, 90: -0.4, 120: 0.3, 200: 0.0}, costs=tt.Costs(taker_fee=0.001))
+    for model, figures in (("", run.metrics["net"]), ("weights", run.metrics["models"]["weights"]["net"])):
+        closed = run.trades.filter((pl.col("model") == model) & ~pl.col("open"))
+        assert figures["trades"] == closed.height == 3
+        assert figures["win_rate"] == pytest.approx((closed["pnl"] > 0).mean())
+        assert figures["average_holding"] == pytest.approx(closed["holding_days"].mean())
 
 
 def test_weights_are_notional_over_equity_at_day_ends():
