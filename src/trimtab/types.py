@@ -144,7 +144,7 @@ class Limits(NamedTuple):
 
 
 class Order(NamedTuple):
-    """An instruction to a venue. Prices that the kind does not use are NaN; parent is 0 when there is none."""
+    """An instruction to a venue. Prices that the kind does not use are NaN; parent is 0 when there is none; 1 is yes."""
 
     order_id: int
     ts: int
@@ -154,13 +154,13 @@ class Order(NamedTuple):
     limit_price: float
     stop_price: float
     tif: int
-    post_only: bool
-    reduce_only: bool
+    post_only: int
+    reduce_only: int
     parent: int
 
 
 class Fill(NamedTuple):
-    """An execution: lots signed, price in quote currency, fee in quote currency (positive = paid)."""
+    """An execution: lots signed, price in quote currency, fee in quote currency (positive = paid); maker 1 is yes."""
 
     fill_id: int
     order_id: int
@@ -169,7 +169,7 @@ class Fill(NamedTuple):
     lots: int
     price: float
     fee: float
-    maker: bool
+    maker: int
 
 
 class Position(NamedTuple):

@@ -352,6 +352,6 @@ def cross(book, log, terms, i, mid, row, ts, vol):
     head.fills += 1
     if log.fills.shape[0] == 0:
         return
-    fill = Fill(head.fills, np.int64(0), ts, i, np.int64(0), mid, 0.0, np.int64(0))
+    fill = Fill(head.fills, 0, ts, i, 0, mid, 0.0, 0)
     list_fill(log, fill, row, mid, 0.0, Quote(mid, 0.0, 0.0, 0.0, 0.0), position.lots)
     log.fills[k].crossed = lots
