@@ -1,0 +1,81 @@
+"""Sweeps, findings and strategies in the terminal: one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from trimtab.app.console.cells import Figures, escaped, format_value, label_of, part, shown, table_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_sweep(console: Console, rows: Sequence[Figures], sort: str, total: int) -> None:
+    """The best parameter sets, best first."""
+    names = list(rows[0]) if rows else []
+    labels = ["Traded over capital" if name == "traded" else label_of(name) for name in names]
+    table = table_of(*(escaped(label.replace("_", " ").replace(" ", "\n")) for label in labels), left=0)
+    for row in rows:
+        table.add_row(*(format_value(name, value, "") for name, value in row.items()))
+    table.caption = f"the first {len(rows):,} of {total:,} sets by {label_of(sort)}"
+    console.print(table)
+
+
+def print_findings(console: Console, name: str, findings: Sequence[Figures]) -> None:
+    """One line per law with a tick or a cross, then what to do about each break."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    broken = [finding for finding in findings if not finding["passed"]]
+    laws = {str(finding["law"]): [f for f in findings if f["law"] == finding["law"]] for finding in findings}
+    wide = max((len(law) for law in laws), default=0)
+    console.print(Text(f"The laws, on {name}", style="bold"))
+    for law, told in laws.items():
+        wrong = [f for f in told if not f["passed"]]
+        line = Text("✗ " if wrong else "✓ ", style="bold red" if wrong else "green")
+        line.append(law.ljust(wide + 2), style="bold")
+        if wrong:
+            line.append("FAIL  ", style="bold red").append("; ".join(_place(f) for f in wrong))
+        else:
+            line.append(str(told[0]["message"]))
+        console.print(line, soft_wrap=True)
+    if not broken:
+        console.print(Text("\nEvery law that was tested holds.", style="bold"))
+        return
+    console.print(Text("\nWhat to do", style="bold"))
+    for n, finding in enumerate(broken, 1):
+        console.print(Text(f"{n}. {finding['law']}", style="bold"))
+        console.print(Padding(Text(str(finding["message"])), (0, 0, 0, 3)))
+
+
+def _place(finding: Figures) -> str:
+    """Where a law broke: field, row and instant, as far as they are known."""
+    parts = [str(finding["field"])] if finding.get("field") else []
+    parts += [f"row {finding['row']}"] if finding.get("row") is not None else []
+    parts += [f"({finding['ts']})"] if finding.get("ts") else []
+    return " ".join(parts) or "see below"
+
+
+def print_strategies(console: Console, rows: Sequence[Mapping[str, str]]) -> None:
+    """One line per strategy: name, the idea, its parameters."""
+    table = table_of("Strategy", "Idea", "Parameters", left=3)
+    for row in rows:
+        table.add_row(escaped(row["name"]), escaped(row["idea"]), escaped(row["params"]))
+    console.print(table)
+
+
+def print_strategy(console: Console, strategy: Figures) -> None:
+    """The strategy's own text, then its parameters with their defaults and ranges."""
+    console.print(f"{strategy['name']}, version {strategy['version']}", style="bold", markup=False)
+    console.print(strategy["about"] + "\n", markup=False, soft_wrap=True)
+    console.print(
+        f"reads {', '.join(strategy['fields'])} · {strategy['legs']} leg(s) · {strategy['warmup']:,} rows of "
+        f"warm-up with the defaults · {', '.join(strategy['timeframes'])}",
+        markup=False,
+    )
+    table = table_of("Parameter", "Default", "From", "To")
+    for name, param in part(strategy, "params").items():
+        low, high = param["range"] or ("", "")
+        table.add_row(escaped(name), shown(param["default"]), shown(low), shown(high))
+    console.print(table)
