@@ -145,6 +145,5 @@ def cell_of(panel: Panel, strategy: Any, params: Any) -> tuple[Any, Any, Any]:
     if compiled is None:
         raise ValueError(f"strategy {strategy.name} has no compiled sweep")
     matrix = np.array([[float(v) for v in params]])
-    terms, limits, style = setup.terms, setup.limits, setup.style
-    compiled(matrix, x, rows, 1.0, *books, log, market, weights, terms, limits, style, periods_of(panel), 0.0, out)
+    compiled(matrix, x, rows, 1.0, *books, log, market, weights, setup, periods_of(panel), 0.0, out)
     return log.orders[: log.used[0]].copy(), np.ascontiguousarray(log.curve[:, 0]), out[0]

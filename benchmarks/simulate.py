@@ -9,13 +9,13 @@ import numpy as np
 
 from benchmarks.figures import Figure, one_core, timed
 from benchmarks.markets import CAPITAL, COSTS, STAGE, Case, limits_of, pinned
-from trimtab.rules.book import Log, Style, open_book, terms_of
+from trimtab.rules.book import Log, Setup, Style, open_book, terms_of
 from trimtab.rules.limits import DRAWDOWN_HALT, LIMIT_NAMES
 from trimtab.rules.orders import REJECT
 from trimtab.rules.trade import Market
 from trimtab.sim.driver import run
 from trimtab.sim.market import build_market, day_ends
-from trimtab.sim.simulate import LOG_ROWS, Result, Setup, joined, new_log, simulate
+from trimtab.sim.simulate import LOG_ROWS, Result, joined, new_log, simulate
 from trimtab.types import COST_KINDS, MARKET, Limits, Weights
 
 #: Instruments -> rows in cache and in memory.
@@ -89,7 +89,7 @@ class _Fold:
         t = 0
         while t < rows:
             log.used[:] = 0
-            t = run(book, log, self.market, self.weights, setup.terms, setup.limits, setup.style, t, rows)
+            t = run(book, log, self.market, self.weights, setup, t, rows)
             orders, fills, actions = log.used
             kept.append([joined([x]) for x in (log.orders[:orders], log.fills[:fills], log.actions[:actions])])
         return kept

@@ -144,7 +144,7 @@ class Limits(NamedTuple):
 
 
 class Order(NamedTuple):
-    """An instruction to a venue. Prices that the kind does not use are NaN, parent is 0 when there is none; 1 is yes."""
+    """An instruction to a venue. Prices that its kind has no use for are NaN, parent is 0 without one; 1 is yes."""
 
     order_id: int
     ts: int

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from trimtab.rules.book import Style, terms_of
+from trimtab.rules.book import Setup, Style, terms_of
 from trimtab.rules.trade import Market
 from trimtab.sim.market import build_market
-from trimtab.sim.simulate import Setup
 from trimtab.types import BAR_FIELDS, HOUR, LIMIT, MARKET, Costs, Instrument, Limits, Panel, Weights
 
 

@@ -42,15 +42,15 @@ def walk(w: Any, look: Callable[[Book, int], None] | None = None) -> tuple[Book,
     n = len(w.panel.instruments)
     book = open_book(w.setup.capital, w.setup.terms, w.setup.models)
     log = new_log(60_000, n, w.setup.models, 0, np.empty(0, np.int64))
-    rest, head = (w.setup.terms, w.setup.limits, w.setup.style), book.head[0]
+    head = book.head[0]
     found: list[Decision] = []
     for t in range(len(w.panel.ts)):
-        trade(book, log, w.market, *rest, t)
+        trade(book, log, w.market, w.setup, t)
         marks = w.market.mark[t]
         head["equity"] = mark(head["cash"], book.quantity, marks)
         forced = int(watch(head, head["equity"], w.setup.limits) >= 0)
         if is_due(head, w.weights, t, forced):
-            decide(book, log, w.weights, marks, *rest, t, w.market.ts[t], forced)
+            decide(book, log, w.weights, marks, w.setup, t, w.market.ts[t], forced)
             placed = (book.orders[:, TARGET]["ts"] == w.market.ts[t]) & (pending(book) != 0)
             wanted = np.array([net(book.target, i) for i in range(n)])
             held, goal = book.positions["lots"].copy(), book.goal.copy()

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trimtab.rules.book import Style, terms_of
+from trimtab.rules.book import Setup, Style, terms_of
 from trimtab.sim.market import build_market
-from trimtab.sim.simulate import Setup
 from trimtab.types import (
     BAR_FIELDS,
     DAY,

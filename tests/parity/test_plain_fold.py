@@ -11,13 +11,13 @@ from collections.abc import Callable
 import numpy as np
 
 from trimtab.rules.account import mark
-from trimtab.rules.book import SLOTS, Book, Log, open_book
+from trimtab.rules.book import SLOTS, Book, Log, Setup, open_book
 from trimtab.rules.decide import decide, is_due
 from trimtab.rules.limits import DRAWDOWN_DERISK, DRAWDOWN_HALT, HALT, LIMIT_NAMES, RESUME, SCALE, watch
 from trimtab.rules.orders import REASONS, TRANSITIONS
 from trimtab.rules.trade import Market, trade
 from trimtab.sim.market import day_ends
-from trimtab.sim.simulate import Setup, new_log, simulate
+from trimtab.sim.simulate import new_log, simulate
 from trimtab.types import NEW, Limits, Panel, Weights
 
 Bars = tuple[Panel, Market, Weights, Weights]
@@ -31,19 +31,18 @@ def fold(market: Market, weights: Weights, setup: Setup) -> tuple[Book, Log, np.
     log = new_log(60_000, n, setup.models, 0, np.empty(0, np.int64))
     equity, curves = np.empty(rows), np.empty((rows, 5 + 2 * setup.models))
     head = book.head[0]
-    rest = (setup.terms, setup.limits, setup.style)
     for t in range(rows):
         low, high = book.low.copy(), book.high.copy()
         book.low[:], book.high[:] = np.inf, -np.inf  # every instrument with a bar is looked at
         head["resting"] += 1  # also when nothing rests
-        trade(book, log, market, *rest, t)
+        trade(book, log, market, setup, t)
         head["resting"] -= 1
         silent = ~(market.rows[t, :, 0] > 0.0)
         book.low[silent], book.high[silent] = low[silent], high[silent]
         head["equity"] = equity[t] = mark(head["cash"], book.quantity, market.mark[t])
         forced = observe(book, log, setup.limits, t, market.ts[t])
         if is_due(head, weights, t, forced):
-            decide(book, log, weights, market.mark[t], *rest, t, market.ts[t], forced)
+            decide(book, log, weights, market.mark[t], setup, t, market.ts[t], forced)
         curves[t] = figures(book, market.mark[t], float(equity[t]))
         if log.used.max() > 50_000:
             raise AssertionError("the log of the plain fold is too small")

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trimtab.rules.book import SLOTS, Book, open_book
+from trimtab.rules.book import SLOTS, Book, Setup, open_book
 from trimtab.rules.trade import Market
 from trimtab.sim.driver import run
 from trimtab.sim.market import day_ends
-from trimtab.sim.simulate import Setup, new_log, simulate
+from trimtab.sim.simulate import new_log, simulate
 from trimtab.types import Panel, Weights
 
 Bars = tuple[Panel, Market, Weights, Weights]
@@ -31,7 +31,7 @@ def pieces(market: Market, weights: Weights, setup: Setup, cuts: list[int], size
     t = 0
     for end in [*cuts, rows]:
         while t < end:
-            t = run(book, log, market, weights, setup.terms, setup.limits, setup.style, t, end)
+            t = run(book, log, market, weights, setup, t, end)
             orders, fills, actions = (int(c) for c in log.used)
             for name, used in zip(TABLES, (orders, fills, fills, actions), strict=True):
                 parts[name].append(getattr(log, name)[:used].tobytes())

@@ -15,12 +15,12 @@ from trimtab.data.catalogue import costs_for, preset
 from trimtab.data.panel import rows_of
 from trimtab.portfolio.budgets import Stream, combine, share_of
 from trimtab.research.run import Run, names_of
-from trimtab.rules.book import Style, terms_of
+from trimtab.rules.book import Setup, Style, terms_of
 from trimtab.rules.trade import Market
 from trimtab.sim.fold import decisions, forecasts, spread
 from trimtab.sim.market import build_market, half_bar
-from trimtab.sim.simulate import Setup, weights_of
 from trimtab.sim.simulate import simulate as fold_market
+from trimtab.sim.simulate import weights_of
 from trimtab.strategies import find, params_of
 from trimtab.types import (
     F64,

@@ -26,11 +26,11 @@ from trimtab.research.backtest import (
 )
 from trimtab.research.curves import periods_of
 from trimtab.research.ratios import per_period
-from trimtab.rules.book import open_book
+from trimtab.rules.book import Setup, open_book
 from trimtab.rules.trade import Market
 from trimtab.sim.driver import run
 from trimtab.sim.fold import folds_of
-from trimtab.sim.simulate import Setup, new_log
+from trimtab.sim.simulate import new_log
 from trimtab.sim.summary import SUMMARY, summarise
 from trimtab.strategies import find, params_of
 from trimtab.types import F64, Costs, Limits, NotEnoughData, Panel, Spec, Strategy, TrimtabError, Weights
@@ -209,7 +209,7 @@ def _compiled(given: _Given) -> Callable[[_Cells, int, F64], None]:
         rows = slice(first, first + len(out))
         call(
             matrix[rows], x, index, share, cells.start, cells.book, cells.log, given.market, cells.room(len(x)),
-            setup.terms, setup.limits, setup.style, given.periods, given.rate, out,
+            setup, given.periods, given.rate, out,
         )  # fmt: skip
         out[short[rows]] = np.nan  # no forecast was made: nothing is known of it
 
@@ -232,5 +232,5 @@ def _one_by_one(given: _Given, cells: _Cells, first: int, out: F64) -> None:
         t, rows = 0, len(market.ts)
         while t < rows:
             cells.log.used[:] = 0
-            t = run(book, cells.log, market, weights, setup.terms, setup.limits, setup.style, t, rows)
+            t = run(book, cells.log, market, weights, setup, t, rows)
         summarise(book, cells.log, setup.capital, given.periods, given.rate, figures)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.compiled import part
-from trimtab.types import COST_KINDS, F64, I64, Costs, Instrument, codes
+from trimtab.types import COST_KINDS, F64, I64, Costs, Instrument, Limits, codes
 
 #: Slots of an instrument's order table, in the order in which they match inside a bar.
 TARGET, STOP_LOSS, TRAIL, PROFIT = codes(4)
@@ -172,6 +172,16 @@ class Style(NamedTuple):
     always: int  # 1: an unchanged weight is sized again whenever its model steps
     buffer: float  # no trade below this share of equity
     seed: int
+
+
+class Setup(NamedTuple):
+    """Everything of a run but its bars and weights."""
+
+    terms: NDArray[np.void]  # (N,) TERMS
+    limits: Limits
+    style: Style
+    capital: float
+    models: int
 
 
 class Log(NamedTuple):

@@ -13,13 +13,13 @@ from trimtab.types import ACTIVE, GTC, LIMIT, MARKET, MAX_LOTS, Order
 
 
 @part
-def resize(book, log, terms, style, m, i, weight, price, row, ts):
+def resize(book, log, setup, m, i, weight, price, row, ts):
     """Take a model's new weight: its virtual lots change unless it is the same weight, blocked, or inside the buffer.
 
     A weight that is bit-equal to the last is no new decision. After a protective stop the lots stay 0 until the weight
     changes sign or passes through 0.
     """
-    if weight == book.weight[m, i] and style.always == 0:
+    if weight == book.weight[m, i] and setup.style.always == 0:
         return
     if book.blocked[m, i] != 0.0:
         if weight * book.blocked[m, i] > 0.0:
@@ -27,13 +27,13 @@ def resize(book, log, terms, style, m, i, weight, price, row, ts):
             return
         book.blocked[m, i] = 0.0
     equity = max(book.head[0].equity, 0.0)
-    unit = terms[i].unit
+    unit = setup.terms[i].unit
     lots = size(weight, equity, price, unit)
     if lots != lots:  # NaN
         note(log, row, ts, NO_PRICE, i, weight, 0.0, REFUSE)
         return
     standing = book.target[m, i]
-    if weight * standing > 0.0 and abs(lots - standing) * unit * price <= style.buffer * equity:
+    if weight * standing > 0.0 and abs(lots - standing) * unit * price <= setup.style.buffer * equity:
         book.weight[m, i] = weight
         return
     book.weight[m, i] = weight
@@ -42,9 +42,10 @@ def resize(book, log, terms, style, m, i, weight, price, row, ts):
 
 
 @spliced
-def plan(book, log, terms, style, i, price, row, ts, forced, own):
+def plan(book, log, setup, i, price, row, ts, forced, own):
     """At most one working target order per instrument: allowed - held, in place of the one that is there."""
     position, order = book.positions[i], book.orders[i, TARGET]
+    terms, style = setup.terms[i], setup.style
     lots = book.allowed[i] - position.lots
     reduces = position.lots != 0 and (lots > 0) != (position.lots > 0) and abs(lots) <= abs(position.lots)
     kind, tif, post_only, limit = style.kind, style.tif, style.post_only, np.nan
@@ -58,13 +59,13 @@ def plan(book, log, terms, style, i, price, row, ts, forced, own):
         end_order(book, log, i, TARGET, REPLACED, ts)
     if lots == 0:
         return
-    if abs(lots) * terms[i].unit * price < terms[i].min_notional and book.allowed[i] != 0:
+    if abs(lots) * terms.unit * price < terms.min_notional and book.allowed[i] != 0:
         note(log, row, ts, MIN_NOTIONAL, i, lots, 0.0, REFUSE)
         book.goal[i] = position.lots
         return
     if kind == LIMIT:
         side = 1.0 if lots > 0 else -1.0
-        limit = on_tick(price * (1.0 - side * style.offset), terms[i].tick_size, side)
+        limit = on_tick(price * (1.0 - side * style.offset), terms.tick_size, side)
     place(book, TARGET, Order(0, ts, i, lots, kind, limit, np.nan, tif, post_only, 1 if reduces else 0, 0))
 
 
@@ -118,7 +119,7 @@ def is_due(head, weights, row, forced):
 
 
 @spliced
-def decide_row(book, log, weights, marks, terms, limits, style, row, ts, forced):
+def decide_row(book, log, weights, marks, setup, row, ts, forced):
     """Turn the weights that are new at this row into orders; everything that reaches a venue has passed here.
 
     weights   Weights, consumed from head.event while their row is this one
@@ -130,7 +131,7 @@ def decide_row(book, log, weights, marks, terms, limits, style, row, ts, forced)
     while e < weights.row.shape[0] and weights.row[e] == row:
         i = weights.instrument[e]
         was = book.dirty[i]
-        resize(book, log, terms, style, weights.model[e], i, weights.value[e], marks[i], row, ts)
+        resize(book, log, setup, weights.model[e], i, weights.value[e], marks[i], row, ts)
         if book.dirty[i] != was:
             book.todo[todo] = i
             todo += 1
@@ -151,7 +152,7 @@ def decide_row(book, log, weights, marks, terms, limits, style, row, ts, forced)
         book.wanted[i] = book.goal[i]
     for k in range(todo):
         want(book, log, book.todo[k], row, ts)
-    if gate(book, log, marks, terms, limits, row, ts) != 0:
+    if gate(book, log, marks, setup, row, ts) != 0:
         for i in range(n):
             if book.dirty[i] == 0 and book.allowed[i] != book.goal[i]:
                 book.todo[todo] = i
@@ -162,11 +163,11 @@ def decide_row(book, log, weights, marks, terms, limits, style, row, ts, forced)
         own = book.dirty[i]
         book.goal[i] = book.allowed[i]
         book.dirty[i] = 0
-        plan(book, log, terms, style, i, marks[i], row, ts, forced, own)
+        plan(book, log, setup, i, marks[i], row, ts, forced, own)
         set_band(book, i)
 
 
 @entry
-def decide(book, log, weights, marks, terms, limits, style, row, ts, forced):
+def decide(book, log, weights, marks, setup, row, ts, forced):
     """decide_row for callers outside a compiled loop."""
-    decide_row(book, log, weights, marks, terms, limits, style, row, ts, forced)
+    decide_row(book, log, weights, marks, setup, row, ts, forced)

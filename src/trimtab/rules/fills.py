@@ -126,13 +126,13 @@ def place(book, slot, new):
 
 
 @part
-def protect(book, log, terms, i, limits, ts, parent):
+def protect(book, log, setup, i, ts, parent):
     """Bring the reduce-only OCO orders into line with the net position and its average price, after each fill.
 
     An order that stays keeps its id and is resized; all are canceled when the position is gone, and all are new when
     it has changed sign.
     """
-    position, tick_size = book.positions[i], terms[i].tick_size
+    position, tick_size, limits = book.positions[i], setup.terms[i].tick_size, setup.limits
     for slot in range(STOP_LOSS, SLOTS):
         distance = limits.stop_loss
         if slot == TRAIL:

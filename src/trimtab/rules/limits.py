@@ -118,14 +118,14 @@ def clip_weight(lots, equity, notional_per_lot, max_weight):
 
 
 @part
-def gate_position(book, log, i, equity, per_lot, terms, limits, row, ts):
+def gate_position(book, log, i, equity, per_lot, setup, row, ts):
     """Position limits of one instrument: what may not be short, and the largest weight."""
     wanted = book.allowed[i]
     allowed = wanted
-    if allowed < 0 and terms[i].shortable == 0:
+    if allowed < 0 and setup.terms[i].shortable == 0:
         allowed = np.int64(0)
         note(log, row, ts, SHORTABLE, i, wanted, allowed, REFUSE)
-    clipped = clip_weight(allowed, equity, per_lot, limits.max_weight)
+    clipped = clip_weight(allowed, equity, per_lot, setup.limits.max_weight)
     if clipped != allowed:
         note(log, row, ts, MAX_WEIGHT, i, allowed, clipped, SCALE)
     book.allowed[i] = clipped
@@ -197,7 +197,7 @@ def room_for(book, marks, limits, i, lots, reducible, fresh):
 
 
 @spliced
-def gate(book, log, marks, terms, limits, row, ts):
+def gate(book, log, marks, setup, row, ts):
     """book.wanted -> book.allowed for the whole book, in the order of design §8; each cut is noted.
 
     Position limits, then gross leverage, then the account's state. Every step moves lots toward zero only, so no step
@@ -206,7 +206,7 @@ def gate(book, log, marks, terms, limits, row, ts):
 
     ->   1 when anything was cut
     """
-    head = book.head[0]
+    head, limits = book.head[0], setup.limits
     equity = max(head.equity, 0.0)
     most = equity * limits.max_weight if limits.max_weight != np.inf else np.inf
     gross, worst, cut = 0.0, 0.0, 0
@@ -216,7 +216,7 @@ def gate(book, log, marks, terms, limits, row, ts):
         per_lot = book.unit[i] * marks[i]
         notional = abs(wanted) * per_lot
         if notional > most or wanted < 0:
-            gate_position(book, log, i, equity, per_lot, terms, limits, row, ts)
+            gate_position(book, log, i, equity, per_lot, setup, row, ts)
             notional = abs(book.allowed[i]) * per_lot
             cut |= book.allowed[i] != wanted
         gross += notional

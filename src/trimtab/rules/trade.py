@@ -122,9 +122,9 @@ def filled_before(order, position, lot_size, side):
 
 
 @part
-def lots_now(book, marks, terms, limits, style, costs, i, slot, touch, row, reduce_only, fresh):
+def lots_now(book, marks, setup, costs, i, slot, touch, row, reduce_only, fresh):
     """How many signed lots of an order fill here and now, and why not more: participation, limits, cash."""
-    order, position = book.orders[i, slot], book.positions[i]
+    order, position, terms = book.orders[i, slot], book.positions[i], setup.terms[i]
     left = order.lots - order.filled
     side = 1 if left > 0 else -1
     reducible = max(-position.lots * side, 0)
@@ -134,17 +134,17 @@ def lots_now(book, marks, terms, limits, style, costs, i, slot, touch, row, redu
     if want == 0:
         return np.int64(0), NO_REASON
     reason = NO_REASON
-    cap = cap_of(costs.participation, row.volume, terms[i].lot_size, style.ignore_volume) - position.used
+    cap = cap_of(costs.participation, row.volume, terms.lot_size, setup.style.ignore_volume) - position.used
     if cap < want:
         reason = PARTICIPATION if row.volume > 0.0 else NO_VOLUME
         want = max(cap, 0)
     if want > reducible:
-        want, gate_reason = room_for(book, marks, limits, i, want, reducible, fresh)
+        want, gate_reason = room_for(book, marks, setup.limits, i, want, reducible, fresh)
         reason = gate_reason if gate_reason != NO_REASON else reason
     if side > 0 and want > reducible:  # buying back a short is never refused for want of cash
-        cash = book.cash[terms[i].wallet]
-        before = filled_before(order, position, terms[i].lot_size, side)
-        room = affordable(want, cash, terms[i].unit, terms[i].lot_size, touch.mid, before, row, costs, touch)
+        cash = book.cash[terms.wallet]
+        before = filled_before(order, position, terms.lot_size, side)
+        room = affordable(want, cash, terms.unit, terms.lot_size, touch.mid, before, row, costs, touch)
         if room < want:
             want = max(room, reducible)
             reason = CASH_CUT if want > 0 else NO_CASH
@@ -164,15 +164,15 @@ def start_bar(position, t, opened):
 
 
 @part
-def execute(book, log, market, terms, limits, style, i, slot, touch, row, t, ts, passing):
+def execute(book, log, market, setup, i, slot, touch, row, t, ts, passing):
     """Fill what can be filled of an order that met the market; returns the lots filled.
 
     passing   0: reductions at the open, 1: increases at the open, 2: inside the bar
     """
     order, position = book.orders[i, slot], book.positions[i]
-    costs = costs_of(terms[i])
+    costs = costs_of(setup.terms[i])
     if touch.maker == 0:
-        reason = unknown_cost(costs, row, style.ignore_volume)
+        reason = unknown_cost(costs, row, setup.style.ignore_volume)
         if reason != NO_REASON:
             order.reason = order.waited = reason
             return 0
@@ -181,7 +181,7 @@ def execute(book, log, market, terms, limits, style, i, slot, touch, row, t, ts,
     if passing == 0 and whole and abs(left) > abs(position.lots):
         return 0  # what must fill whole is not split into a reduction and an increase
     marks, fresh = market.mark[t - 1], order.ts == market.ts[t - 1]  # the first row has no orders to meet
-    lots, reason = lots_now(book, marks, terms, limits, style, costs, i, slot, touch, row, passing == 0, fresh)
+    lots, reason = lots_now(book, marks, setup, costs, i, slot, touch, row, passing == 0, fresh)
     if whole and lots != left:
         end_order(book, log, i, slot, NOT_WHOLE, ts)
         return 0
@@ -195,18 +195,18 @@ def execute(book, log, market, terms, limits, style, i, slot, touch, row, t, ts,
     side = 1.0 if lots > 0 else -1.0
     quote = Quote(touch.mid, 0.0, 0.0, 0.0, 0.0)
     if touch.maker == 0:
-        before = filled_before(order, position, terms[i].lot_size, side)
-        quote = taker_quote(side, touch.mid, abs(lots) * terms[i].lot_size, before, row, costs, touch.travels)
+        before = filled_before(order, position, setup.terms[i].lot_size, side)
+        quote = taker_quote(side, touch.mid, abs(lots) * setup.terms[i].lot_size, before, row, costs, touch.travels)
         quote = capped_quote(quote, side, touch.mid, touch.limit)
         if not quote.price > 0.0:
             order.reason = ABSURD_COST
             return 0
-    settle(book, log, terms, i, slot, lots, touch, quote, t, ts)
+    settle(book, log, setup.terms, i, slot, lots, touch, quote, t, ts)
     return lots
 
 
 @part
-def after_fill(book, log, terms, limits, i, slot, t, ts):
+def after_fill(book, log, setup, i, slot, t, ts):
     """What follows a fill: the models told of a stop, its siblings canceled, protective orders in line again."""
     order, position = book.orders[i, slot], book.positions[i]
     parent = order.order_id
@@ -225,7 +225,7 @@ def after_fill(book, log, terms, limits, i, slot, t, ts):
         for other in range(STOP_LOSS, SLOTS):
             if (position.live >> other) & 1 == 1:
                 end_order(book, log, i, other, OCO, ts)
-    protect(book, log, terms, i, limits, ts, parent)
+    protect(book, log, setup, i, ts, parent)
 
 
 @part
@@ -238,7 +238,7 @@ def close_open(book, log, i, opened):
 
 
 @part
-def close_bar(book, terms, i, limits, row, close, opened):
+def close_bar(book, setup, i, row, close, opened):
     """The end of an instrument's bar: protective orders of this bar rest from now on, and the trailing stop follows.
 
     The best price since entry takes the bar's extreme, or only its close if the position was opened inside the bar.
@@ -246,7 +246,7 @@ def close_bar(book, terms, i, limits, row, close, opened):
     position = book.positions[i]
     for slot in range(STOP_LOSS, SLOTS):
         book.orders[i, slot].arrived = 1
-    if position.lots == 0 or limits.trailing_stop == np.inf:
+    if position.lots == 0 or setup.limits.trailing_stop == np.inf:
         return
     long = position.lots > 0
     extreme = row.high if long else row.low
@@ -257,7 +257,9 @@ def close_bar(book, terms, i, limits, row, close, opened):
         order = book.orders[i, TRAIL]
         if (position.live >> TRAIL) & 1 == 1 and order.triggered == 0:
             side = 1.0 if long else -1.0
-            order.stop_price = on_tick(extreme * (1.0 - side * limits.trailing_stop), terms[i].tick_size, side)
+            order.stop_price = on_tick(
+                extreme * (1.0 - side * setup.limits.trailing_stop), setup.terms[i].tick_size, side
+            )
 
 
 @part
@@ -320,15 +322,15 @@ def may_fill(position, order, slot, passing):
 
 
 @spliced
-def match_bar(book, log, market, terms, limits, style, i, t, passing):
+def match_bar(book, log, market, setup, i, t, passing):
     """One pass over the open orders of one instrument in one bar."""
     position = book.positions[i]
     row = row_of(market.rows, t, i)
-    costs = costs_of(terms[i])
+    costs = costs_of(setup.terms[i])
     opened = market.ts[t] - np.int64(row.duration)
     now = market.ts[t] if passing == 2 else opened
     if passing == 0 and position.crossing != 0 and position.crossing <= opened:
-        cross(book, log, terms, i, row.open, t, opened, row.vol)
+        cross(book, log, setup.terms, i, row.open, t, opened, row.vol)
     exits = passing == 2 and position.lots != 0 and (book.orders[i, TARGET].lots > 0) != (position.lots > 0)
     for k in range(SLOTS):
         slot = k
@@ -336,7 +338,7 @@ def match_bar(book, log, market, terms, limits, style, i, t, passing):
             slot = STOP_LOSS if k == 0 else (TRAIL if k == 1 else TARGET)
         if (position.live >> slot) & 1 == 0:
             continue
-        if slot == TARGET and not at_venue(book, log, i, costs, row, style, passing, opened):
+        if slot == TARGET and not at_venue(book, log, i, costs, row, setup.style, passing, opened):
             continue
         order = book.orders[i, slot]
         if not may_fill(position, order, slot, passing):
@@ -346,16 +348,16 @@ def match_bar(book, log, market, terms, limits, style, i, t, passing):
         order.triggered |= touch.triggered
         if touch.mid > 0.0:
             start_bar(position, t, opened)
-            if execute(book, log, market, terms, limits, style, i, slot, touch, row, t, now, passing) != 0:
-                after_fill(book, log, terms, limits, i, slot, t, now)
+            if execute(book, log, market, setup, i, slot, touch, row, t, now, passing) != 0:
+                after_fill(book, log, setup, i, slot, t, now)
     if passing == 1 and (position.live >> TARGET) & 1 == 1 and book.orders[i, TARGET].day >= 0:
         close_open(book, log, i, opened)
     if passing == 2:
-        close_bar(book, terms, i, limits, row, market.rows[t, i, CLOSE], opened)
+        close_bar(book, setup, i, row, market.rows[t, i, CLOSE], opened)
 
 
 @spliced
-def trade_row(book, log, market, terms, limits, style, t):
+def trade_row(book, log, market, setup, t):
     """Match every open order against row t: crossings and reductions at the open, increases at the open, the inside.
 
     Instruments without a bar are passed over; their orders wait.
@@ -366,12 +368,12 @@ def trade_row(book, log, market, terms, limits, style, t):
             i = book.todo[k]
             live = book.positions[i].live
             if (live != 0 and (passing != 1 or (live >> TARGET) & 1 == 1)) or (passing == 0 and book.working[i] != 0):
-                match_bar(book, log, market, terms, limits, style, i, t, passing)
+                match_bar(book, log, market, setup, i, t, passing)
             if passing == 2:
                 set_band(book, i)
 
 
 @entry
-def trade(book, log, market, terms, limits, style, t):
+def trade(book, log, market, setup, t):
     """trade_row for callers outside a compiled loop; market holds row t - 1 too, where orders may be open."""
-    trade_row(book, log, market, terms, limits, style, t)
+    trade_row(book, log, market, setup, t)

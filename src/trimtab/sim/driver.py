@@ -192,7 +192,7 @@ def fetch(market, weights, e):
 
 
 @entry
-def run(book, log, market, weights, terms, limits, style, t0, t1):
+def run(book, log, market, weights, setup, t0, t1):
     """Fold rows t0 ≤ t < t1 into the book; returns t1, or the row to go on from once the log is emptied.
 
     A row is: match what is open, mark, ask the breakers, decide what is new.
@@ -214,14 +214,14 @@ def run(book, log, market, weights, terms, limits, style, t0, t1):
         if t == t1:
             break
         if matched:
-            trade_row(book, log, market, terms, limits, style, t)
+            trade_row(book, log, market, setup, t)
         head.equity = mark(head.cash, book.quantity, market.mark[t])
         forced = 0
         if head.equity < head.floor or head.equity > head.ceiling:
-            forced = observe(book, log, limits, t, market.ts[t])
+            forced = observe(book, log, setup.limits, t, market.ts[t])
         if is_due(head, weights, t, forced):
             decided = head.event
-            decide_row(book, log, weights, market.mark[t], terms, limits, style, t, market.ts[t], forced)
+            decide_row(book, log, weights, market.mark[t], setup, t, market.ts[t], forced)
             for e in range(decided, head.event):
                 fetch(market, weights, e + AHEAD)
         t += 1

@@ -95,7 +95,7 @@ def spread(p, f, last, every, row, leg, value):
 
 _SWEEP: Final = """
 @njit(cache=True, nogil=True, error_model="numpy")
-def sweep(sets, x, index, share, start_book, book, log, market, weights, terms, limits, style, periods, rate, out):
+def sweep(sets, x, index, share, start_book, book, log, market, weights, setup, periods, rate, out):
     for c in range(sets.shape[0]):
         p = Params({values})
         s, last, n = fold(p, init(p), x, np.nan, weights.row, weights.model, weights.value)
@@ -108,7 +108,7 @@ def sweep(sets, x, index, share, start_book, book, log, market, weights, terms, 
         t = np.int64(0)  # a literal 0 would compile the driver once more
         while t < market.ts.shape[0]:
             log.used[:] = 0
-            t = run(book, log, market, events, terms, limits, style, t, market.ts.shape[0])
+            t = run(book, log, market, events, setup, t, market.ts.shape[0])
         summary(book, log, start_book.head[0].equity, periods, rate, out[c])
 """
 

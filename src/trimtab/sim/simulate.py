@@ -8,23 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.compiled import loop
-from trimtab.rules.book import ACTION, FILL, ORDER, SLOTS, Book, Log, Style, open_book
+from trimtab.rules.book import ACTION, FILL, ORDER, SLOTS, Book, Log, Setup, open_book
 from trimtab.rules.trade import Market
 from trimtab.sim.driver import run
-from trimtab.types import F64, I64, Limits, Weights
+from trimtab.types import F64, I64, Weights
 
 #: Rows of a log's tables; it is emptied when full, so that what is written stays in the processor's cache.
 LOG_ROWS = 512
-
-
-class Setup(NamedTuple):
-    """Everything of a run but its bars and weights."""
-
-    terms: NDArray[np.void]  # (N,) TERMS
-    limits: Limits
-    style: Style
-    capital: float
-    models: int
 
 
 class Result(NamedTuple):
@@ -80,7 +70,7 @@ def simulate(market: Market, weights: Weights, setup: Setup, keep_equity: bool =
     parts: list[list[Any]] = [[], [], [], []]
     t = 0
     while True:
-        t = run(book, log, market, weights, setup.terms, setup.limits, setup.style, t, rows)
+        t = run(book, log, market, weights, setup, t, rows)
         orders, fills, actions = log.used
         done = t >= rows
         for kept, table, used in zip(

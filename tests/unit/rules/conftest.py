@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trimtab.rules.book import Style, terms_of
+from trimtab.rules.book import Setup, Style, terms_of
 from trimtab.rules.orders import REASONS
 from trimtab.sim.market import build_market
-from trimtab.sim.simulate import Result, Setup, simulate
+from trimtab.sim.simulate import Result, simulate
 from trimtab.types import (
     BAR_FIELDS,
     DAY,

@@ -157,7 +157,7 @@ def test_orders_of_a_cell_are_those_of_the_backtest(panel: tt.Panel) -> None:
             array[...] = getattr(start, name)
         log.used[:] = 0
         weights = Weights(index[made.row], zeros, zeros, made.value)
-        assert fold(book, log, market, weights, setup.terms, setup.limits, setup.style, 0, ROWS) == ROWS
+        assert fold(book, log, market, weights, setup, 0, ROWS) == ROWS
     ended = run.result.orders[run.result.orders["done_ts"] > 0]
     assert log.orders[: log.used[0]].tobytes() == ended.tobytes()
     assert log.fills[: log.used[1]].tobytes() == run.result.fills.tobytes()
