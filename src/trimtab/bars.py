@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from trimtab.types import BAR_FIELDS, F64, I64, LINE, TIMEFRAMES, TrimtabError
+from trimtab.words import utc
 
 
 def grid_of(frames: Mapping[str, Any], timeframe: str) -> tuple[I64, tuple[str, ...], F64]:
@@ -105,11 +106,6 @@ def _refuse_disorder(symbol: str, what: str, ts: I64, opens: I64) -> None:
             f"Panel.from_frames: {symbol}: row {row} ({utc(opens[row])}): {what} {fault} the row above; "
             "rows must be sorted by open_time, each instant once"
         )
-
-
-def utc(ts: Any) -> str:
-    """An instant in ns UTC as people read it: 2021-03-02T16:00:00Z."""
-    return f"{np.datetime64(int(ts), 'ns').astype('datetime64[s]')}Z"
 
 
 def _aligned(stamps: Sequence[I64], columns: Sequence[Sequence[F64 | float]]) -> tuple[I64, F64]:

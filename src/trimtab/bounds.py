@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from trimtab.types import TIFS, Costs, Execution, Limits, Spec, TrimtabError
+from trimtab.types import TIFS, TIMEFRAMES, Costs, Execution, Limits, Model, Spec, Strategy, TrimtabError
+from trimtab.words import near, shortest
 
 #: Budgets may exceed 1 together by rounding only.
 BUDGET_ROUNDING: Final = 1e-9
@@ -95,13 +97,6 @@ def told(bounds: Bounds, unit: str = "") -> str:
     return ", ".join([*parts, "or inf for no limit"] if bounds.infinite else parts)
 
 
-def shortest(value: float | int) -> str:
-    """The shortest text that reads back to the same float: whole values without a point, no limit as `inf`."""
-    if isinstance(value, int) or not math.isfinite(value):
-        return str(value)
-    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(float(value))
-
-
 def contradictions(budgets: Iterable[float], limits: Limits, execution: Execution) -> Iterator[tuple[str, str]]:
     """What no single value can tell, as (path of a setting, sentence): the first makes the second meaningless."""
     given = tuple(budgets)
@@ -140,6 +135,49 @@ def _of_execution(sent: Execution) -> Iterator[tuple[str, str]]:
         yield "execution.tif", f"{sent.tif} fills at once or never, post_only never at once; choose GTC or DAY"
     if sent.kind == "LIMIT" and sent.post_only and sent.offset < 0:
         yield "execution.offset", "a negative offset prices through the market and post_only forbids that"
+
+
+def misfits(
+    model: Model, strategy: Strategy | None, universe: Sequence[str], timeframe: str
+) -> Iterator[tuple[str, str]]:
+    """Where a model does not fit its book or its strategy, as (key of the model, sentence).
+
+    universe, timeframe  the book's; what is empty there or in the model is not known yet and fits
+    strategy             None: not known
+    """
+    for i, symbol in enumerate(model.universe):
+        if universe and symbol and symbol not in universe:
+            meant, known = near(symbol, universe), ", ".join(universe)
+            yield f"universe.{i}", f"{symbol} is not in the book's universe{meant}; the book has: {known}"
+    for problem in repeats(model.universe):
+        yield "universe", problem
+    own = model.timeframe
+    length, grid = TIMEFRAMES.get(own, 0), TIMEFRAMES.get(timeframe, 0)
+    if length and grid and (length < grid or length % grid):
+        yield (
+            "timeframe",
+            f"{own} does not fit on the book's grid of {timeframe}: a model's timeframe is equal to it or a coarser "
+            "multiple; set `timeframe:` of the book to the finest of its models",
+        )
+    if strategy is None:
+        return
+    at = own or timeframe
+    if at and at not in strategy.timeframes:
+        yield "timeframe", f"{strategy.name} is not made for {at}; it works on {', '.join(strategy.timeframes)}"
+    count, legs = len(model.universe or universe), strategy.n_legs
+    if count % legs:
+        yield (
+            "universe",
+            f"{strategy.name} trades {legs} legs at a time, so its universe needs a multiple of {legs} instruments, "
+            f"its legs in order; it has {count}",
+        )
+
+
+def repeats(universe: Sequence[str]) -> Iterator[str]:
+    """A sentence for each instrument that is listed more than once."""
+    for symbol, times in Counter(universe).items():
+        if symbol and times > 1:
+            yield f"{symbol} is listed {times} times; list each instrument once"
 
 
 def check(spec: Spec, costs: Iterable[Costs]) -> None:

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +16,10 @@ import trimtab as tt
 from trimtab.app import fields
 from trimtab.app.config import parse_spec
 from trimtab.app.document import Override
-from trimtab.bounds import RANGES, WORDS, Bounds, check, inside, shortest, told
+from trimtab.bounds import RANGES, WORDS, Bounds, check, inside, told
 from trimtab.research.canonical import canonical_json
+from trimtab.types import BAR_FIELDS, HOUR
+from trimtab.words import shortest
 
 SECTIONS = {
     "": fields.SPEC,
@@ -140,6 +143,35 @@ def test_what_contradicts_itself_is_refused_in_the_same_words(change: dict[str, 
         parse_spec(json.dumps(json.loads(canonical_json(spec)), indent=1), "book.json")
     assert str(file.value).endswith(str(program.value))
     assert str(file.value).startswith("book.json:")
+
+
+MISFITS = [
+    (
+        tt.Model(strategy="sma_cross", universe=("X", "Z")),
+        "universe.1",
+        "Z is not in the book's universe; the book has",
+    ),
+    (tt.Model(strategy="sma_cross", universe=("X", "X")), "universe", "X is listed 2 times"),
+    (tt.Model(strategy="sma_cross", timeframe="1h"), "timeframe", "1h does not fit on the book's grid of 4h"),
+    (tt.Model(strategy="equity_trend"), "timeframe", "equity_trend is not made for 4h; it works on 1d"),
+    (tt.Model(strategy="pairs_reversion", universe=("X",)), "universe", "trades 2 legs at a time, so its universe"),
+]
+
+
+@pytest.mark.parametrize(("model", "key", "said"), MISFITS)
+def test_a_model_that_does_not_fit_is_refused_in_the_same_words(model: tt.Model, key: str, said: str) -> None:
+    spec = tt.Spec(models=(model,), universe=("X", "Y"), timeframe="4h", costs=tt.Costs(), volume="ignore")
+    with pytest.raises(tt.TrimtabError) as file:
+        parse_spec(json.dumps(json.loads(canonical_json(spec)), indent=1), "book.json")
+    where, _, problem = str(file.value).partition(": ")
+    assert where.endswith(f"models.0.{key}")
+    assert said in problem
+    values = np.full((9, 2, len(BAR_FIELDS)), 100.0)
+    ts = 4 * HOUR * np.arange(1, 10, dtype=np.int64)
+    panel = tt.Panel(ts, tuple(tt.Instrument(symbol=s) for s in "XY"), BAR_FIELDS, values, "4h")
+    with pytest.raises(tt.TrimtabError) as program:
+        tt.backtest(spec, panel)
+    assert str(program.value) == f"model {model.strategy}: {key}: {problem}"
 
 
 @given(st.floats(allow_nan=False))

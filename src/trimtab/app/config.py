@@ -27,11 +27,12 @@ from trimtab.app.document import (
     parse_document,
     read_document,
 )
-from trimtab.app.faults import Faults, near
+from trimtab.app.faults import Faults
 from trimtab.app.fields import Field
 from trimtab.bounds import Bounds
 from trimtab.research.canonical import canonical_json, plain, run_id, to_yaml
 from trimtab.types import Costs, Execution, Limits, Model, Rebalance, Spec, Strategy, TrimtabError
+from trimtab.words import near
 
 __all__ = ["Override", "canonical_json", "complete", "parse_spec", "plain", "read_spec", "run_id", "to_yaml"]
 

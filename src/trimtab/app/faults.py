@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from trimtab.app.document import Mapping, Place, place_of
 from trimtab.types import TrimtabError
+from trimtab.words import near
 
 #: No more faults than this are listed; the rest are counted.
 MOST: Final = 25
@@ -52,11 +52,3 @@ class Faults:
         if len(faults) > MOST:
             lines.append(f"… and {len(faults) - MOST} more")
         raise TrimtabError(f"{self.root.place.source}: {len(faults)} mistakes\n  " + "\n  ".join(lines))
-
-
-def near(word: str, known: Iterable[str]) -> str:
-    """` (did you mean 'lookback'?)` with the closest known word, or nothing."""
-    by_lower = {name.lower(): name for name in known}
-    key = word.lower().replace("-", "_").replace(" ", "_")
-    close = difflib.get_close_matches(key, by_lower, n=1, cutoff=0.55)
-    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""

@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from trimtab.app import units
 from trimtab.app.document import Scalar
-from trimtab.bounds import RANGES, WORDS, Bounds, inside, shortest, told
+from trimtab.bounds import RANGES, WORDS, Bounds, inside, told
+from trimtab.words import shortest
 
 
 class Field(NamedTuple):

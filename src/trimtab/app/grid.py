@@ -10,9 +10,9 @@ from typing import Any, Final
 from trimtab.app import fields
 from trimtab.app.config import find_strategy, param_field
 from trimtab.app.document import Place, Scalar
-from trimtab.app.faults import near
 from trimtab.app.fields import Field
 from trimtab.types import Costs, Spec, TrimtabError
+from trimtab.words import near
 
 #: One axis of a sweep may not hold more values than this.
 LONGEST: Final = 100_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimtab.app.faults import near
 from trimtab.types import TrimtabError
+from trimtab.words import near
 
 if TYPE_CHECKING:
     import polars as pl

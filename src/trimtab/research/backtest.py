@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from trimtab.bars import utc
-from trimtab.bounds import check
+from trimtab.bounds import check, misfits
 from trimtab.data.catalogue import costs_for, preset
 from trimtab.data.panel import rows_of
+from trimtab.data.timeframes import canonical
 from trimtab.portfolio.budgets import Stream, combine, share_of
 from trimtab.research.run import Run, names_of
 from trimtab.rules.book import Setup, Style, terms_of
@@ -40,6 +41,7 @@ from trimtab.types import (
     TrimtabError,
     Weights,
 )
+from trimtab.words import utc
 
 #: The strategy's name in the spec of a run whose weights were given.
 GIVEN = "weights"
@@ -178,17 +180,11 @@ def streams_of(spec: Spec, panel: Panel) -> list[Stream]:
 
 def units_of(model: Model, strategy: Strategy, panel: Panel) -> list[list[int]]:
     """The panel positions that each unit of a model trades: one instrument, or its legs in order."""
-    symbols = model.universe or panel.symbols
-    unknown = [s for s in symbols if s not in panel.symbols]
-    if unknown:
-        raise TrimtabError(f"model {model.name or model.strategy}: {unknown[0]} is not in the panel's universe")
-    positions = [panel.symbols.index(s) for s in symbols]
+    named = msgspec.structs.replace(model, timeframe=canonical(model.timeframe or panel.timeframe))
+    for key, problem in misfits(named, strategy, panel.symbols, panel.timeframe):
+        raise TrimtabError(f"model {model.name or strategy.name}: {key}: {problem}")
+    positions = [panel.symbols.index(s) for s in model.universe or panel.symbols]
     legs = strategy.n_legs
-    if len(positions) % legs or not positions:
-        raise TrimtabError(
-            f"model {model.name or model.strategy}: {strategy.name} trades {legs} legs at a time, so its universe "
-            f"needs a multiple of {legs} instruments, its legs in order; it has {len(positions)}"
-        )
     return [positions[k : k + legs] for k in range(0, len(positions), legs)]
 
 
@@ -363,8 +359,6 @@ def backtest(
         "volume": volume,
         "seed": seed,
     }
-    import msgspec
-
     spec = msgspec.structs.replace(spec, **{name: value for name, value in given.items() if value is not None})
     return run_weights(spec, panel, combine(streams_of(spec, panel)))
 

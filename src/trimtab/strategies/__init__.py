@@ -6,11 +6,10 @@ value that describes them. This module loads none of them until asked, so it doe
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from trimtab.strategies.files import checked, load
 from trimtab.types import Strategy, TrimtabError
+from trimtab.words import near
 
 #: Name -> module. A test holds the names against the STRATEGY values.
 BUILT_IN: Final[Mapping[str, str]] = {
@@ -53,7 +53,7 @@ def find(name_or_path: str | os.PathLike[str]) -> Strategy:
     if name in offered:
         return _enter(offered[name])
     raise TrimtabError(
-        f"no strategy is named {name!r}{closest(name, names())}; expected one of {', '.join(names())}, "
+        f"no strategy is named {name!r}{near(name, names())}; expected one of {', '.join(names())}, "
         "or the path of a .py file that holds STRATEGY."
     )
 
@@ -70,19 +70,13 @@ def params_of(strategy: Strategy, given: Mapping[str, Any]) -> Any:
         if name not in known:
             expected = ", ".join(known) or "none"
             raise TrimtabError(
-                f"{strategy.name}: no parameter is named {name!r}{closest(name, known)}; its parameters: {expected}."
+                f"{strategy.name}: no parameter is named {name!r}{near(name, known)}; its parameters: {expected}."
             )
         values[name] = _param(strategy, name, value)
     params = strategy.params._replace(**values)
     # Rules between parameters (exit_z < entry_z) live in warmup, which no run can start without.
     strategy.warmup(params)
     return params
-
-
-def closest(name: str, known: Iterable[str]) -> str:
-    """' (did you mean …?)' with the nearest known name, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _param(strategy: Strategy, name: str, value: Any) -> bool | int | float:

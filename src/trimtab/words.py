@@ -1,0 +1,30 @@
+"""Numbers, instants and names as messages say them (L0)."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+
+def shortest(value: float | int) -> str:
+    """The shortest text that reads back to the same float: whole values without a point, no limit as `inf`."""
+    if isinstance(value, int) or not math.isfinite(value):
+        return str(value)
+    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(float(value))
+
+
+def utc(ts: Any) -> str:
+    """An instant in ns UTC as people read it: 2021-03-02T16:00:00Z."""
+    return f"{np.datetime64(int(ts), 'ns').astype('datetime64[s]')}Z"
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'lookback'?)` with the closest known word, or nothing."""
+    by_lower = {name.lower(): name for name in known}
+    key = word.lower().replace("-", "_").replace(" ", "_")
+    close = difflib.get_close_matches(key, by_lower, n=1, cutoff=0.5)
+    return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
