@@ -80,10 +80,14 @@ def test_bad_input_is_refused_and_the_rest_imported(data: Path) -> None:
     ("arguments", "code", "message"),
     [
         (("import", "absent_1d.csv"), 2, "no such file"),
-        (("import", "$/SPY_1d.csv", "--asset-class", "stock"), 2, "unknown asset class 'stock'"),
+        (("import", "$/SPY_1d.csv", "--asset-class", "stock"), 2, "'stock' (did you mean equity?)"),
         (("import", "$/SPY_1d.csv", "--timeframe", "2d"), 2, "the closest is 1d"),
         (("import", "$/SPY_1d.csv", "--column", "open"), 2, "expected OURS=THEIRS"),
         (("import", "$/SPY_1d.csv", "--calendar", "NYSE"), 2, "did you mean XNYS"),
+        (("import", "$/SPY_1d.csv", "--kind", "futures"), 2, "unknown kind 'futures'; expected one of spot"),
+        (("validate", "$/SPY_1d.csv", "--calendar", "NYSE"), 2, "did you mean XNYS"),
+        (("validate", "$/absent_1d.csv"), 2, "no such file"),
+        (("list", "--data", "$/SPY_1d.csv"), 2, "is a file"),
         (("import", "$/SPY_1d.csv", "--lot-size", "0"), 2, "lot_size = 0"),
         (("import", "$/SPY_1d.csv", "$/QQQ_1d.csv", "--symbol", "X"), 2, "several files"),
         (("show", "SPX"), 2, "is empty"),
@@ -95,6 +99,44 @@ def test_mistakes_have_one_message_and_a_code(data: Path, arguments: tuple[str, 
     result = run(*(a.replace("$", str(data)) for a in arguments))
     assert (result.exit_code, message in result.stderr) == (code, True), result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("show", "SPY"), ("validate",)])
+def test_an_empty_store_says_what_to_type(data: Path, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == (0 if arguments == ("list",) else 2)
+    assert result.stdout == ""
+    first, *ways = result.stderr.splitlines()
+    assert first == f"the store {data / 'store'} is empty."
+    assert [way.partition(":")[2].split("(")[0].strip() for way in ways] == [
+        "trimtab data import SPY_1d.csv --asset-class equity",
+        "--data DIR, or set TRIMTAB_DATA",
+        "trimtab demo",
+    ]
+    assert run("import", data / "SPY_1d.csv", "--asset-class", "equity").exit_code == 0  # the first way leads out
+    assert run(*arguments).exit_code == 0
+
+
+def test_many_missing_bars_ask_for_the_calendar(data: Path) -> None:
+    days = [f"2020-01-{day:02d},1,2,0.5,1.5,10" for day in range(1, 32) if day % 7 > 1]
+    (data / "SPY_1d.csv").write_text("date,open,high,low,close,volume\n" + "\n".join(days))
+    doubt = "of the bars that 24/7 at 1d should have are missing: is that the right"
+    assert doubt in as_json("import", data / "SPY_1d.csv")["imported"][0]["notes"][-1]
+    assert doubt not in run("import", data / "SPY_1d.csv", "--calendar", "24/5").stdout
+
+
+def test_a_row_with_too_many_fields_is_named(data: Path) -> None:
+    (data / "SPY_1d.csv").write_text(GOOD + "2020-01-07,1,2,0.5,1.5,10,99\n")
+    result = run("import", data / "SPY_1d.csv", "-a", "equity")
+    assert (result.exit_code, "line 5 has more fields than the header's 6" in result.stderr) == (2, True)
+
+
+def test_bars_are_shown_in_a_narrow_terminal(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    (data / "SPY_1d.csv").write_text("date,o,h,l,c,v\n2020-01-02,1229.22998,1229.22998,1228,1229.22998,1209722000\n")
+    assert run("import", data / "SPY_1d.csv", "-a", "equity").exit_code == 0
+    row = run("show", "SPY").stdout.splitlines()[-1].split()
+    assert row == ["2020-01-02", "1,229.23", "1,229.23", "1,228", "1,229.23", "1,209,722,000"]
 
 
 def test_a_missing_timeframe_is_asked_for_and_a_missing_series_is_not_enough_data(data: Path) -> None:
@@ -121,6 +163,15 @@ def test_stored_rules_of_an_instrument_stay(data: Path) -> None:
     assert run("import", data / "SPY_1d.csv", "-a", "equity", "--tick-size", "0.05").exit_code == 0
     assert run("import", data / "SPY_1d.csv", "-a", "equity").exit_code == 0
     assert as_json("show", "SPY")["instrument"]["tick_size"] == 0.05
+
+
+def test_options_stand_under_what_they_are_of() -> None:
+    page = run("import", "--help").stdout
+    panels = ["Options", "How the files are written", "What the instrument is"]
+    places = [page.index(f" {panel} ") for panel in panels] + [len(page)]
+    options = (("--symbol", "--replace"), ("--column", "--time-format"), ("--venue", "--kind", "--lot-size"))
+    for k, names in enumerate(options):
+        assert all(f"{name} " in page[places[k] : places[k + 1]] for name in names)
 
 
 def test_help_shows_examples() -> None:

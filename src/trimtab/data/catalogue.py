@@ -11,9 +11,18 @@ from typing import Any, Final
 
 import msgspec
 
+from trimtab.data.sessions import is_round_the_clock, session_of
 from trimtab.types import Costs, Instrument, TrimtabError
 
 ASSET_CLASSES: Final = ("crypto", "equity", "index", "commodity", "fx")
+KINDS: Final = ("spot", "perpetual", "equity", "index")
+
+#: What people call an asset class that has another name here.
+_MEANT: Final = {
+    "stock": "equity", "stocks": "equity", "share": "equity", "shares": "equity", "etf": "equity",
+    "indices": "index", "future": "commodity", "futures": "commodity", "oil": "commodity", "metal": "commodity",
+    "forex": "fx", "currency": "fx", "coin": "crypto", "perpetual": "crypto",
+}  # fmt: skip
 
 # Slippage and impact, one pair per asset class. Impact follows the square-root law: about one daily volatility when the
 # day's size equals the average daily volume (Toth et al. 2011, Phys. Rev. X 1, 021006; Almgren et al. 2005, Risk 18).
@@ -63,15 +72,17 @@ _DEFAULTS: Final[dict[str, dict[str, Any]]] = {
 def default_instrument(symbol: str, asset_class: str = "crypto", venue: str = "", kind: str = "") -> Instrument:
     """The usual rules of an asset class for a symbol; venue empty: sim. A perpetual can be sold short, spot cannot.
 
-    TrimtabError for an unknown asset class or an empty symbol.
+    TrimtabError for an unknown asset class or kind, or an empty symbol.
     """
     if not symbol.strip():
         raise TrimtabError("an instrument needs a symbol, such as BTCEUR")
     if asset_class not in _DEFAULTS:
-        near = difflib.get_close_matches(asset_class, ASSET_CLASSES, n=1, cutoff=0.0)
-        raise TrimtabError(
-            f"unknown asset class {asset_class!r}: did you mean {near[0]}? Known are {', '.join(ASSET_CLASSES)}"
-        )
+        meant = [_MEANT.get(asset_class.lower(), "")]
+        near = [c for c in meant if c] or difflib.get_close_matches(asset_class.lower(), ASSET_CLASSES, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise TrimtabError(f"unknown asset class {asset_class!r}{hint}; expected one of {', '.join(ASSET_CLASSES)}")
+    if kind and kind not in KINDS:
+        raise TrimtabError(f"unknown kind {kind!r}; expected one of {', '.join(KINDS)}")
     base, quote = _pair(symbol) if asset_class in ("crypto", "fx") else (symbol, "USD")
     rules = dict(_DEFAULTS[asset_class], base=base, quote=quote)
     if kind == "perpetual":
@@ -100,13 +111,20 @@ def preset(name: str) -> Costs:
 
 
 def with_changes(instrument: Instrument, **changes: object) -> Instrument:
-    """The instrument with some of its rules changed, checked: lot_size > 0, tick_size >= 0, multiplier > 0."""
+    """The instrument with some rules changed, checked: lot_size > 0, tick_size >= 0, multiplier > 0, calendar."""
     changed = msgspec.structs.replace(instrument, **changes)
+    check_calendar(changed.calendar)
     for field, lowest in (("lot_size", 1e-18), ("tick_size", 0.0), ("multiplier", 1e-18), ("min_notional", 0.0)):
         value = getattr(changed, field)
         if not lowest <= value < float("inf"):
             raise TrimtabError(f"{changed.symbol}: {field} = {value} is out of range, expected at least {lowest}")
     return changed
+
+
+def check_calendar(name: str) -> None:
+    """TrimtabError for a calendar that is neither round the clock nor an exchange's, with the closest name."""
+    if not is_round_the_clock(name):
+        session_of(name)
 
 
 def _pair(symbol: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ Nothing is repaired: a file with errors is refused as a whole, with its faults l
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,8 +21,14 @@ from trimtab.types import Instrument, TrimtabError
 if TYPE_CHECKING:
     import polars as pl
 
+#: How names of files with bars end.
+SUFFIXES: Final = (".csv", ".txt", ".parquet", ".pq", ".gz", ".zst")
+
+_PARQUET: Final = (".parquet", ".pq")
 _LISTED_CELLS: Final = 10
 _SEPARATORS: Final = (",", ";", "\t", "|")
+#: From this share of missing bars on, an import asks whether timeframe and calendar are right.
+_MOST_MISSING: Final = 0.2
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +68,8 @@ class BadBars(TrimtabError):
 
 def names_of(path: Path) -> tuple[str, str]:
     """Symbol and timeframe that a file name says: BTCEUR_1h.parquet -> ("BTCEUR", "1h"); empty where it does not."""
-    stem = re.sub(r"[.](csv|txt|parquet|pq|gz|zst)", "", path.name, flags=re.IGNORECASE)
+    endings = "|".join(re.escape(suffix) for suffix in SUFFIXES)
+    stem = re.sub(endings, "", path.name, flags=re.IGNORECASE)
     symbol, _, suffix = stem.rpartition("_" if "_" in stem else "-")
     try:
         return (symbol, canonical(suffix)) if symbol else (stem, "")
@@ -83,7 +91,19 @@ def import_file(
     frame, notes = read_source(source)
     instrument = msgspec.structs.replace(instrument, close_only=source.close_only)
     done = import_frame(store, frame, instrument, timeframe, now=now, replace=replace, source=source)
-    return msgspec.structs.replace(done, notes=notes)
+    return msgspec.structs.replace(done, notes=(*notes, *_doubts(done)))
+
+
+def _doubts(done: Imported) -> list[str]:
+    """A series with so many gaps that it is more likely to be something else."""
+    missing = done.report.missing / (done.report.missing + done.rows)
+    if missing < _MOST_MISSING:
+        return []
+    hours = done.instrument.calendar
+    return [
+        f"{missing:.0%} of the bars that {hours} at {done.timeframe} should have are missing: is that the right "
+        "--timeframe, --asset-class and --calendar?"
+    ]
 
 
 def import_frame(
@@ -124,7 +144,7 @@ def _refuse_loss(old: pl.DataFrame, new: pl.DataFrame, source: Source, instrumen
 
 def refusal(source: Source, report: Report) -> str:
     """All faults of a refused file as text; rows are counted as lines of a CSV file, header included."""
-    offset, unit = (2, "line") if source.path.suffix.lower() not in (".parquet", ".pq") else (0, "row")
+    offset, unit = (2, "line") if source.path.suffix.lower() not in _PARQUET else (0, "row")
     lines = [
         f"{source.path}: refused, nothing stored: {_count(report.n_errors, 'fault')} in {_count(report.rows, 'row')}"
     ]
@@ -174,30 +194,46 @@ def read_source(source: Source) -> tuple[pl.DataFrame, tuple[str, ...]]:
 def _read(source: Source) -> pl.DataFrame:
     import polars as pl
 
+    path = source.path
     try:
-        if source.path.suffix.lower() in (".parquet", ".pq"):
-            return pl.read_parquet(source.path)
-        return pl.read_csv(
-            source.path, separator=_separator(source.path), infer_schema_length=1_000, try_parse_dates=False
-        )
+        if path.suffix.lower() in _PARQUET:
+            return pl.read_parquet(path)
+        separator = _separator(path)
+        return pl.read_csv(path, separator=separator, infer_schema_length=1_000, try_parse_dates=False)
     except pl.exceptions.NoDataError:
-        raise TrimtabError(f"{source.path}: the file is empty") from None
+        raise TrimtabError(f"{path}: the file is empty") from None
     except pl.exceptions.ComputeError:
-        return _read_as_text(source)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise TrimtabError(f"{source.path}: not readable as {source.path.suffix or 'CSV'}: {error}") from None
+        return _read_as_text(path)
+    except OSError as error:
+        raise TrimtabError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except pl.exceptions.PolarsError as error:
+        raise TrimtabError(f"{path}: not readable as {path.suffix or 'CSV'}: {_first_line(error)}") from None
 
 
-def _read_as_text(source: Source) -> pl.DataFrame:
+def _read_as_text(path: Path) -> pl.DataFrame:
     """A CSV whose columns change type on the way: read as text, so that the wrong cells can be named."""
     import polars as pl
 
-    if source.path.suffix.lower() in (".parquet", ".pq"):
-        raise TrimtabError(f"{source.path}: not readable as Parquet: is it complete?")
+    if path.suffix.lower() in _PARQUET:
+        raise TrimtabError(f"{path}: not readable as Parquet: is it complete?")
     try:
-        return pl.read_csv(source.path, separator=_separator(source.path), infer_schema=False)
+        return pl.read_csv(path, separator=_separator(path), infer_schema=False)
     except pl.exceptions.PolarsError as error:
-        raise TrimtabError(f"{source.path}: not readable as CSV: {error}") from None
+        raise TrimtabError(f"{path}: {_ragged(path) or f'not readable as CSV: {_first_line(error)}'}") from None
+
+
+def _first_line(error: Exception) -> str:
+    """What a library says, without its advice to programmers."""
+    return str(error).strip().partition("\n")[0]
+
+
+def _ragged(path: Path) -> str:
+    """The first line of a text file that has more fields than its header, or nothing."""
+    with open(path, encoding="utf-8", errors="replace", newline="") as file:
+        rows = csv.reader(file, delimiter=_separator(path))
+        wide = len(next(rows, ()))
+        line = next((rows.line_num for row in rows if len(row) > wide), 0)
+    return f"line {line} has more fields than the header's {wide}: mend it, then import the file again" if line else ""
 
 
 def _separator(path: Path) -> str:
@@ -206,6 +242,8 @@ def _separator(path: Path) -> str:
         header = file.readline(65_536)
     if header[:2] == b"\x1f\x8b" or header[:4] == b"\x28\xb5\x2f\xfd":
         return ","
+    if b"\0" in header:
+        raise TrimtabError(f"{path}: this is no text in UTF-8; expected CSV (save it as CSV UTF-8) or Parquet")
     text = header.decode("utf-8", errors="replace")
     return max(_SEPARATORS, key=text.count)
 
@@ -226,7 +264,5 @@ def _numbers(column: pl.Series, name: str, source: Source) -> pl.Series:
     if rows:
         cells = ", ".join(f"{column[r]!r} (line {r + 2})" for r in rows[:_LISTED_CELLS])
         more = f" and {len(rows) - _LISTED_CELLS} more" if len(rows) > _LISTED_CELLS else ""
-        raise TrimtabError(
-            f"{source.path}: column {column.name} ({name}) holds {cells}{more}, expected numbers; nothing stored"
-        )
+        raise TrimtabError(f"{source.path}: column {column.name} ({name}) holds {cells}{more}, expected numbers")
     return values
