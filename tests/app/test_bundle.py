@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,76 @@ def test_a_bundle_replaces_an_older_one_whole(run: tt.Run, bundle: Path):
     assert [path.name for path in bundle.parent.iterdir()] == [run.run_id]
 
 
+# --- killed ----------------------------------------------------------------------------------------------------------
+
+#: Write a bundle in a process of its own, with something in the way that the test puts there.
+WRITE = """
+import os, sys, time
+import trimtab as tt
+from trimtab.research import bundle, report
+panel = tt.load("WAVE", timeframe="1d", root=sys.argv[1])
+run = tt.backtest("sma_cross", panel, params={"fast": 5, "slow": 20}, costs=tt.Costs(taker_fee=0.001))
+replace, swaps = os.replace, []
+"""
+KILLED_BETWEEN = """
+def kill(source, target):
+    if swaps:
+        os._exit(9)  # as kill -9 would: nothing is put in order
+    replace(source, target)
+    swaps.extend([target] if os.path.isdir(target) else [])
+os.replace = kill
+"""
+KILLED_WRITING = """
+report.write_report = lambda *_: os._exit(9)
+"""
+WAITING = """
+def wait(*_):
+    print("writing", flush=True)
+    sys.stdin.read()
+    raise OSError(28, "No space left on device")
+report.write_report = wait
+"""
+
+
+def write(hindrance: str, store: Path, folder: Path) -> list[str]:
+    return [sys.executable, "-c", f"{WRITE}{hindrance}\nrun.save(sys.argv[2])", str(store), str(folder)]
+
+
+@pytest.mark.parametrize("by", ["looking it up", "saving another"])
+def test_a_bundle_whose_replacement_was_killed_half_way_comes_back(store: Path, run: tt.Run, bundle: Path, by: str):
+    (bundle / "mark.txt").write_text("the older one")
+    killed = subprocess.run(write(KILLED_BETWEEN, store, bundle.parent), capture_output=True, timeout=120, check=False)
+    assert killed.returncode == 9, killed.stderr
+    left = sorted(path.name for path in bundle.parent.iterdir())
+    assert left[0] == f".old-{bundle.name}"
+    assert left[1].startswith(".writing-")
+    assert len(left) == 2
+    if by == "looking it up":
+        assert trimtab("replay", bundle, "--data", store).exit_code == 0
+        assert (bundle / "mark.txt").exists()
+    else:
+        run.save(bundle.parent, report=False)
+        assert not (bundle / "mark.txt").exists()
+    assert [path.name for path in bundle.parent.iterdir()] == [bundle.name]
+
+
+def test_what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays(store: Path, run: tt.Run, tmp_path: Path):
+    killed = subprocess.run(write(KILLED_WRITING, store, tmp_path), capture_output=True, timeout=120, check=False)
+    assert killed.returncode == 9, killed.stderr
+    (dead,) = tmp_path.iterdir()
+    with subprocess.Popen(
+        write(WAITING, store, tmp_path), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as living:
+        assert living.stdout
+        assert living.stdout.readline() == b"writing\n"
+        assert not dead.exists()  # the second writer cleared it
+        run.save(tmp_path, report=False)
+        names = {path.name[:9] for path in tmp_path.iterdir()}
+        assert names == {".writing-", run.run_id[:9]}
+        living.communicate(b"", timeout=60)
+    assert [path.name for path in tmp_path.iterdir()] == [run.run_id]
+
+
 # --- replay of a damaged one -----------------------------------------------------------------------------------------
 
 
@@ -190,7 +262,9 @@ def test_the_first_digits_of_a_run_id_are_enough(store: Path, bundle: Path):
     assert "2 bundles begin so; give more digits" in twice.stderr
     absent = trimtab("replay", bundle.parent / "0000", "--data", store)
     assert absent.exit_code == 2
-    assert "there is no such folder" in absent.stderr
+    assert f"there is no such bundle; expected a folder such as {short}" in absent.stderr
+    assert "is a file" in trimtab("replay", bundle / "spec.yaml").stderr
+    assert f"such as {short}" in trimtab("replay", bundle.parent).stderr
 
 
 def test_other_bars_under_the_same_name_are_named(bundle: Path, store: Path, tmp_path: Path):
@@ -205,16 +279,65 @@ def test_other_bars_under_the_same_name_are_named(bundle: Path, store: Path, tmp
     assert any(line.startswith("the store's bars are not those that the run saw: ") for line in differences)
 
 
-def test_a_strategy_file_that_was_edited_is_named(store: Path, tmp_path: Path):
-    source = Path(__file__).resolve().parents[2] / "examples/volatility_breakout.py"
-    mine = tmp_path / "breakout.py"
-    shutil.copy(source, mine)
-    run = tt.backtest(str(mine), tt.load("WAVE", timeframe="1d", root=store))
-    bundle = run.save(tmp_path / "results", report=False)
-    assert trimtab("replay", bundle, "--data", store).exit_code == 0
+SOURCE = Path(__file__).resolve().parents[2] / "examples/volatility_breakout.py"
+
+
+@pytest.fixture
+def own(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The bundle of a strategy file that its spec names from beside it; the command was given in another folder."""
+    (tmp_path / "specs").mkdir()
+    shutil.copy(SOURCE, tmp_path / "specs/breakout.py")
+    (tmp_path / "specs/mine.yaml").write_text("{universe: WAVE, timeframe: 1d, models: [{strategy: breakout.py}]}")
+    monkeypatch.chdir(tmp_path)
+    told = trimtab("backtest", "specs/mine.yaml", "--data", store, "--no-report", "--json")
+    assert told.exit_code == 0, told.output
+    return tmp_path / json.loads(told.stdout)["bundle"]
+
+
+def test_a_strategy_file_beside_its_spec_replays_from_any_folder(
+    store: Path, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path / "specs")
+    assert trimtab("backtest", "mine.yaml", "--data", store, "--no-report", "--out", own.parent).exit_code == 0
+    assert [path.name for path in own.parent.iterdir()] == [own.name]  # the same run, whatever folder it is named from
+    for folder in (Path("/"), own):
+        monkeypatch.chdir(folder)
+        same = trimtab("replay", own, "--data", store)
+        assert (same.exit_code, same.stderr) == (0, ""), same.output
+    monkeypatch.chdir(tmp_path)
+    saved = tt.backtest("specs/breakout.py", tt.load("WAVE", timeframe="1d", root=store)).save("out", report=False)
+    monkeypatch.chdir("/")
+    assert trimtab("replay", tmp_path / saved, "--data", store).exit_code == 0
+
+
+def test_a_strategy_file_that_was_edited_is_named(store: Path, own: Path, tmp_path: Path):
+    mine = tmp_path / "specs/breakout.py"
+    mine.write_text(SOURCE.read_text() + "\n# a remark\n")
+    same = trimtab("replay", own, "--data", store)
+    assert (same.exit_code, "Identical" in same.stdout) == (0, True)
+    assert f"Note: {mine} is not the file that ran" in same.stderr
     mine.write_text(
-        source.read_text().replace("entry: float = 2.0", "entry: float = 1.0").replace("> p.entry", "> 0.5")
+        SOURCE.read_text().replace("entry: float = 2.0", "entry: float = 1.0").replace("> p.entry", "> 0.5")
     )
-    result = trimtab("replay", bundle, "--data", store)
+    result = trimtab("replay", own, "--data", store)
     assert result.exit_code == 1
-    assert "breakout.py is not the file that ran" in result.stdout
+    assert f"{mine} is not the file that ran" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["replay", "report"])
+def test_a_strategy_file_that_is_gone_is_named(store: Path, own: Path, tmp_path: Path, command: str):
+    mine = tmp_path / "specs/breakout.py"
+    mine.rename(tmp_path / "specs/elsewhere.py")
+    result = trimtab(command, own, "--data", store)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert (
+        f"this run's strategy file {mine.with_name('breakout.py')} is gone; put it back there (sha256 " in result.stderr
+    )
+
+
+def test_a_bundle_whose_bars_are_in_another_store_says_which(store: Path, run: tt.Run, tmp_path: Path):
+    bundle = run.save(tmp_path / "results", report=False)
+    other = shutil.copytree(store, tmp_path / "results/data")
+    result = trimtab("replay", bundle, "--data", tmp_path / "none")
+    assert result.exit_code == 2
+    assert f"has no WAVE, but {other} does: give --data {other}" in result.stderr

@@ -13,9 +13,25 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from trimtab.types import Strategy, TrimtabError
+import msgspec
+
+from trimtab.types import Spec, Strategy, TrimtabError
+
+#: How the names of strategy files' modules begin.
+MODULE: Final = "trimtab_strategy_"
+
+
+def rooted(name: str) -> str:
+    """A strategy file by its whole path, so that it is found from any folder; a strategy's name stays as it is."""
+    return str(Path(name).expanduser().resolve()) if name.endswith(".py") else name
+
+
+def with_rooted_files(spec: Spec) -> Spec:
+    """The spec with its strategy files by their whole paths."""
+    models = tuple(msgspec.structs.replace(model, strategy=rooted(model.strategy)) for model in spec.models)
+    return msgspec.structs.replace(spec, models=models)
 
 
 def load(path: str) -> Strategy:
@@ -30,10 +46,15 @@ def load(path: str) -> Strategy:
         raise TrimtabError(f"{path}: expected a strategy's name or a .py file.")
     try:
         source = file.read_bytes()
+    except FileNotFoundError:
+        raise TrimtabError(
+            f"{file}: there is no such file; a relative path counts from the folder of the spec that names it, else "
+            "from the folder you are in."
+        ) from None
     except OSError as error:
         raise TrimtabError(f"{file}: cannot be read ({error.strerror}); expected a .py file with STRATEGY.") from error
     digest = hashlib.sha256(str(file).encode() + b"\0" + source).hexdigest()[:16]
-    name = f"trimtab_strategy_{re.sub(r'[^0-9A-Za-z_]', '_', file.stem)}_{digest}"
+    name = f"{MODULE}{re.sub(r'[^0-9A-Za-z_]', '_', file.stem)}_{digest}"
     module = sys.modules.get(name) or _import(name, file, source)
     return checked(getattr(module, "STRATEGY", None), str(file))
 
@@ -45,7 +66,7 @@ def checked(value: Any, where: str) -> Strategy:
             f"{where}: holds no STRATEGY; expected STRATEGY = Strategy(name=…, fields=…, params=Params(), …)."
         )
     if not isinstance(value, Strategy):
-        raise TrimtabError(f"{where}: STRATEGY is a {type(value).__name__}; expected a trimtab.types.Strategy.")
+        raise TrimtabError(f"{where}: STRATEGY is of type {type(value).__name__}; expected a trimtab.types.Strategy.")
     fault = _fault(value)
     if fault:
         raise TrimtabError(f"{where}: STRATEGY.{fault}")

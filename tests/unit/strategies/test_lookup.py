@@ -103,7 +103,7 @@ def test_two_files_of_one_name_are_two_strategies(tmp_path: Path) -> None:
 
 FAULTS = {
     "no STRATEGY": ("x = 1\n", "holds no STRATEGY; expected STRATEGY = Strategy("),
-    "another thing": ("STRATEGY = 3\n", "STRATEGY is a int; expected a trimtab.types.Strategy"),
+    "another thing": ("STRATEGY = 3\n", "STRATEGY is of type int; expected a trimtab.types.Strategy"),
     "syntax": ("x = 1\ndef step(:\n", ", line 2: "),
     "import": ("x = 1\n\nimport no_such_module\n", ", line 3: ModuleNotFoundError: No module named 'no_such_module'"),
     "exit": ("raise SystemExit('no')\n", ", line 1: SystemExit: no"),
@@ -134,7 +134,7 @@ def test_a_wrong_file_is_refused_with_the_reason(tmp_path: Path, fault: str) -> 
 
 
 def test_a_file_that_is_not_there_or_no_strategy(tmp_path: Path) -> None:
-    assert "No such file" in message(find, tmp_path / "none.py")
+    assert "there is no such file" in message(find, tmp_path / "none.py")
     assert "expected a strategy's name or a .py file" in message(find, tmp_path)
 
 
