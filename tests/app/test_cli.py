@@ -120,9 +120,12 @@ def test_the_summary_of_a_backtest(wire: SimpleNamespace, book: Path, tmp_path: 
     spec, root = wire.calls[0]
     assert (spec.start, root, spec.models[0].params["slow"]) == ("2021-03-02", "store", 50)
     assert wire.run.saved == [(tmp_path / "out", True)]
+    # A day is named by the bars in it: the last one closed at 00:00 of the day after.
+    assert trimtab("backtest", book, "--json").exit_code == 0
+    assert json.loads(trimtab("backtest", book, "--json").stdout)["actions"][0]["last"] == "2021-03-02"
     for part in (
         "A book  run 0123456789abcdef",
-        "BTCEUR · 4h · 2021-03-02 to 2021-03-05 · capital 1,000,000 EUR · costs: taker_fee 10 bps",
+        "BTCEUR · 4h · 2021-03-02 to 2021-03-04 · capital 1,000,000 EUR · costs: taker_fee 10 bps",
         "Net of costs the book does not beat holding",
         "the book",
         "Shorts pay no borrow.",
@@ -279,6 +282,7 @@ def test_sweep_refuses(wire: SimpleNamespace, book: Path, args: tuple[str, ...],
 
 def test_replay_says_whether_it_is_the_same(wire: SimpleNamespace, tmp_path: Path):
     (tmp_path / "spec.yaml").write_text(SPEC)
+    (tmp_path / "summary.json").write_text('{"data_hash": "", "code_version": "", "platform": ""}')
     same = trimtab("replay", tmp_path)
     assert (same.exit_code, same.stdout) == (0, "Identical: the same orders, fills, equity and metrics.\n")
     wire.differences = ["equity: first at row 3"]
@@ -288,7 +292,9 @@ def test_replay_says_whether_it_is_the_same(wire: SimpleNamespace, tmp_path: Pat
     assert json.loads(trimtab("replay", tmp_path, "--json").stdout)["identical"] is False
     nothing = trimtab("replay", tmp_path / "none")
     assert nothing.exit_code == 2
-    assert "not a run's bundle" in nothing.stderr
+    assert "there is no such bundle" in nothing.stderr
+    several = trimtab("replay", tmp_path, tmp_path, "--json")
+    assert (several.exit_code, [one["identical"] for one in json.loads(several.stdout)]) == (1, [False, False])
 
 
 def test_config_check_and_schema(book: Path):
@@ -351,9 +357,70 @@ def test_help_has_examples_and_says_what_is_written(command: str):
     assert "rites" in result.stdout
 
 
-def test_usage_mistakes_exit_2():
-    result = trimtab("backtst")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("backtst", "no such command 'backtst'. Did you mean 'backtest'?"),
+        ("--no-such-option", "no such option"),
+        ("backtest", "SPEC is missing: a YAML or JSON file"),
+        ("backtest book.yaml --no-such-option", "no such option"),
+        ("sweep book.yaml --top 0", "invalid value for '--top'"),
+        ("check", "STRATEGY is missing: a strategy's name, or its Python file"),
+        ("replay", "BUNDLE is missing"),
+        ("data import", "FILE is missing: CSV or Parquet"),
+        ("data shwo", "Did you mean 'show'?"),
+    ],
+)
+def test_usage_mistakes_say_what_to_type_and_exit_2(words: str, said: str):
+    result = trimtab(*words.split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    first, *others = result.stderr.splitlines()
+    assert said in first
+    assert others[-1].startswith("More: trimtab")
+    assert "─" not in result.stderr
+    if "is missing" in first:
+        assert others[-2].startswith(f"Example: trimtab {words} ")
+
+
+def test_backtest_without_a_spec_shows_one(tmp_path: Path):
+    from trimtab.app.cli_advice import SHORTEST
+
+    said = trimtab("backtest").stderr
+    assert all(f"  {line}" in said.splitlines() for line in SHORTEST.splitlines())
+    (tmp_path / "book.yaml").write_text(SHORTEST)
+    assert trimtab("config", "check", tmp_path / "book.yaml").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("SPY_1d.csv", "this is a file of bars: trimtab data import"),
+        ("mine.py", "this is a strategy's file: name it in a spec (`models: [{strategy: mine.py}]`)"),
+        ("sma_cross", "there is no such file; expected a spec, a YAML or JSON file"),
+        ("none.yaml", "no such file"),
+    ],
+)
+def test_what_is_no_spec_is_told_where_it_belongs(tmp_path: Path, name: str, said: str):
+    if "." in name and "none" not in name:
+        (tmp_path / name).write_text("Date,Open\n" * 1000)
+    result = trimtab("backtest", tmp_path / name)
     assert result.exit_code == 2
-    assert "backtest" in result.stderr
-    assert trimtab("backtest").exit_code == 2
-    assert trimtab("backtest", "--no-such-option").exit_code == 2
+    assert said in result.stderr
+    assert len(result.stderr) < 600
+
+
+def test_a_place_for_the_bundle_is_looked_at_before_the_run(wire: SimpleNamespace, book: Path):
+    result = trimtab("backtest", book, "--out", book)
+    assert (result.exit_code, wire.calls) == (2, [])
+    assert "is a file; give another folder" in result.stderr
+
+
+def test_combinations_that_contradict_themselves_are_counted(wire: SimpleNamespace, book: Path):
+    wire.frame = FRAME
+    swept = trimtab("sweep", book, "--grid", "models.0.params.fast=5:11")
+    assert swept.exit_code == 0
+    assert "2 of 6 combinations contradict themselves and were left out." in swept.stderr
+    wire.frame = FRAME.with_columns(final_equity=pl.lit(math.nan))
+    short = trimtab("sweep", book, "--grid", "models.0.params.fast=5:9")
+    assert (short.exit_code, short.stdout) == (3, "")
+    assert "no set has enough bars" in short.stderr

@@ -6,6 +6,7 @@ import datetime as dt
 import itertools
 import json
 import math
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -124,6 +125,60 @@ def test_too_few_bars_exit_3(place: Path):
     short = trimtab("backtest", place / "book.yaml", "--data", place / "store", "--end", "2019-01-11")
     assert short.exit_code == 3
     assert "bars" in short.stderr
+
+
+def test_a_sweep_over_too_few_bars_exits_3(place: Path):
+    short = trimtab(
+        "sweep", place / "book.yaml", "--data", place / "store", "--end", "2019-01-11", "--grid",
+        "models.0.params.fast=3,5",
+    )  # fmt: skip
+    assert (short.exit_code, short.stdout) == (3, "")
+    assert "no set has enough bars" in short.stderr
+
+
+@pytest.mark.parametrize("command", ["backtest", "sweep", "check"])
+def test_bars_that_are_not_there_say_what_to_type(
+    command: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    words = {
+        "backtest": ["backtest", place / "book.yaml"],
+        "sweep": ["sweep", place / "book.yaml", "--grid", "models.0.params.fast=3,5"],
+        "check": ["check", "sma_cross", "--symbols", "WAVE"],
+    }[command]
+    empty = trimtab(*words, "--data", "none")
+    assert (empty.exit_code, empty.stdout) == (2, "")
+    assert empty.stderr.startswith("no bars of WAVE: the store none is empty.\n")
+    assert "trimtab data import SPY_1d.csv" in empty.stderr
+    assert "trimtab demo" in empty.stderr
+    shutil.copytree(place / "store", "demo/data")
+    assert "give --data demo/data" in trimtab(*words, "--data", "none").stderr
+    imported = trimtab("data", "import", place / "wave.csv", "--symbol", "WAVES", "-t", "1d", "--data", "other")
+    assert imported.exit_code == 0
+    shutil.rmtree("demo")
+    lacking = trimtab(*words, "--data", "other").stderr
+    assert "unknown symbol 'WAVE' in the store other (did you mean WAVES?), which has WAVES." in lacking
+    assert "Import it: trimtab data import WAVE_1d.csv" in lacking
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("x[0, 0]", "x[0, 0] + foo", "mine.py: foo is not defined in the file"),
+        ("return p.window", "return p.window // 0", "mine.py, line 63: ZeroDivisionError"),
+        ("side = s.side", "side = s.side\n    if s.rows == 50:\n        raise ValueError('boom')", "ValueError: boom"),
+    ],
+)
+def test_a_fault_in_a_strategy_of_ones_own_is_no_bug_of_ours(
+    old: str, new: str, said: str, place: Path, tmp_path: Path
+):
+    source = Path(__file__).resolve().parents[2] / "examples/volatility_breakout.py"
+    (tmp_path / "mine.py").write_text(source.read_text().replace(old, new))
+    (tmp_path / "mine.yaml").write_text("{universe: WAVE, timeframe: 1d, models: [{strategy: mine.py}]}")
+    result = trimtab("backtest", tmp_path / "mine.yaml", "--data", place / "store")
+    assert (result.exit_code, said in result.stderr) == (2, True), result.output
+    assert result.stderr.endswith(f"More: trimtab check {tmp_path / 'mine.py'}\n")
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_a_halted_book_exits_4(place: Path):

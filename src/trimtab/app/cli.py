@@ -11,16 +11,23 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import signal
 import sys
-from typing import Any, Final
+import threading
+from typing import Any, Final, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from trimtab.app import cli_config, cli_run, cli_strategies
+from trimtab.app import cli_advice, cli_config, cli_run, cli_strategies
 from trimtab.app.console import say, spell_out
 
 BUG: Final = 70
+INTERRUPTED: Final = 130
+#: Seconds that an interrupted command has to put things in order; then it is ended.
+PATIENCE: Final = 2.0
+#: Set by Ctrl-C: whatever goes wrong after it goes wrong because of it.
+STOPPING: Final = threading.Event()
 
 WELCOME: Final = """Systematic trading on one path: the backtest, paper and live call the same compiled rules.
 
@@ -55,13 +62,25 @@ class GuardedGroup(TyperGroup):
         formatter.write_paragraph()
         formatter.write_text("trimtab COMMAND --help says what a command does, what it writes, and shows examples.")
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().make_context(*args, **kwargs)
+        except Exception as error:
+            if _is_usage(error):
+                say(cli_advice.on_usage(error))
+                raise typer.Exit(2) from None
+            raise
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             say("Interrupted.")
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
+            if STOPPING.is_set():
+                say("Interrupted.")
+                raise typer.Exit(INTERRUPTED) from None
             code = report(error)
             if code is None:
                 raise
@@ -93,8 +112,20 @@ def _line(command: Any) -> str:
     return str(command.help).strip().split("\n\n")[0].replace("\n", " ").rstrip(".")
 
 
+def _is_usage(error: Exception) -> bool:
+    """A command line that typer could not read, but not its way of showing the help of a group."""
+    return hasattr(error, "format_message") and type(error).__name__ != "NoArgsIsHelpError" and _has_context(error)
+
+
+def _has_context(error: Any) -> bool:
+    return getattr(error, "ctx", None) is not None
+
+
 def report(error: Exception) -> int | None:
     """Says an error as a user needs it and gives its exit code; None if it is no business of ours (typer's own)."""
+    if _is_usage(error):
+        say(cli_advice.on_usage(error))
+        return 2
     if isinstance(error, typer.Exit | typer.Abort) or hasattr(error, "exit_code"):
         return None
     if os.environ.get("TRIMTAB_TRACEBACK"):
@@ -110,6 +141,9 @@ def report(error: Exception) -> int | None:
         return None  # the reader went away (`trimtab … | head`)
     if isinstance(error, OSError) and error.strerror:
         say(f"{error.filename or 'the system'}: {error.strerror}")
+        return 2
+    if own := cli_advice.on_own_code(error):
+        say(own)
         return 2
     what = " ".join(str(error).split())
     say(
@@ -165,8 +199,45 @@ def root(
 def main() -> None:
     """The entry point of the `trimtab` command."""
     spell_out()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+        sys.unraisablehook = _unraisable
     try:
         app(prog_name="trimtab")
     except KeyboardInterrupt:
         say("Interrupted.")
-        sys.exit(130)
+        _end()
+    except SystemExit as done:
+        if done.code == INTERRUPTED:
+            _end()
+        raise
+
+
+def _interrupt(*_: Any) -> NoReturn:
+    """Ctrl-C: an exception, so that whatever was begun is undone; but not every thread and compiler lets go at once."""
+
+    def give_up() -> None:
+        say("Interrupted.")
+        _end()
+
+    STOPPING.set()
+    patience = threading.Timer(PATIENCE, give_up)
+    patience.daemon = True
+    patience.start()
+    raise KeyboardInterrupt
+
+
+def _unraisable(lost: Any) -> None:
+    """An exception without a caller to go to. An interrupt that fell into a callback of the compiler is sent again."""
+    if isinstance(lost.exc_value, KeyboardInterrupt):
+        again = threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(lost)
+
+
+def _end() -> NoReturn:
+    """Leave without waiting for threads that are still at work: what they write is whole or not there."""
+    sys.stdout.flush()
+    os._exit(INTERRUPTED)

@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from trimtab.app import console
+from trimtab.app.cli_options import JsonOption, SetOption, SpecFile
+
+if TYPE_CHECKING:
+    from trimtab.types import Spec
 
 app = typer.Typer(no_args_is_help=True, help="Check a settings file; print its JSON Schema.")
 
-SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="A YAML or JSON file.", show_default=False)]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Replace one value, e.g. models.0.params.slow=50. Repeatable."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
+#: Files that are taken for a spec by mistake, and where they belong.
+_NO_SPECS: Final = {
+    ".py": "a strategy's file: name it in a spec (`models: [{{strategy: {name}}}]`), or test it: trimtab check {path}",
+    ".csv": "a file of bars: trimtab data import {path}",
+    ".parquet": "a file of bars: trimtab data import {path}",
+}
+
+
+def read(path: Path, settings: list[str] | None = None, start: str | None = None, end: str | None = None) -> Spec:
+    """The whole spec that a file says, with what the command line lays over it; strategy files by their whole paths.
+
+    A run's id must not depend on the folder that the command was given in, and its bundle must run in any.
+    """
+    from trimtab.app.config import complete, read_spec
+    from trimtab.app.overrides import overrides_of
+    from trimtab.strategies.files import with_rooted_files
+    from trimtab.types import TrimtabError
+
+    kind = _NO_SPECS.get(path.suffix.lower())
+    if kind:
+        what = kind.format(path=path, name=path.name)
+        raise TrimtabError(f"{path}: expected a spec, a YAML or JSON file; this is {what}")
+    if not path.suffix and not path.exists():
+        raise TrimtabError(
+            f"{path}: there is no such file; expected a spec, a YAML or JSON file such as book.yaml that names "
+            "instruments and strategies"
+        )
+    return with_rooted_files(complete(read_spec(path, overrides_of(settings, start=start, end=end))))
 
 
 @app.command("check")
@@ -30,11 +56,9 @@ def check(spec: SpecFile, settings: SetOption = None, as_json: JsonOption = Fals
       trimtab config check book.yaml
       trimtab config check book.yaml --set models.0.params.slow=100 --json
     """
-    from trimtab.app.config import complete, read_spec
-    from trimtab.app.overrides import overrides_of
     from trimtab.research.canonical import plain, run_id, to_yaml
 
-    found = complete(read_spec(spec, overrides_of(settings)))
+    found = read(spec, settings)
     if as_json:
         console.write_json({"run_id": run_id(found), "spec": plain(found)})
         return

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import math
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.app import cli_log, console
-from trimtab.app.cli_config import JsonOption, SetOption, SpecFile
+from trimtab.app import cli_advice, cli_log, console
+from trimtab.app.cli_config import read
+from trimtab.app.cli_options import DataOption, JsonOption, SetOption, SpecFile
 
 if TYPE_CHECKING:
     import polars as pl
@@ -16,15 +22,15 @@ if TYPE_CHECKING:
     from trimtab.research.run import Run
     from trimtab.types import Spec
 
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", help="The store; default: $TRIMTAB_DATA, else ./trimtab-data."),
-]
 StartOption = Annotated[str | None, typer.Option("--start", metavar="DATE", help="First instant, over the spec's.")]
 EndOption = Annotated[str | None, typer.Option("--end", metavar="DATE", help="Last instant, over the spec's.")]
 Bundle = Annotated[
     Path,
     typer.Argument(metavar="BUNDLE", help="A run's folder; the first digits of its name will do.", show_default=False),
+]
+Bundles = Annotated[
+    list[Path],
+    typer.Argument(metavar="BUNDLE", help="Runs' folders; the first digits of a name will do.", show_default=False),
 ]
 
 
@@ -41,6 +47,7 @@ def demo(
       trimtab demo
       trimtab demo --out /tmp/first-run
     """
+    _check_folder(out)
     from trimtab.app.wire import run_demo
 
     with console.progress(shown=not as_json) as progress:
@@ -71,15 +78,17 @@ def backtest(
 
     [bold]Examples[/bold]
       trimtab backtest book.yaml
-      trimtab backtest book.yaml --start 2015-01-01 --set models.0.params.slow=100
+      trimtab backtest book.yaml --start 2015-01-01 --set limits.max_weight=50%
       trimtab backtest book.yaml --no-report --json | jq .metrics.net.sharpe
     """
     with cli_log.opened(log) as events:
-        found = _spec(spec, settings, start, end)
+        found = read(spec, settings, start, end)
+        _check_folder(out)
         from trimtab.app.wire import run_backtest
 
         with console.progress(shown=not as_json) as progress:
-            run = run_backtest(found, root=_root(data), progress=progress)
+            with cli_advice.given(lambda: found, _root(data)):
+                run = run_backtest(found, root=_root(data), progress=progress)
             cli_log.log_run(events, run)
             progress("writing the bundle", 0, 0)
             figures = figures_of(run, run.save(out, report=not no_report))
@@ -109,20 +118,21 @@ def sweep(
     Writes nothing, or all sets into --out. The best of many sets is flattered by having been picked: expect less of it.
 
     [bold]Examples[/bold]
-      trimtab sweep book.yaml --grid models.0.params.fast=5:30:1 --grid models.0.params.slow=35:235:5
-      trimtab sweep book.yaml --grid models.0.budget=10%,20%,40% --sort calmar --out sets.parquet
+      trimtab sweep book.yaml --grid models.0.params.fast=5:30:1
+      trimtab sweep book.yaml --grid models.0.params.slow=50,100 --out sets.csv
     """
     from trimtab.app import table
     from trimtab.app.grid import read_grid
 
-    found = _spec(spec, settings, start, end)
+    found = read(spec, settings, start, end)
     axes = read_grid(found, grid or ())
     if out is not None:
         table.check_path(out)
     from trimtab.app.wire import run_sweep
 
-    with console.progress(shown=not as_json) as progress:
+    with console.progress(shown=not as_json) as progress, cli_advice.given(lambda: found, _root(data)):
         frame = run_sweep(found, axes, root=_root(data), progress=progress)
+    _check_sets(frame, math.prod(map(len, axes.values())))
     ordered = table.sorted_by(frame, sort)
     if out is not None:
         table.write(ordered, out)
@@ -134,30 +144,52 @@ def sweep(
         console.print_sweep(console.stdout(), rows, sort, frame.height)
 
 
-def replay(bundle: Bundle, data: DataOption = None, as_json: JsonOption = False) -> None:
+def _check_sets(frame: pl.DataFrame, asked: int) -> None:
+    """Say how many combinations were no sets; NotEnoughData where none of the others could be answered."""
+    from trimtab.types import NotEnoughData
+
+    if frame.height < asked:
+        console.say(f"{asked - frame.height:,} of {asked:,} combinations contradict themselves and were left out.")
+    if "final_equity" in frame.columns and frame["final_equity"].fill_nan(None).is_null().all():
+        raise NotEnoughData(
+            "no set has enough bars for a first forecast; load a longer window or shorten the lookbacks"
+        )
+
+
+def replay(bundles: Bundles, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Run a bundle again: are the numbers the same, bit for bit?
 
-    Exit code 1 if it does not: each difference is listed with what changed (data, code or platform). Writes nothing.
+    Exit code 1 if one is not: each difference is listed with what changed (data, code or platform). Writes nothing.
 
     [bold]Examples[/bold]
       trimtab replay results/3f1c0a9be2d47781
+      trimtab replay results/*
+      trimtab replay demo/2ecb4eb5 --data demo/data
     """
     from trimtab.app.wire import replay as run_again
     from trimtab.research.bundle import found_bundle
 
-    bundle = found_bundle(bundle)
-    with console.progress(shown=not as_json):
-        differences = list(run_again(bundle, _root(data)))
+    told: list[dict[str, Any]] = []
+    for bundle in [found_bundle(bundle) for bundle in bundles]:
+        with console.progress(shown=not as_json), _of_bundle(bundle, data):
+            found = list(run_again(bundle, _root(data)))
+        told.append({"bundle": str(bundle), "identical": not found, "differences": found})
+        if not as_json:
+            _print_replay(told[-1], named=len(bundles) > 1)
     if as_json:
-        console.write_json({"bundle": str(bundle), "identical": not differences, "differences": differences})
-    elif not differences:
-        typer.echo("Identical: the same orders, fills, equity and metrics.")
-    else:
-        typer.echo(f"Different from {bundle}:")
-        for difference in differences:
-            typer.echo(f"  {difference}")
-    if differences:
+        console.write_json(told[0] if len(told) == 1 else told)
+    if not all(one["identical"] for one in told):
         raise typer.Exit(1)
+
+
+def _print_replay(told: dict[str, Any], *, named: bool) -> None:
+    if told["identical"]:
+        where = f"{told['bundle']}: " if named else ""
+        typer.echo(f"{where}Identical: the same orders, fills, equity and metrics.")
+        return
+    typer.echo(f"Different from {told['bundle']}:")
+    for difference in told["differences"]:
+        typer.echo(f"  {difference}")
 
 
 def report(
@@ -181,7 +213,7 @@ def report(
 
     bundle = found_bundle(bundle)
     target = out or bundle / "report.html"
-    with console.progress() as progress:
+    with console.progress() as progress, _of_bundle(bundle, data):
         run = run_backtest(spec_of_bundle(bundle), root=_root(data), progress=progress)
         progress("comparing with the bundle", 0, 0)
         found = differences(run, bundle)
@@ -195,6 +227,22 @@ def report(
     typer.echo(f"Report: {target}")
 
 
+@contextmanager
+def _of_bundle(bundle: Path, data: Path | None) -> Generator[None]:
+    """While a bundle is run again: what became of its strategy files is said, and where its bars may be."""
+    from trimtab.research.bundle import changed_files
+
+    def spec() -> Spec:
+        from trimtab.app.wire import spec_of_bundle
+
+        return spec_of_bundle(bundle)
+
+    for change in changed_files(bundle):
+        console.say(f"Note: {change}.")
+    with cli_advice.given(spec, _root(data), near=(bundle.parent / "data",)):
+        yield
+
+
 def figures_of(run: Run, bundle: Path) -> dict[str, Any]:
     """A Run as the plain values that are printed."""
     from trimtab.research.canonical import plain
@@ -203,7 +251,7 @@ def figures_of(run: Run, bundle: Path) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "spec": plain(run.spec),
-        "window": f"{ts[0]:%Y-%m-%d} to {ts[-1]:%Y-%m-%d}" if len(ts) else "no bar",
+        "window": f"{day_of(ts[0])} to {day_of(ts[-1])}" if len(ts) else "no bar",
         "metrics": run.metrics,
         "actions": acts_of(run.actions),
         "halted": run.halted,
@@ -214,16 +262,20 @@ def figures_of(run: Run, bundle: Path) -> dict[str, Any]:
     }
 
 
+def day_of(instant: dt.datetime) -> dt.date:
+    """The day that a bar belongs to, by its close: 00:00 UTC ends the day before."""
+    return (instant - dt.timedelta(microseconds=1)).date()
+
+
 def acts_of(actions: pl.DataFrame) -> list[dict[str, Any]]:
-    """How often each limit did what to which instrument, and when first and last; in order of the first."""
+    """How often each limit did what to which instrument, and on which days first and last; in order of the first."""
     import polars as pl
 
     counted = actions.group_by("limit", "action", "symbol", maintain_order=True).agg(
-        times=pl.len(),
-        first=pl.col("ts").min().dt.strftime("%Y-%m-%d"),
-        last=pl.col("ts").max().dt.strftime("%Y-%m-%d"),
+        times=pl.len(), first=pl.col("ts").min(), last=pl.col("ts").max()
     )
-    return counted.with_columns(pl.col("symbol").replace("", "the book")).to_dicts()
+    days = [pl.col(name).map_elements(lambda at: str(day_of(at)), pl.String) for name in ("first", "last")]
+    return counted.with_columns(pl.col("symbol").replace("", "the book"), *days).to_dicts()
 
 
 def _print(figures: dict[str, Any], *, as_json: bool) -> None:
@@ -246,11 +298,14 @@ def _print(figures: dict[str, Any], *, as_json: bool) -> None:
     )
 
 
-def _spec(path: Path, settings: list[str] | None, start: str | None, end: str | None) -> Spec:
-    from trimtab.app.config import complete, read_spec
-    from trimtab.app.overrides import overrides_of
+def _check_folder(out: Path) -> None:
+    """TrimtabError, before the work is done, where a folder can be neither used nor made."""
+    above = next(place for place in (out, *out.parents) if place.exists())
+    fault = "is a file" if not above.is_dir() else "may not be written to" if not os.access(above, os.W_OK) else ""
+    if fault:
+        from trimtab.types import TrimtabError
 
-    return complete(read_spec(path, overrides_of(settings, start=start, end=end)))
+        raise TrimtabError(f"--out {out}: {above} {fault}; give another folder")
 
 
 def _root(data: Path | None) -> str | None:

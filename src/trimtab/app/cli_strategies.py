@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.app import console
-from trimtab.app.cli_config import JsonOption
+from trimtab.app import cli_advice, console
+from trimtab.app.cli_options import JsonOption
 
 if TYPE_CHECKING:
     from trimtab.types import Strategy
@@ -181,10 +181,10 @@ def _panel(symbols: str | None, timeframe: str, data: str | None) -> Any:
 
     if data is None and symbols is None:
         return None
-    from trimtab.data.panel import load
+    from trimtab.data.importing import SUFFIXES
 
     if symbols is not None:
-        return load(*_listed(symbols), timeframe=timeframe, root=data)
+        return _stored(_listed(symbols), timeframe, data)
     named = _listed(str(data))
     if all(Path(name).is_file() for name in named):
         return _panel_of_files([Path(name) for name in named], timeframe)
@@ -193,16 +193,26 @@ def _panel(symbols: str | None, timeframe: str, data: str | None) -> Any:
             f"--data {data} is a folder: --data names a store, --symbols what to read from it. Give both, e.g. "
             "--symbols BTCEUR"
         )
-    lost = [name for name in named if Path(name).suffix.lower() in (".csv", ".parquet", ".pq", ".txt")]
+    lost = [name for name in named if Path(name).suffix.lower() in SUFFIXES]
     if lost:
         raise TrimtabError(f"--data: there is no file {lost[0]}")
-    try:
-        return load(*named, timeframe=timeframe)
-    except TrimtabError as error:
-        raise TrimtabError(
-            f"--data {data}: {error}. Expected symbols of the store, CSV or Parquet files, or a store's folder with "
-            "--symbols (give both)"
-        ) from error
+    return _stored(
+        named,
+        timeframe,
+        None,
+        "\n--data takes symbols of the store, files of bars, or a store's folder with --symbols (give both).",
+    )
+
+
+def _stored(symbols: list[str], timeframe: str, root: str | None, also: str = "") -> Any:
+    """Bars of a store; `also` is said too where they are not in it."""
+    from trimtab.data.panel import load
+    from trimtab.types import TrimtabError
+
+    missing = cli_advice.on_missing_bars(symbols, root, near=(Path("demo/data"),))
+    if missing:
+        raise TrimtabError(missing + also)
+    return load(*symbols, timeframe=timeframe, root=root)
 
 
 def _described(panel: Any) -> str:
