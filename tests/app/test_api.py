@@ -264,7 +264,7 @@ def test_weights_of_the_wrong_shape_are_refused(panel: tt.Panel, weights: Any, m
         (lambda p, s: tt.backtest("sma_crss", p), "did you mean 'sma_cross'"),
         (lambda p, s: tt.backtest("sma_cross", p, params={"fst": 3}), "fst"),
         (lambda p, s: tt.backtest("sma_cross", p, params={"fast": 60, "slow": 50}), "fast"),
-        (lambda p, s: tt.backtest("sma_cross", p, costs="binanse"), "did you mean binance"),
+        (lambda p, s: tt.backtest("sma_cross", p, costs="binanse"), "did you mean 'binance'"),
         (lambda p, s: tt.backtest("sma_cross", p, capital=0), "capital"),
         (lambda p, s: tt.simulate(p, np.zeros((6_000, 2)), capital=float("nan")), "capital"),
         (lambda p, s: tt.simulate(p, np.zeros((6_000, 2)), volume="maybe"), "volume"),

@@ -157,7 +157,7 @@ def test_bars_that_are_not_there_say_what_to_type(
     assert imported.exit_code == 0
     shutil.rmtree("demo")
     lacking = trimtab(*words, "--data", "other").stderr
-    assert "unknown symbol 'WAVE' in the store other (did you mean WAVES?), which has WAVES." in lacking
+    assert "unknown symbol 'WAVE' in the store other (did you mean 'WAVES'?), which has WAVES." in lacking
     assert "Import it: trimtab data import WAVE_1d.csv" in lacking
 
 
@@ -194,4 +194,4 @@ def test_a_halted_book_exits_4(place: Path):
 def test_an_unknown_symbol_exits_2(place: Path):
     result = trimtab("backtest", place / "book.yaml", "--data", place / "store", "--set", "universe=WAVES")
     assert result.exit_code == 2
-    assert "did you mean WAVE" in result.stderr
+    assert "did you mean 'WAVE'" in result.stderr

@@ -139,7 +139,7 @@ def test_more_mistakes_than_fit_are_counted():
         ("universe=[A, A, BTCEUR, NO]", "A is listed 2 times"),
         ("universe=[]", "universe: is empty"),
         ("universe=", "universe: is missing"),
-        ("costs=binanse", "did you mean binance?"),
+        ("costs=binanse", "(did you mean 'binance'?)"),
         ("costs={taker: 1}", "costs.taker: there is no such key (did you mean 'taker_fee'?)"),
         ("seed=1.5", "seed: expected a whole number"),
         ("capital=inf", "capital: expected a number"),

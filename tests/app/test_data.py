@@ -80,7 +80,7 @@ def test_bad_input_is_refused_and_the_rest_imported(data: Path) -> None:
     ("arguments", "code", "message"),
     [
         (("import", "absent_1d.csv"), 2, "no such file"),
-        (("import", "$/SPY_1d.csv", "--asset-class", "stock"), 2, "'stock' (did you mean equity?)"),
+        (("import", "$/SPY_1d.csv", "--asset-class", "stock"), 2, "'stock' (did you mean 'equity'?)"),
         (("import", "$/SPY_1d.csv", "--timeframe", "2d"), 2, "the closest is 1d"),
         (("import", "$/SPY_1d.csv", "--column", "open"), 2, "expected OURS=THEIRS"),
         (("import", "$/SPY_1d.csv", "--calendar", "NYSE"), 2, "did you mean XNYS"),

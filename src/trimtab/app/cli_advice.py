@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 import traceback
@@ -65,6 +64,7 @@ def on_missing_bars(universe: Iterable[str], root: str | None, near: Sequence[Pa
 
     near  folders that may be the store that was meant
     """
+    from trimtab import words
     from trimtab.data.store import instruments, open_store
 
     store = open_store(root)
@@ -79,16 +79,10 @@ def on_missing_bars(universe: Iterable[str], root: str | None, near: Sequence[Pa
         return f"no bars of {', '.join(lost)}: {on_empty_store(store.root)}"
     more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
     return (
-        f"unknown symbol {', '.join(map(repr, lost))} in the store {store.root}{_closest(lost[0], known)}, which has "
+        f"unknown symbol {', '.join(map(repr, lost))} in the store {store.root}{words.near(lost[0], known)}, which has "
         f"{', '.join(known[:_NAMED])}{more}.\n"
         f"Import it: trimtab data import {lost[0]}_1d.csv   (--data DIR: another store)"
     )
-
-
-def _closest(symbol: str, known: Sequence[str]) -> str:
-    by_case = {name.upper(): name for name in known}
-    close = difflib.get_close_matches(symbol.upper(), by_case, n=1, cutoff=0.4)
-    return f" (did you mean {by_case[close[0]]}?)" if close else ""
 
 
 def _has(place: Path, symbols: Iterable[str]) -> bool:

@@ -6,13 +6,13 @@ changed in the catalogue. Costs are presets by name: `Instrument.costs`, else th
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, Final
 
 import msgspec
 
 from trimtab.data.sessions import is_round_the_clock, session_of
 from trimtab.types import Costs, Instrument, TrimtabError
+from trimtab.words import near
 
 ASSET_CLASSES: Final = ("crypto", "equity", "index", "commodity", "fx")
 KINDS: Final = ("spot", "perpetual", "equity", "index")
@@ -20,8 +20,7 @@ KINDS: Final = ("spot", "perpetual", "equity", "index")
 #: What people call an asset class that has another name here.
 _MEANT: Final = {
     "stock": "equity", "stocks": "equity", "share": "equity", "shares": "equity", "etf": "equity",
-    "indices": "index", "future": "commodity", "futures": "commodity", "oil": "commodity", "metal": "commodity",
-    "forex": "fx", "currency": "fx", "coin": "crypto", "perpetual": "crypto",
+    "indices": "index", "forex": "fx", "currency": "fx", "coin": "crypto",
 }  # fmt: skip
 
 # Slippage and impact, one pair per asset class. Impact follows the square-root law: about one daily volatility when the
@@ -77,12 +76,10 @@ def default_instrument(symbol: str, asset_class: str = "crypto", venue: str = ""
     if not symbol.strip():
         raise TrimtabError("an instrument needs a symbol, such as BTCEUR")
     if asset_class not in _DEFAULTS:
-        meant = [_MEANT.get(asset_class.lower(), "")]
-        near = [c for c in meant if c] or difflib.get_close_matches(asset_class.lower(), ASSET_CLASSES, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
+        hint = near(_MEANT.get(asset_class.lower(), asset_class), ASSET_CLASSES)
         raise TrimtabError(f"unknown asset class {asset_class!r}{hint}; expected one of {', '.join(ASSET_CLASSES)}")
     if kind and kind not in KINDS:
-        raise TrimtabError(f"unknown kind {kind!r}; expected one of {', '.join(KINDS)}")
+        raise TrimtabError(f"unknown kind {kind!r}{near(kind, KINDS)}; expected one of {', '.join(KINDS)}")
     base, quote = _pair(symbol) if asset_class in ("crypto", "fx") else (symbol, "USD")
     rules = dict(_DEFAULTS[asset_class], base=base, quote=quote)
     if kind == "perpetual":
@@ -106,8 +103,8 @@ def preset(name: str) -> Costs:
     """Costs by name; unknown: TrimtabError with the closest known."""
     if name in COST_PRESETS:
         return COST_PRESETS[name]
-    near = difflib.get_close_matches(name, COST_PRESETS, n=1, cutoff=0.0)
-    raise TrimtabError(f"unknown cost preset {name!r}: did you mean {near[0]}? Known are {', '.join(COST_PRESETS)}")
+    hint = near(name, COST_PRESETS)
+    raise TrimtabError(f"unknown cost preset {name!r}{hint}; expected one of {', '.join(COST_PRESETS)}")
 
 
 def with_changes(instrument: Instrument, **changes: object) -> Instrument:

@@ -28,7 +28,7 @@ def test_rules_by_asset_class() -> None:
     assert (equity.lot_size, equity.tick_size, equity.calendar, equity.quote) == (1.0, 0.01, "XNYS", "USD")
     assert default_instrument("EURUSD", "fx").quote == "USD"
     assert default_instrument("SP500", "index").kind == "index"
-    with pytest.raises(TrimtabError, match="did you mean equity"):
+    with pytest.raises(TrimtabError, match="did you mean 'equity'"):
         default_instrument("SPY", "equities")
     with pytest.raises(TrimtabError, match="needs a symbol"):
         default_instrument(" ")
@@ -41,7 +41,7 @@ def test_costs_by_instrument_then_venue_then_asset_class() -> None:
     assert costs_for(perpetual) == COST_PRESETS["binance_perpetual"]
     assert costs_for(default_instrument("X", venue="elsewhere")) == COST_PRESETS["crypto"]
     assert costs_for(with_changes(venue, costs="none")) == Costs()
-    with pytest.raises(TrimtabError, match="did you mean kraken"):
+    with pytest.raises(TrimtabError, match="did you mean 'kraken'"):
         costs_for(with_changes(venue, costs="krakn"))
 
 
