@@ -360,6 +360,7 @@ def backtest(
         "seed": seed,
     }
     spec = msgspec.structs.replace(spec, **{name: value for name, value in given.items() if value is not None})
+    check(spec, ())  # before anything is folded; costs when the panel's instruments have theirs
     return run_weights(spec, panel, combine(streams_of(spec, panel)))
 
 
