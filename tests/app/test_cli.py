@@ -187,6 +187,14 @@ def test_a_file_that_cannot_be_written(wire: SimpleNamespace, book: Path):
     wire.error = PermissionError(13, "Permission denied", "/results")
     result = trimtab("backtest", book)
     assert (result.exit_code, result.stderr) == (2, "/results: Permission denied\n")
+    wire.error = PermissionError("Permission denied (os error 13): x.csv")  # as Polars has it
+    assert trimtab("backtest", book).stderr == "Permission denied (os error 13): x.csv\n"
+
+
+def test_a_cache_that_cannot_be_written(wire: SimpleNamespace, book: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TRIMTAB_CACHE", "/cache")
+    wire.error = PermissionError(13, "Permission denied", "/cache/compiled-0")
+    assert "set TRIMTAB_CACHE to a folder that may be written to" in trimtab("backtest", book).stderr
 
 
 def test_an_interrupt_is_clean(wire: SimpleNamespace, book: Path):

@@ -131,6 +131,19 @@ def test_a_row_with_too_many_fields_is_named(data: Path) -> None:
     assert (result.exit_code, "line 5 has more fields than the header's 6" in result.stderr) == (2, True)
 
 
+def test_a_damaged_file_of_the_store_is_named(data: Path) -> None:
+    assert run("import", data / "SPY_1d.csv", "-a", "equity").exit_code == 0
+    path = data / "store/bars/equity/SPY/1d.parquet"
+    path.write_bytes(b"PAR1")
+    for words in (("list",), ("show", "SPY"), ("validate",), ("sql", "select count(*) from bars")):
+        result = run(*words)
+        assert (result.exit_code, str(path) in result.stderr, "import the bars again" in result.stderr) == (
+            2,
+            True,
+            True,
+        )
+
+
 def test_bars_are_shown_in_a_narrow_terminal(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     (data / "SPY_1d.csv").write_text("date,o,h,l,c,v\n2020-01-02,1229.22998,1229.22998,1228,1229.22998,1209722000\n")

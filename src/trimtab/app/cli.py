@@ -26,6 +26,8 @@ BUG: Final = 70
 INTERRUPTED: Final = 130
 #: Seconds that an interrupted command has to put things in order; then it is ended.
 PATIENCE: Final = 2.0
+#: A line begun anew, and the cursor: a progress bar takes both.
+AFTER_A_BAR: Final = "\r\x1b[2K\x1b[?25h"
 #: Set by Ctrl-C: whatever goes wrong after it goes wrong because of it.
 STOPPING: Final = threading.Event()
 
@@ -139,8 +141,8 @@ def report(error: Exception) -> int | None:
         return int(getattr(error, "code", 2))
     if isinstance(error, OSError) and error.errno == errno.EPIPE:
         return None  # the reader went away (`trimtab … | head`)
-    if isinstance(error, OSError) and error.strerror:
-        say(f"{error.filename or 'the system'}: {error.strerror}")
+    if isinstance(error, OSError):
+        say(cli_advice.on_files(error))
         return 2
     if own := cli_advice.on_own_code(error):
         say(own)
@@ -217,8 +219,8 @@ def _interrupt(*_: Any) -> NoReturn:
     """Ctrl-C: an exception, so that whatever was begun is undone; but not every thread and compiler lets go at once."""
 
     def give_up() -> None:
-        say("Interrupted.")
-        _end()
+        os.write(2, f"{AFTER_A_BAR if sys.stderr.isatty() else ''}Interrupted.\n".encode())  # and nothing in between
+        os._exit(INTERRUPTED)
 
     STOPPING.set()
     patience = threading.Timer(PATIENCE, give_up)

@@ -46,6 +46,21 @@ def _lowered(sentence: str) -> str:
     return sentence if sentence[1:2].isupper() else sentence[:1].lower() + sentence[1:]
 
 
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def on_files(error: OSError) -> str:
+    """What the system refused, and to whom."""
+    from trimtab.compiled import cache_folder
+
+    if not error.strerror:  # of Polars: the text has it all
+        return str(error)
+    said = f"{error.filename or 'the system'}: {error.strerror}"
+    if str(error.filename).startswith(str(cache_folder().parent)):
+        return f"{said}; compiled code is kept there: set TRIMTAB_CACHE to a folder that may be written to"
+    return said
+
+
 # --- bars ------------------------------------------------------------------------------------------------------------
 
 

@@ -66,7 +66,13 @@ def _filled(data: Path | None) -> Store:
 
 
 def _coverage(store: Store, instrument: Instrument, timeframe: str) -> dict[str, Any]:
-    first, last, bars = stores.coverage(store, instrument, timeframe)
+    import polars as pl
+
+    try:
+        first, last, bars = stores.coverage(store, instrument, timeframe)
+    except pl.exceptions.PolarsError:
+        read_bars(store, instrument, timeframe)  # says which file it is, and what to do
+        raise
     return {
         "symbol": instrument.symbol,
         "asset_class": instrument.asset_class,
@@ -277,7 +283,12 @@ def sql(
       trimtab data sql "select symbol, timeframe, count(*) from bars group by all"
       trimtab data sql "select date_trunc('month', open_time) m, max(high) from bars where symbol = 'BTCEUR' group by m"
     """
-    frame = stores.sql(open_store(data), query)
+    import duckdb
+
+    try:
+        frame = stores.sql(open_store(data), query)
+    except duckdb.Error as error:  # a file of the store that is none
+        raise TrimtabError(f"data sql: {str(error).partition('LINE')[0].strip()}; import the bars again") from None
     if as_json:
         console.write_json(frame.to_dicts())
         return
