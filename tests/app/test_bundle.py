@@ -248,6 +248,8 @@ def test_a_damaged_bundle_is_told_from_a_good_one(
     where = result.stdout if code == 1 else result.stderr
     assert [line for line in where.splitlines() if said in line], result.output
     assert len(result.stderr.splitlines()) == (0 if code == 1 else 1)
+    folder = trimtab("report", bundle, "--data", store, "--out", bundle.parent)
+    assert (folder.exit_code, "is a folder; expected a file such as" in folder.stderr) == (2, True)
     refused = trimtab("report", bundle, "--data", store)
     assert refused.exit_code == code
     assert not (bundle / "report.html").exists()

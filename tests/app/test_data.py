@@ -125,10 +125,29 @@ def test_many_missing_bars_ask_for_the_calendar(data: Path) -> None:
     assert doubt not in run("import", data / "SPY_1d.csv", "--calendar", "24/5").stdout
 
 
-def test_a_row_with_too_many_fields_is_named(data: Path) -> None:
-    (data / "SPY_1d.csv").write_text(GOOD + "2020-01-07,1,2,0.5,1.5,10,99\n")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (f"{GOOD}2020-01-07,1,2,0.5,1.5,10,99\n".encode(), "line 5 has more fields than the header's 6\n"),
+        (GOOD.replace("1.5,10", "café,10").encode("latin-1"), "this is no text in UTF-8; expected CSV"),
+        (GOOD.encode("utf-16"), "this is no text in UTF-8; expected CSV"),
+        (GOOD.replace(",1.5,10", ',"1,5",10').encode(), "expected numbers such as 1234.5, with a point and without"),
+        (GOOD.replace(",1.5,10", ",x,10").encode(), "holds 'x' (line 2), expected numbers\n"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_one_line(data: Path, content: bytes, said: str) -> None:
+    (data / "SPY_1d.csv").write_bytes(content)
     result = run("import", data / "SPY_1d.csv", "-a", "equity")
-    assert (result.exit_code, "line 5 has more fields than the header's 6" in result.stderr) == (2, True)
+    assert (result.exit_code, said in result.stderr, len(result.stderr.splitlines())) == (2, True, 1), result.stderr
+
+
+def test_a_file_name_is_no_pattern(data: Path) -> None:
+    (data / "[A*]_1d.csv").write_text(GOOD)
+    assert run("import", data / "[A*]_1d.csv", "-a", "equity").exit_code == 0
+    assert "[A*]" in run("list").stdout
+    frame = pl.read_csv(data / "SPY_1d.csv")
+    frame.write_parquet(data / "[B]_1d.parquet")
+    assert run("import", data / "[B]_1d.parquet", "-a", "equity").exit_code == 0
 
 
 def test_a_damaged_file_of_the_store_is_named(data: Path) -> None:

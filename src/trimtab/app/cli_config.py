@@ -49,8 +49,8 @@ def read(path: Path, settings: list[str] | None = None, start: str | None = None
 def check(spec: SpecFile, settings: SetOption = None, as_json: JsonOption = False) -> None:
     """Say whether a settings file is good; list every mistake with its line, or print the whole spec.
 
-    Nothing is written and no data is read. The printed spec has every default filled in; the run id is the one that a
-    backtest of it gets.
+    Nothing is written and no data is read. The printed spec has every default
+    filled in; the run id is the one that a backtest of it gets.
 
     [bold]Examples[/bold]
       trimtab config check book.yaml
@@ -70,7 +70,8 @@ def check(spec: SpecFile, settings: SetOption = None, as_json: JsonOption = Fals
 def schema() -> None:
     """Print the JSON Schema (2020-12) of a settings file, for completion and checks in an editor.
 
-    Prints on stdout and writes nothing. In VS Code, with the YAML extension, put this on the first line of a spec:
+    Prints on stdout and writes nothing. In VS Code, with the YAML extension,
+    put this on the first line of a spec:
     [bold]# yaml-language-server: $schema=spec.schema.json[/bold]
 
     [bold]Examples[/bold]

@@ -48,10 +48,12 @@ def list_(data: DataOption = None, as_json: JsonOption = False) -> None:
     if not rows:
         console.say(cli_advice.on_empty_store(store.root))
         return
+    from rich.markup import escape
+
     listed = table("Symbol", "Class", "Venue", "Bars", "First", "Last", "#Count", "")
     for row in rows:
         marks = "close only" if row["close_only"] else ""
-        cells = [str(row[k]) for k in ("symbol", "asset_class", "venue", "timeframe")]
+        cells = [escape(str(row[k])) for k in ("symbol", "asset_class", "venue", "timeframe")]
         cells += [str(row[k])[:10] for k in ("first", "last")]
         listed.add_row(*cells, f"{row['bars']:,}", marks)
     console.stdout().print(listed)
@@ -138,7 +140,7 @@ def _print_instrument(i: Instrument) -> None:
 def _print_series(s: dict[str, Any], rows: int) -> None:
     out = console.stdout()
     out.print(
-        f"\n{s['timeframe']}: {s['bars']:,} bars, {s['first']} to {s['last']}, {s['missing']:,} missing in "
+        f"\n{s['timeframe']}: {_count(s['bars'], 'bar')}, {s['first']} to {s['last']}, {s['missing']:,} missing in "
         f"{s['counts'].get('gap', 0)} gaps",
         markup=False,
     )
@@ -203,9 +205,10 @@ def validate_(
     *,
     reading: Reading,
 ) -> None:
-    """Validate bars: errors (duplicates, disorder, impossible prices …) and warnings (gaps, zero volume, outliers …).
+    """Validate bars: errors (duplicates, impossible prices …) and warnings (gaps, outliers …).
 
-    Works on the store, and on files before they are imported. Repairs nothing, writes nothing; exit code 1 on errors.
+    Works on the store, and on files before they are imported. Repairs nothing
+    and writes nothing; exit code 1 on errors.
 
     [bold]Examples[/bold]
       trimtab data validate
@@ -277,11 +280,12 @@ def sql(
 ) -> None:
     """Query the store with SQL (DuckDB), read-only.
 
-    Views: bars (symbol, asset_class, timeframe, open_time in UTC, open, high, low, close, volume) and instruments.
+    Views: bars (symbol, asset_class, timeframe, open_time in UTC, open, high,
+    low, close, volume) and instruments.
 
     [bold]Examples[/bold]
       trimtab data sql "select symbol, timeframe, count(*) from bars group by all"
-      trimtab data sql "select date_trunc('month', open_time) m, max(high) from bars where symbol = 'BTCEUR' group by m"
+      trimtab data sql "select symbol, max(high) from bars group by symbol"
     """
     import duckdb
 

@@ -105,8 +105,9 @@ def import_(
 ) -> None:
     """Import bars from CSV or Parquet files into the store.
 
-    Columns open_time (or date, time, timestamp …), open, high, low, close and volume are recognised by usual names.
-    A file with faults is refused with every fault listed; gaps, zero volume, stale runs and outliers are warned of.
+    Columns open_time (or date, time, timestamp …), open, high, low, close and
+    volume are recognised by usual names. A file with faults is refused with
+    every fault listed; gaps, zero volume, stale runs and outliers are warned of.
 
     Writes Parquet files and the catalogue in the store.
 
@@ -174,13 +175,21 @@ def plain_report(report: Report) -> dict[str, Any]:
 
 
 def _print_imported(done: Sequence[Imported], store: Store) -> None:
+    from rich.markup import escape
+
     out = console.stdout()
     if done:
         rows = table("Symbol", "Bars", "First", "Last", "#Count", "#Missing", "Warnings")
         for d in done:
             missing = f"{d.report.missing:,}"
             rows.add_row(
-                d.instrument.symbol, d.timeframe, d.first[:10], d.last[:10], f"{d.rows:,}", missing, counted(d.report)
+                escape(d.instrument.symbol),
+                d.timeframe,
+                d.first[:10],
+                d.last[:10],
+                f"{d.rows:,}",
+                missing,
+                counted(d.report),
             )
         out.print(rows)
         for d in done:
@@ -200,5 +209,9 @@ def table(*headers: str) -> Table:
 
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for header in headers:
-        made.add_column(header.removeprefix("#"), justify="right" if header.startswith("#") else "left", no_wrap=True)
+        # Words may be broken, figures never.
+        number = header.startswith("#")
+        made.add_column(
+            header.removeprefix("#"), justify="right" if number else "left", no_wrap=number, overflow="fold"
+        )
     return made

@@ -40,8 +40,9 @@ def demo(
 ) -> None:
     """Backtest four models on real bars and write the report.
 
-    From nothing to a backtest in one command, without network or account: S&P 500 and Nasdaq daily bars and WTI closes
-    that are installed with Trimtab. Writes the store, the run's bundle and its report.html under --out.
+    From nothing to a backtest in one command, without network or account: S&P
+    500 and Nasdaq daily bars and WTI closes that are installed with Trimtab.
+    Writes the store, the run's bundle and its report.html under --out.
 
     [bold]Examples[/bold]
       trimtab demo
@@ -73,8 +74,11 @@ def backtest(
 ) -> None:
     """Backtest a book of models, net of costs.
 
-    Writes the bundle DIR/RUN_ID: spec, metrics, equity, orders, fills, trades, weights, actions, report.html.
-    Exit codes: 2 a mistake in the spec, 3 not enough data, 4 a drawdown limit halted the book (the bundle is written).
+    Writes the bundle DIR/RUN_ID: spec, metrics, equity, orders, fills, trades,
+    weights, actions, report.html.
+
+    Exit codes: 2 a mistake in the spec, 3 not enough data, 4 a drawdown limit
+    halted the book (the bundle is written).
 
     [bold]Examples[/bold]
       trimtab backtest book.yaml
@@ -115,7 +119,8 @@ def sweep(
 ) -> None:
     """Run every combination of the given values; show the best.
 
-    Writes nothing, or all sets into --out. The best of many sets is flattered by having been picked: expect less of it.
+    Writes nothing, or all sets into --out. The best of many sets is flattered
+    by having been picked: expect less of it.
 
     [bold]Examples[/bold]
       trimtab sweep book.yaml --grid models.0.params.fast=5:30:1
@@ -159,7 +164,8 @@ def _check_sets(frame: pl.DataFrame, asked: int) -> None:
 def replay(bundles: Bundles, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Run a bundle again: are the numbers the same, bit for bit?
 
-    Exit code 1 if one is not: each difference is listed with what changed (data, code or platform). Writes nothing.
+    Exit code 1 if one is not: each difference is listed with what changed
+    (data, code, strategy file or platform). Writes nothing.
 
     [bold]Examples[/bold]
       trimtab replay results/3f1c0a9be2d47781
@@ -201,8 +207,9 @@ def report(
 ) -> None:
     """Make the report of a bundle again.
 
-    Runs the bundle's spec on the store's bars, and writes one self-contained HTML file that opens offline, if every
-    stored table comes out the same bit for bit; otherwise exit code 1 with the differences, and nothing is written.
+    Runs the bundle's spec on the store's bars. If every stored table comes out
+    the same bit for bit, it writes one HTML file that opens offline; otherwise
+    exit code 1 with the differences, and nothing is written.
 
     [bold]Examples[/bold]
       trimtab report results/3f1c0a9be2d47781
@@ -210,9 +217,13 @@ def report(
     """
     from trimtab.app.wire import run_backtest, spec_of_bundle
     from trimtab.research.bundle import differences, found_bundle
+    from trimtab.types import TrimtabError
 
     bundle = found_bundle(bundle)
     target = out or bundle / "report.html"
+    _check_folder(target.parent)
+    if target.is_dir():
+        raise TrimtabError(f"--out {target}: is a folder; expected a file such as {target / 'report.html'}")
     with console.progress() as progress, _of_bundle(bundle, data):
         run = run_backtest(spec_of_bundle(bundle), root=_root(data), progress=progress)
         progress("comparing with the bundle", 0, 0)

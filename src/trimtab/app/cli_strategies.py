@@ -90,8 +90,9 @@ def check(
 ) -> None:
     """Hold a strategy against the laws: no look-ahead, and live will do what the backtest did.
 
-    One line per law; for a broken one the field, the row, the usual cause and what to do. Runs on synthetic bars unless
-    --data or --symbols say otherwise. Writes nothing.
+    One line per law; for a broken one the field, the row, the usual cause and
+    what to do. Runs on synthetic bars unless --data or --symbols say otherwise.
+    Writes nothing.
 
     Exit codes: 1 a law is broken, 2 a mistake in what was asked, 3 not enough data.
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SUFFIXES: Final = (".csv", ".txt", ".parquet", ".pq", ".gz", ".zst")
 
 _PARQUET: Final = (".parquet", ".pq")
+_NO_TEXT: Final = "this is no text in UTF-8; expected CSV (save it as CSV UTF-8) or Parquet"
 _LISTED_CELLS: Final = 10
 _SEPARATORS: Final = (",", ";", "\t", "|")
 #: From this share of missing bars on, an import asks whether timeframe and calendar are right.
@@ -197,9 +198,9 @@ def _read(source: Source) -> pl.DataFrame:
     path = source.path
     try:
         if path.suffix.lower() in _PARQUET:
-            return pl.read_parquet(path)
+            return pl.read_parquet(path, glob=False)
         separator = _separator(path)
-        return pl.read_csv(path, separator=separator, infer_schema_length=1_000, try_parse_dates=False)
+        return pl.read_csv(path, separator=separator, infer_schema_length=1_000, glob=False)
     except pl.exceptions.NoDataError:
         raise TrimtabError(f"{path}: the file is empty") from None
     except pl.exceptions.ComputeError:
@@ -217,9 +218,9 @@ def _read_as_text(path: Path) -> pl.DataFrame:
     if path.suffix.lower() in _PARQUET:
         raise TrimtabError(f"{path}: not readable as Parquet: is it complete?")
     try:
-        return pl.read_csv(path, separator=_separator(path), infer_schema=False)
+        return pl.read_csv(path, separator=_separator(path), infer_schema=False, glob=False)
     except pl.exceptions.PolarsError as error:
-        raise TrimtabError(f"{path}: {_ragged(path) or f'not readable as CSV: {_first_line(error)}'}") from None
+        raise TrimtabError(f"{path}: {_fault(path, error)}") from None
 
 
 def _first_line(error: Exception) -> str:
@@ -227,13 +228,16 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _ragged(path: Path) -> str:
-    """The first line of a text file that has more fields than its header, or nothing."""
+def _fault(path: Path, error: Exception) -> str:
+    """Why a text file is no CSV: its encoding, the first line with more fields than the header, else Polars' words."""
+    said = _first_line(error)
+    if "utf-8" in said.lower():
+        return _NO_TEXT
     with open(path, encoding="utf-8", errors="replace", newline="") as file:
         rows = csv.reader(file, delimiter=_separator(path))
         wide = len(next(rows, ()))
         line = next((rows.line_num for row in rows if len(row) > wide), 0)
-    return f"line {line} has more fields than the header's {wide}: mend it, then import the file again" if line else ""
+    return f"line {line} has more fields than the header's {wide}" if line else f"not readable as CSV: {said}"
 
 
 def _separator(path: Path) -> str:
@@ -243,7 +247,7 @@ def _separator(path: Path) -> str:
     if header[:2] == b"\x1f\x8b" or header[:4] == b"\x28\xb5\x2f\xfd":
         return ","
     if b"\0" in header:
-        raise TrimtabError(f"{path}: this is no text in UTF-8; expected CSV (save it as CSV UTF-8) or Parquet")
+        raise TrimtabError(f"{path}: {_NO_TEXT}")
     text = header.decode("utf-8", errors="replace")
     return max(_SEPARATORS, key=text.count)
 
@@ -264,5 +268,6 @@ def _numbers(column: pl.Series, name: str, source: Source) -> pl.Series:
     if rows:
         cells = ", ".join(f"{column[r]!r} (line {r + 2})" for r in rows[:_LISTED_CELLS])
         more = f" and {len(rows) - _LISTED_CELLS} more" if len(rows) > _LISTED_CELLS else ""
-        raise TrimtabError(f"{source.path}: column {column.name} ({name}) holds {cells}{more}, expected numbers")
+        like = " such as 1234.5, with a point and without separators" if "," in column[rows[0]] else ""
+        raise TrimtabError(f"{source.path}: column {column.name} ({name}) holds {cells}{more}, expected numbers{like}")
     return values
