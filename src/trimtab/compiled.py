@@ -89,3 +89,8 @@ def spliced(function: Callable[..., Any]) -> Callable[..., Any]:
     the driver that is most of the compile time. Pasting everything would make type inference the bottleneck.
     """
     return _njit(_nrt=False, inline="always", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+
+
+def apart(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A part that is called and not inlined: for what happens seldom and would swell the loop around it."""
+    return _njit(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)

@@ -79,8 +79,8 @@ ORDER_STATUSES: Final = (
 ACTIVE, REDUCING, HALTED = codes(3)
 TRADING_STATES: Final = ("ACTIVE", "REDUCING", "HALTED")
 
-FEE, SPREAD, SLIPPAGE, IMPACT, LATENCY = codes(5)
-COST_KINDS: Final = ("fee", "spread", "slippage", "impact", "latency")
+FEE, SPREAD, SLIPPAGE, IMPACT, LATENCY, FUNDING, BORROW, INTEREST = codes(8)
+COST_KINDS: Final = ("fee", "spread", "slippage", "impact", "latency", "funding", "borrow", "interest")
 
 
 class Bar(NamedTuple):
@@ -106,6 +106,11 @@ class Costs(NamedTuple):
     latency                seconds between decision and arrival
     participation          largest share of a bar's volume that may be ours
     reject                 probability that the venue rejects an order
+    funding                of notional, paid by longs to shorts at 00:00, 08:00 and 16:00 UTC, for perpetuals where the
+                           panel has no field `funding`
+    borrow                 of the notional of a short position that is not a perpetual's, per year
+    margin_interest        of the cash that a margin account owes, per year
+    liquidation            of notional, taken by the venue beside the taker's fee when it liquidates
     """
 
     maker_fee: float = 0.0
@@ -118,6 +123,10 @@ class Costs(NamedTuple):
     latency: float = 0.0
     participation: float = np.inf
     reject: float = 0.0
+    funding: float = 0.0
+    borrow: float = 0.0
+    margin_interest: float = 0.0
+    liquidation: float = 0.0
 
 
 class Limits(NamedTuple):
@@ -131,6 +140,8 @@ class Limits(NamedTuple):
     stop_loss         protective stop below (above) the average price of the net position, fraction
     take_profit       protective target beyond the average price, fraction
     trailing_stop     protective stop below (above) the best price since entry, fraction
+    daily_loss        loss since 00:00 UTC, a fraction of the equity then, beyond which the book is flat for the day
+    weekly_loss       likewise since 00:00 UTC of Monday, until the next Monday
     """
 
     gross_leverage: float = np.inf
@@ -141,6 +152,8 @@ class Limits(NamedTuple):
     stop_loss: float = np.inf
     take_profit: float = np.inf
     trailing_stop: float = np.inf
+    daily_loss: float = np.inf
+    weekly_loss: float = np.inf
 
 
 class Order(NamedTuple):
@@ -193,13 +206,25 @@ class Weights(NamedTuple):
     value: F64
 
 
+class Flows(NamedTuple):
+    """Cash paid in (positive) and out, by the row at whose close it counts, sorted; parallel arrays (F,)."""
+
+    row: I64
+    wallet: I64
+    amount: F64  # currency of the wallet
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Stored and configured values
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
-    """What is traded and the venue's rules for it. tick_size 0 means unknown; multiplier is units per contract."""
+    """What is traded and the venue's rules for it. tick_size 0 means unknown; multiplier is units per contract.
+
+    initial_margin      equity that a position needs, as a share of its notional, when it is opened; 1: paid in full
+    maintenance_margin  the share below which the venue liquidates
+    """
 
     symbol: str
     venue: str = "sim"
@@ -211,6 +236,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     lot_size: float = 1e-6
     multiplier: float = 1.0
     min_notional: float = 0.0
+    initial_margin: float = 1.0
+    maintenance_margin: float = 0.0
     shortable: bool = True
     calendar: str = "24/7"  # "24/7", or the name of an exchange calendar such as XNYS
     costs: str = ""  # cost preset; empty: the asset class's

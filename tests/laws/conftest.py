@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from trimtab.rules.book import Setup, Style, terms_of
-from trimtab.rules.trade import Market
+from trimtab.rules.market import Market
 from trimtab.sim.market import build_market
 from trimtab.types import BAR_FIELDS, HOUR, LIMIT, MARKET, Costs, Instrument, Limits, Panel, Weights
 

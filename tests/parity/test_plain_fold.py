@@ -14,8 +14,9 @@ from trimtab.rules.account import mark
 from trimtab.rules.book import SLOTS, Book, Log, Setup, open_book
 from trimtab.rules.decide import decide, is_due
 from trimtab.rules.limits import DRAWDOWN_DERISK, DRAWDOWN_HALT, HALT, LIMIT_NAMES, RESUME, SCALE, watch
+from trimtab.rules.market import Market
 from trimtab.rules.orders import REASONS, TRANSITIONS
-from trimtab.rules.trade import Market, trade
+from trimtab.rules.trade import trade
 from trimtab.sim.market import day_ends
 from trimtab.sim.simulate import new_log, simulate
 from trimtab.types import NEW, Limits, Panel, Weights
@@ -25,11 +26,11 @@ Case = tuple[Callable[[Panel], Setup], set[str]]
 
 
 def fold(market: Market, weights: Weights, setup: Setup) -> tuple[Book, Log, np.ndarray, np.ndarray]:
-    """-> book, log, equity (T,), curves (T, 5 + 2 M): equity, costs, gross, net, traded, pnl and cost per model."""
-    rows, n = market.mark.shape
+    """-> book, log, equity (T,), curves (T, 6 + 2 M): the six of Log.curve, then pnl and cost per model."""
+    rows, n = market.low.shape
     book = open_book(setup.capital, setup.terms, setup.models)
     log = new_log(60_000, n, setup.models, 0, np.empty(0, np.int64))
-    equity, curves = np.empty(rows), np.empty((rows, 5 + 2 * setup.models))
+    equity, curves = np.empty(rows), np.empty((rows, 6 + 2 * setup.models))
     head = book.head[0]
     for t in range(rows):
         low, high = book.low.copy(), book.high.copy()
@@ -87,7 +88,7 @@ def figures(book: Book, marks: np.ndarray, equity: float) -> list[float]:
         paid += c
         pnl.append(p)
         cost.append(c)
-    return [equity, paid, gross, net, float(book.head[0]["traded"]), *pnl, *cost]
+    return [equity, paid, gross, net, float(book.head[0]["traded"]), float(book.head[0]["flows"]), *pnl, *cost]
 
 
 def open_orders(book: Book) -> list[bytes]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from trimtab.rules.book import SLOTS, Book, Setup, open_book
-from trimtab.rules.trade import Market
+from trimtab.rules.market import Market
 from trimtab.sim.driver import run
 from trimtab.sim.market import day_ends
 from trimtab.sim.simulate import new_log, simulate

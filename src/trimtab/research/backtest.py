@@ -17,7 +17,7 @@ from trimtab.data.timeframes import canonical
 from trimtab.portfolio.budgets import Stream, combine, share_of
 from trimtab.research.run import Run, names_of
 from trimtab.rules.book import Setup, Style, terms_of
-from trimtab.rules.trade import Market
+from trimtab.rules.market import Market
 from trimtab.sim.fold import decisions, forecasts, spread
 from trimtab.sim.market import build_market, half_bar
 from trimtab.sim.simulate import simulate as fold_market

@@ -27,7 +27,7 @@ from trimtab.research.backtest import (
 from trimtab.research.curves import periods_of
 from trimtab.research.ratios import per_period
 from trimtab.rules.book import Setup, open_book
-from trimtab.rules.trade import Market
+from trimtab.rules.market import Market
 from trimtab.sim.driver import run
 from trimtab.sim.fold import folds_of
 from trimtab.sim.simulate import new_log

@@ -1,12 +1,15 @@
 """The only accounting in the project: positions, cash and equity (design §7).
 
+Money is booked in the currency of its wallet. Cash in another currency than the base one is a quantity with the
+exchange rate for its mark, so that equity is one sum.
+
 Average cost: adding to a position moves its average price, reducing it realises profit at that average, and crossing
 zero does both, closing the old part and opening the rest at the fill's price.
 """
 
 from __future__ import annotations
 
-from trimtab.compiled import rule
+from trimtab.compiled import part, rule
 from trimtab.types import Position
 
 
@@ -44,3 +47,24 @@ def mark(cash, quantity, marks):
     for i in range(quantity.shape[0]):
         equity += quantity[i] * marks[i]
     return equity
+
+
+@part
+def rate_of(terms, marks, i):
+    """Base currency per unit of the currency in which an instrument is quoted."""
+    at = terms[i].column
+    return 1.0 if at < 0 else marks[at]
+
+
+@part
+def add_cash(book, wallet, amount):
+    """Pay an amount, in the wallet's currency, into a wallet."""
+    book.cash[wallet] += amount
+    if book.column[wallet] >= 0:
+        book.quantity[book.column[wallet]] = book.cash[wallet]
+        return
+    cash = 0.0
+    for c in range(book.cash.shape[0]):
+        if book.column[c] < 0:
+            cash += book.cash[c]
+    book.head[0].cash = cash

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.compiled import part
-from trimtab.types import COST_KINDS, F64, I64, Costs, Instrument, Limits, codes
+from trimtab.types import COST_KINDS, F64, I64, Costs, Flows, Instrument, Limits, codes
 
 #: Slots of an instrument's order table, in the order in which they match inside a bar.
 TARGET, STOP_LOSS, TRAIL, PROFIT = codes(4)
@@ -33,12 +33,22 @@ HEAD = np.dtype(
         ("working", "i8"),  # instruments with a target order that may meet the market, or a crossing due
         ("resting", "i8"),  # instruments whose resting orders have a band
         ("round_trips", "i8"),
-        ("traded", "f8"),  # notional bought and sold, quote currency
+        ("traded", "f8"),  # notional bought and sold, base currency
         ("saved", "f8"),  # costs that internal crossing saved
         ("retry", "i8"),  # an order of a book that may only reduce ended unfilled: decide again
         ("event", "i8"),  # cursor into Weights
         ("sample", "i8"),  # cursor into the rows at which the curves are sampled
         ("recorded", "i8"),  # rows of the per-bar equity written so far
+        ("stamp", "i8"),  # cursor into the stamps of the setup
+        ("flow", "i8"),  # cursor into the cash flows of the setup
+        ("flows", "f8"),  # paid in less paid out so far, base currency
+        ("margined", "i8"),  # instruments of margin accounts in which something is held
+        ("day", "i8"),  # UTC day up to which borrow and interest are paid; -1: none yet
+        ("clock", "i8"),  # UTC day from whose start the daily loss is measured; -1: none yet
+        ("day_equity", "f8"),  # equity at 00:00 UTC, and at that of Monday; moved by cash flows
+        ("week_equity", "f8"),
+        ("locked", "i8"),  # bit 1: the daily loss was exceeded and the book stays flat today; bit 2: this week
+        ("stamped", "i8"),  # ts of the last stamp
         ("tight", "i8"),  # at the last decision increases had no room beside what was still to go: see limits.room_for
     ]
 )
@@ -95,7 +105,12 @@ TERMS = np.dtype(
         ("tick_size", "f8"),  # 0: not known
         ("min_notional", "f8"),
         ("shortable", "i8"),
+        ("initial_margin", "f8"),
+        ("maintenance_margin", "f8"),
+        ("perpetual", "i8"),
+        ("margin", "i8"),  # 1: its wallet is a margin account
         ("wallet", "i8"),
+        ("column", "i8"),  # of its wallet's currency in Book.quantity; -1: the base currency
         *[(name, "f8") for name in Costs._fields],
     ]
 )
@@ -137,14 +152,19 @@ ACTION = np.dtype(
 
 
 class Book(NamedTuple):
-    """The account of one run. N instruments, M models, C wallets (one per venue and currency)."""
+    """The account of one run. N instruments, M models, C wallets (one per venue and currency).
+
+    Cash in a currency other than the base one is a quantity like lots: it follows the instruments in `quantity`, and
+    its exchange rate follows their marks. So equity is one sum, whatever the book holds.
+    """
 
     head: NDArray[np.void]  # (1,) HEAD
-    cash: F64  # (C,)
+    cash: F64  # (C,) each in its own currency
+    column: I64  # (C,) where in quantity a wallet of another currency stands; -1: base currency
     positions: NDArray[np.void]  # (N,) POSITION
     orders: NDArray[np.void]  # (N, SLOTS) ORDER
     unit: F64  # (N,) quote currency per lot and unit of price
-    quantity: F64  # (N,) lots x unit, signed: equity = cash + sum(quantity x mark)
+    quantity: F64  # (N + F,) lots x unit, signed, then F foreign cash: equity = cash + sum(quantity x mark)
     goal: I64  # (N,) lots that the gate allowed at the last decision
     wanted: I64  # (N,) scratch of one decision: lots asked of the gate
     allowed: I64  # (N,) scratch of one decision: lots that the gate lets through
@@ -158,7 +178,7 @@ class Book(NamedTuple):
     blocked: F64  # (M, N) sign of the weight that a protective stop closed; 0 when free
     held: F64  # (M, N) each model's part of the lots held
     ledger: F64  # (M, N) each model's money: minus what its lots cost, plus what they earned, less costs
-    charges: F64  # (M, N, 5) costs paid by kind
+    charges: F64  # (M, N, 8) costs paid by kind, quote currency
 
 
 class Style(NamedTuple):
@@ -180,8 +200,10 @@ class Setup(NamedTuple):
     terms: NDArray[np.void]  # (N,) TERMS
     limits: Limits
     style: Style
-    capital: float
+    capital: float  # opening equity, base currency
     models: int
+    stamps: I64 = np.empty(0, np.int64)  # (S,) rows at which something falls due: see rules.carry
+    flows: Flows = Flows(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
 
 
 class Log(NamedTuple):
@@ -197,21 +219,29 @@ class Log(NamedTuple):
     actions: NDArray[np.void]
     equity: F64  # (T,) per bar, or empty: not kept
     sample: I64  # (D,) rows at which the curves below are sampled, ascending
-    curve: F64  # (D, 5) equity, costs paid, gross notional, net notional, notional traded
+    curve: F64  # (D, 6) equity, costs paid, gross notional, net notional, notional traded, net cash paid in
     pnl: F64  # (D, M) each model's net profit, cumulative; (0, M): of the curves only equity is kept
     cost: F64  # (D, M) each model's costs, cumulative
 
 
-def open_book(capital: float, terms: NDArray[np.void], models: int) -> Book:
-    """A flat book of M models over the instruments of `terms`, with all its capital in the first wallet."""
+def open_book(capital: float, terms: NDArray[np.void], models: int, cash: F64 | None = None) -> Book:
+    """A flat book of M models over the instruments of `terms`.
+
+    capital   opening equity, base currency; all in the first wallet, unless
+    cash      (C,) says what is in each, in its own currency
+    """
     n, m, wallets = len(terms), models, int(terms["wallet"].max()) + 1
+    column = np.full(wallets, -1)
+    column[terms["wallet"]] = terms["column"]
+    foreign = int((column >= 0).sum())
     book = Book(
         head=np.zeros(1, HEAD),
-        cash=np.zeros(wallets),
+        cash=np.zeros(wallets) if cash is None else np.array(cash, np.float64),
+        column=column,
         positions=np.zeros(n, POSITION),
         orders=np.zeros((n, SLOTS), ORDER),
         unit=terms["unit"].copy(),  # a column of one row would be a view
-        quantity=np.zeros(n),
+        quantity=np.zeros(n + foreign),
         goal=np.zeros(n, np.int64),
         wanted=np.zeros(n, np.int64),
         allowed=np.zeros(n, np.int64),
@@ -227,7 +257,8 @@ def open_book(capital: float, terms: NDArray[np.void], models: int) -> Book:
         ledger=np.zeros((m, n)),
         charges=np.zeros((m, n, len(COST_KINDS))),
     )
-    book.cash[0] = capital
+    if cash is None:
+        book.cash[0] = capital
     fund(book, capital)
     return book
 
@@ -235,24 +266,51 @@ def open_book(capital: float, terms: NDArray[np.void], models: int) -> Book:
 def fund(book: Book, capital: float) -> None:
     """Set what a new book starts from: its equity, and marks that stand for nothing yet."""
     head = book.head[0]
-    head["equity"] = head["cash"] = head["peak"] = capital
+    head["equity"] = head["peak"] = capital
+    for c, at in enumerate(book.column):
+        if at >= 0:
+            book.quantity[at] = book.cash[c]
+        else:
+            head["cash"] += book.cash[c]
+    head["day"] = head["clock"] = head["stamped"] = -1
+    head["day_equity"] = head["week_equity"] = capital
     head["floor"], head["ceiling"] = np.inf, -np.inf  # the first mark sets them
     book.positions["scale"] = 1.0
     book.positions["used_row"] = -1
     book.positions["day"] = -1
 
 
-def terms_of(instruments: tuple[Instrument, ...], costs: tuple[Costs, ...]) -> NDArray[np.void]:
-    """(N,) TERMS of the instruments under their costs; a wallet per venue and quote currency, by first use."""
-    terms = np.zeros(len(instruments), TERMS)
+def wallets_of(instruments: tuple[Instrument, ...]) -> dict[tuple[str, str], int]:
+    """(venue, currency) -> its place in Book.cash, by first use."""
     wallets: dict[tuple[str, str], int] = {}
+    for instrument in instruments:
+        wallets.setdefault((instrument.venue, instrument.quote), len(wallets))
+    return wallets
+
+
+def terms_of(instruments: tuple[Instrument, ...], costs: tuple[Costs, ...], base: str = "") -> NDArray[np.void]:
+    """(N,) TERMS of the instruments under their costs; base: the currency of equity, empty for the first one's.
+
+    A wallet is a margin account as soon as something in it may be held without being paid in full.
+    """
+    terms = np.zeros(len(instruments), TERMS)
+    wallets = wallets_of(instruments)
+    base = base or instruments[0].quote
+    foreign = [wallet for wallet in wallets if wallet[1] != base]
+    margin = {(i.venue, i.quote) for i in instruments if i.initial_margin < 1.0}
     for i, (instrument, cost) in enumerate(zip(instruments, costs, strict=True)):
         terms[i]["unit"] = instrument.lot_size * instrument.multiplier
         terms[i]["lot_size"] = instrument.lot_size
         terms[i]["tick_size"] = instrument.tick_size
         terms[i]["min_notional"] = instrument.min_notional
         terms[i]["shortable"] = instrument.shortable
-        terms[i]["wallet"] = wallets.setdefault((instrument.venue, instrument.quote), len(wallets))
+        wallet = (instrument.venue, instrument.quote)
+        terms[i]["initial_margin"] = instrument.initial_margin
+        terms[i]["maintenance_margin"] = instrument.maintenance_margin
+        terms[i]["perpetual"] = instrument.kind == "perpetual"
+        terms[i]["margin"] = wallet in margin
+        terms[i]["wallet"] = wallets[wallet]
+        terms[i]["column"] = len(instruments) + foreign.index(wallet) if wallet in foreign else -1
         for name, value in zip(cost._fields, cost, strict=True):
             terms[i][name] = value
     return terms
@@ -272,6 +330,10 @@ def costs_of(terms):
         terms.latency,
         terms.participation,
         terms.reject,
+        terms.funding,
+        terms.borrow,
+        terms.margin_interest,
+        terms.liquidation,
     )
 
 
@@ -281,12 +343,13 @@ def restart(start, book):
     book.head[0] = start.head[0]
     for c in range(start.cash.shape[0]):
         book.cash[c] = start.cash[c]
+    for i in range(start.quantity.shape[0]):
+        book.quantity[i] = start.quantity[i]
     models, n = start.held.shape
     for i in range(n):
         book.positions[i] = start.positions[i]
         for slot in range(SLOTS):
             book.orders[i, slot] = start.orders[i, slot]
-        book.quantity[i] = start.quantity[i]
         book.goal[i] = start.goal[i]
         book.dirty[i] = start.dirty[i]
         book.working[i] = start.working[i]

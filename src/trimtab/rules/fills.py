@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from trimtab.compiled import part, spliced
-from trimtab.rules.account import apply
+from trimtab.rules.account import add_cash, apply, rate_of
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
 from trimtab.rules.limits import FLATTEN, note
 from trimtab.rules.match import Quote, half_spread_now
@@ -249,9 +249,10 @@ def list_fill(log, new, row, mid, notional, quote, position):
 
 
 @spliced
-def settle(book, log, terms, i, slot, lots, touch, quote, row, ts):
+def settle(book, log, terms, marks, i, slot, lots, touch, quote, row, ts):
     """Book a fill of an order: cash, position, models, turnover, and its line in the log.
 
+    marks   for what a foreign currency is worth
     lots    signed, within what the order has left
     touch   Touch: the mid it met and whether as maker
     quote   Quote: the price and what it contains
@@ -271,13 +272,11 @@ def settle(book, log, terms, i, slot, lots, touch, quote, row, ts):
     if was.lots != 0 and (now.lots == 0 or (was.lots > 0) != (now.lots > 0)):
         head.round_trips += 1
     book.quantity[i] = now.lots * unit
-    book.cash[terms[i].wallet] -= notional + fee
-    cash = 0.0
-    for c in range(book.cash.shape[0]):
-        cash += book.cash[c]
-    head.cash = cash
+    add_cash(book, terms[i].wallet, -(notional + fee))
+    if terms[i].margin == 1:
+        head.margined += (now.lots != 0) - (was.lots != 0)
     head.fills += 1
-    head.traded += abs(notional)
+    head.traded += abs(notional) * rate_of(terms, marks, i)
     position.used += abs(lots)
     if lots > 0:
         position.bought += lots
@@ -323,7 +322,7 @@ def stopped(book, i):
 
 
 @part
-def cross(book, log, terms, i, mid, row, ts, vol):
+def cross(book, log, terms, marks, i, mid, row, ts, vol):
     """Let models that want opposite changes exchange lots at mid, free; what remains is one-sided and trades."""
     head, position = book.head[0], book.positions[i]
     position.crossing = 0
@@ -348,7 +347,8 @@ def cross(book, log, terms, i, mid, row, ts, vol):
         book.ledger[m, i] -= share * unit * mid
     half = half_spread_now(costs_of(terms[i]), vol)
     half = half if half == half else 0.0  # not known yet: nothing is claimed for it
-    head.saved += 2.0 * lots * unit * mid * (terms[i].taker_fee + half + terms[i].slippage)
+    saved = 2.0 * lots * unit * mid * (terms[i].taker_fee + half + terms[i].slippage)
+    head.saved += saved * rate_of(terms, marks, i)
     head.fills += 1
     if log.fills.shape[0] == 0:
         return

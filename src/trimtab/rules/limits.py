@@ -31,6 +31,9 @@ LIMIT_NAMES: Final = (
     "no_price",
     "bankrupt",
     "lot_range",
+    "margin_call",
+    "daily_loss",
+    "weekly_loss",
 )
 (
     MAX_WEIGHT,
@@ -45,10 +48,13 @@ LIMIT_NAMES: Final = (
     NO_PRICE,
     BANKRUPT,
     LOT_RANGE,
-) = codes(12)
+    MARGIN_CALL,
+    DAILY_LOSS,
+    WEEKLY_LOSS,
+) = codes(15)
 
-ACTIONS: Final = ("SCALE", "REFUSE", "FLATTEN", "HALT", "RESUME")
-SCALE, REFUSE, FLATTEN, HALT, RESUME = codes(5)
+ACTIONS: Final = ("SCALE", "REFUSE", "FLATTEN", "HALT", "RESUME", "REDUCE", "LIQUIDATE")
+SCALE, REFUSE, FLATTEN, HALT, RESUME, REDUCE, LIQUIDATE = codes(7)
 
 
 @part
@@ -87,6 +93,12 @@ def watch(head, equity, limits):
     if head.state != HALTED and (equity < 0.0 or equity < peak * (1.0 - limits.drawdown_halt)):
         head.state = HALTED
         crossed = BANKRUPT if equity < 0.0 else DRAWDOWN_HALT
+    elif head.locked & 2 == 0 and equity < head.week_equity * (1.0 - limits.weekly_loss):
+        head.locked |= 2
+        crossed = WEEKLY_LOSS
+    elif head.locked & 1 == 0 and equity < head.day_equity * (1.0 - limits.daily_loss):
+        head.locked |= 1
+        crossed = DAILY_LOSS
     elif head.derisked == 0 and equity < peak * (1.0 - limits.drawdown_derisk):
         head.derisked = 1
         crossed = DRAWDOWN_DERISK
@@ -96,6 +108,10 @@ def watch(head, equity, limits):
     floor = peak * (1.0 + head.worst)
     if head.state != HALTED:
         floor = max(floor, max(0.0, peak * (1.0 - limits.drawdown_halt)))
+        if head.locked & 1 == 0:
+            floor = max(floor, head.day_equity * (1.0 - limits.daily_loss))
+        if head.locked & 2 == 0:
+            floor = max(floor, head.week_equity * (1.0 - limits.weekly_loss))
     ceiling = peak
     if head.derisked == 0:
         floor = max(floor, peak * (1.0 - limits.drawdown_derisk))
@@ -104,6 +120,27 @@ def watch(head, equity, limits):
     head.floor = floor
     head.ceiling = ceiling
     return crossed
+
+
+@part
+def turn_clock(book, day):
+    """A new UTC day begins: losses are measured from this equity, and what was closed for the day may be opened."""
+    head = book.head[0]
+    if day <= head.clock:
+        return
+    opened = head.locked & 1
+    head.day_equity = head.equity
+    head.locked &= 2
+    if (day + 3) // 7 > (head.clock + 3) // 7:  # 1970-01-01 was a Thursday
+        opened = head.locked | opened
+        head.week_equity = head.equity
+        head.locked = 0
+    head.clock = day
+    head.floor, head.ceiling = np.inf, -np.inf  # the next mark sets them anew
+    if opened != 0 and head.locked == 0:
+        head.retry = 1
+        for i in range(book.dirty.shape[0]):
+            book.dirty[i] = 1
 
 
 @rule
@@ -142,7 +179,7 @@ def gate_account(book, log, limits, row, ts):
             if scaled != book.goal[i]:  # else it stands at that already
                 note(log, row, ts, DRAWDOWN_DERISK, i, allowed, scaled, SCALE)
             book.allowed[i] = allowed = scaled
-        if head.state == HALTED:
+        if head.state == HALTED or head.locked != 0:
             book.allowed[i] = 0
         elif head.state != ACTIVE:
             lots = book.positions[i].lots
@@ -229,7 +266,7 @@ def gate(book, log, marks, setup, row, ts):
         leverage = gross / equity if equity > 0.0 else np.inf
         note(log, row, ts, GROSS_LEVERAGE, -1, leverage, limits.gross_leverage, SCALE)
         cut = 1
-    if head.derisked == 1 or head.state != ACTIVE:
+    if head.derisked == 1 or head.state != ACTIVE or head.locked != 0:
         gate_account(book, log, limits, row, ts)
         cut = 1
     return cut

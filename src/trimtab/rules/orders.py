@@ -57,6 +57,9 @@ REASONS: Final = (
     "costs exceed the price",
     "waiting: gross leverage, until what is to go has gone",
     "cut to what a limit leaves room for",
+    "liquidated by the venue",
+    "cut to the margin that is free",
+    "no free margin",
 )
 (
     NO_REASON,
@@ -78,7 +81,10 @@ REASONS: Final = (
     ABSURD_COST,
     NO_ROOM_YET,
     ROOM_CUT,
-) = codes(19)
+    LIQUIDATED,
+    MARGIN_CUT,
+    NO_MARGIN,
+) = codes(22)
 
 
 #: The status in which an order ends for a reason; without one it was filled.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from trimtab.compiled import entry, part, spliced
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
 from trimtab.rules.fills import cross, end_order, protect, set_band, settle, stop_out, stopped
 from trimtab.rules.limits import STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT, TRAILING_LIMIT, room_for
+from trimtab.rules.margin import margin_room
+from trimtab.rules.market import CLOSE, OPEN, row_of
 from trimtab.rules.match import (
     Quote,
-    Row,
     Touch,
     affordable,
     cap_of,
@@ -28,8 +27,10 @@ from trimtab.rules.orders import (
     CASH_CUT,
     CROSSED,
     END_OF_DAY,
+    MARGIN_CUT,
     NO_AVERAGE_VOLUME,
     NO_CASH,
+    NO_MARGIN,
     NO_REASON,
     NO_VOLATILITY,
     NO_VOLUME,
@@ -46,41 +47,11 @@ from trimtab.rules.orders import (
 from trimtab.types import (
     DAY,
     DAY_ORDER,
-    F64,
     FILLED,
     FOK,
-    I64,
     IOC,
     LIMIT,
 )
-
-#: Columns of Market.rows: one cache line per instrument and bar.
-OPEN, HIGH, LOW, CLOSE, VOLUME, DURATION, VOL, AVERAGE_VOLUME = range(8)
-
-
-class Market(NamedTuple):
-    """The bars as the rules read them; T rows, N instruments. Built once per panel by `sim.market`.
-
-    rows    (T, N, 8)  open, high, low, close, volume, duration, vol, average_volume; NaN open: no bar
-    mark    (T, N)     close, filled forward; 0 before the first bar, when nothing can be held
-    low     (T, N)     +inf where there is no bar: meets no order; likewise high with -inf
-    """
-
-    ts: I64
-    rows: F64
-    mark: F64
-    low: F64
-    high: F64
-    block_low: F64  # (T // 8,) extremes of the mark over blocks of 8 rows, for N = 1; else empty
-    block_high: F64
-    days: I64  # (D,) rows that end a UTC day: the curves are sampled there
-
-
-@part
-def row_of(rows, t, i):
-    """The Row of one instrument at one row."""
-    x = rows[t, i]
-    return Row(x[OPEN], x[HIGH], x[LOW], x[VOLUME], x[VOL], x[AVERAGE_VOLUME], x[DURATION])
 
 
 @part
@@ -141,7 +112,10 @@ def lots_now(book, marks, setup, costs, i, slot, touch, row, reduce_only, fresh)
     if want > reducible:
         want, gate_reason = room_for(book, marks, setup.limits, i, want, reducible, fresh)
         reason = gate_reason if gate_reason != NO_REASON else reason
-    if side > 0 and want > reducible:  # buying back a short is never refused for want of cash
+    if terms.margin == 1:
+        if want > reducible:
+            want, reason = on_margin(book, marks, setup, costs, i, want, reducible, touch, row, reason)
+    elif side > 0 and want > reducible:  # buying back a short is never refused for want of cash
         cash = book.cash[terms.wallet]
         before = filled_before(order, position, terms.lot_size, side)
         room = affordable(want, cash, terms.unit, terms.lot_size, touch.mid, before, row, costs, touch)
@@ -149,6 +123,27 @@ def lots_now(book, marks, setup, costs, i, slot, touch, row, reduce_only, fresh)
             want = max(room, reducible)
             reason = CASH_CUT if want > 0 else NO_CASH
     return want * side, reason
+
+
+@part
+def on_margin(book, marks, setup, costs, i, want, reducible, touch, row, reason):
+    """What an order that increases a position may fill on margin: lots, and the reason why not all.
+
+    Every lot is priced like the last of all that are wanted, impact included. What is held on the other side is closed
+    first, which frees its margin: that is not counted, so a reversal may open less than it could.
+    """
+    order, position, terms = book.orders[i, TARGET], book.positions[i], setup.terms[i]
+    side = 1.0 if order.lots > 0 else -1.0
+    price, fee = touch.mid, costs.maker_fee
+    if touch.maker == 0:
+        before = filled_before(order, position, terms.lot_size, side)
+        quote = taker_quote(side, touch.mid, want * terms.lot_size, before, row, costs, touch.travels)
+        price, fee = capped_quote(quote, side, touch.mid, touch.limit).price, costs.taker_fee
+    room = margin_room(book, marks, setup.terms, i, touch.mid, price, max(fee, 0.0))
+    if room >= want - reducible:
+        return want, reason
+    want = reducible + room
+    return want, MARGIN_CUT if want > 0 else NO_MARGIN
 
 
 @part
@@ -189,7 +184,7 @@ def execute(book, log, market, setup, i, slot, touch, row, t, ts, passing):
     if reason != NO_REASON:
         order.waited = reason
     if lots == 0:
-        if reason in (NO_CASH, ROOM_CUT):
+        if reason in (NO_CASH, ROOM_CUT, NO_MARGIN):
             end_order(book, log, i, slot, reason, ts)
         return 0
     side = 1.0 if lots > 0 else -1.0
@@ -201,7 +196,7 @@ def execute(book, log, market, setup, i, slot, touch, row, t, ts, passing):
         if not quote.price > 0.0:
             order.reason = ABSURD_COST
             return 0
-    settle(book, log, setup.terms, i, slot, lots, touch, quote, t, ts)
+    settle(book, log, setup.terms, market.mark[t], i, slot, lots, touch, quote, t, ts)
     return lots
 
 
@@ -212,7 +207,7 @@ def after_fill(book, log, setup, i, slot, t, ts):
     parent = order.order_id
     if order.status == FILLED:
         end_order(book, log, i, slot, NO_REASON, ts)
-    elif order.reason == CASH_CUT or order.reason == ROOM_CUT:
+    elif order.reason in (CASH_CUT, ROOM_CUT, MARGIN_CUT):
         end_order(book, log, i, slot, order.reason, ts)  # neither is waited for
     if slot != TARGET and (position.live >> TARGET) & 1 == 1:
         end_order(book, log, i, TARGET, STOPPED, ts)
@@ -330,7 +325,7 @@ def match_bar(book, log, market, setup, i, t, passing):
     opened = market.ts[t] - np.int64(row.duration)
     now = market.ts[t] if passing == 2 else opened
     if passing == 0 and position.crossing != 0 and position.crossing <= opened:
-        cross(book, log, setup.terms, i, row.open, t, opened, row.vol)
+        cross(book, log, setup.terms, market.mark[t], i, row.open, t, opened, row.vol)
     exits = passing == 2 and position.lots != 0 and (book.orders[i, TARGET].lots > 0) != (position.lots > 0)
     for k in range(SLOTS):
         slot = k

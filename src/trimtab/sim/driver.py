@@ -11,19 +11,24 @@ from __future__ import annotations
 
 from typing import Final
 
-from trimtab.compiled import entry, part, spliced
-from trimtab.rules.account import mark
+from trimtab.compiled import apart, entry, part, spliced
+from trimtab.rules.account import mark, rate_of
 from trimtab.rules.book import SLOTS
+from trimtab.rules.carry import after_mark, after_trading, before_trading, is_stamp
 from trimtab.rules.decide import decide_row, is_due
 from trimtab.rules.limits import (
+    DAILY_LOSS,
     DRAWDOWN_DERISK,
     DRAWDOWN_HALT,
+    FLATTEN,
     HALT,
     RESUME,
     SCALE,
+    WEEKLY_LOSS,
     note,
     watch,
 )
+from trimtab.rules.margin import is_endangered, liquidate
 from trimtab.rules.trade import trade_row
 from trimtab.sim.prefetch import prefetch
 
@@ -89,30 +94,31 @@ def quiet_many(book, market, t, stop):
 
 
 @spliced
-def sample_model(book, log, market, m, first, last):
+def sample_model(book, log, market, terms, m, first, last):
     """Write one model's profit and costs at the samples first ≤ k < last; only the marks differ between them."""
     n = book.held.shape[1]
-    cash, cost = 0.0, 0.0
-    for i in range(n):
-        cash += book.ledger[m, i]
-        for kind in range(book.charges.shape[2]):
-            cost += book.charges[m, i, kind]
     for k in range(first, last):
-        profit = cash
+        marks = market.mark[log.sample[k]]
+        profit, cost = 0.0, 0.0
         for i in range(n):
-            profit += book.held[m, i] * book.unit[i] * market.mark[log.sample[k], i]
+            rate = rate_of(terms, marks, i)
+            profit += book.ledger[m, i] * rate
+            for kind in range(book.charges.shape[2]):
+                cost += book.charges[m, i, kind] * rate
+        for i in range(n):
+            profit += book.held[m, i] * book.unit[i] * marks[i]
         log.pnl[k, m] = profit
         log.cost[k, m] = cost
 
 
 @part
-def sample(book, log, market, before):
+def sample(book, log, market, terms, before):
     """Write the curves at the sampled rows before row `before`: nothing has changed since they were passed."""
     head = book.head[0]
     first, samples = head.sample, log.sample.shape[0]
     if first == samples or log.sample[first] >= before:
         return
-    cash, n = head.cash, book.quantity.shape[0]
+    cash, n = head.cash, book.unit.shape[0]
     last = first
     while last < samples and log.sample[last] < before:
         log.curve[last, 0] = mark(cash, book.quantity, market.mark[log.sample[last]])
@@ -121,7 +127,7 @@ def sample(book, log, market, before):
     if log.pnl.shape[0] == 0:  # a sweep keeps equity only
         return
     for m in range(book.held.shape[0]):
-        sample_model(book, log, market, m, first, last)
+        sample_model(book, log, market, terms, m, first, last)
     for k in range(first, last):
         gross, netted, paid = 0.0, 0.0, 0.0
         for i in range(n):
@@ -134,6 +140,7 @@ def sample(book, log, market, before):
         log.curve[k, 2] = gross
         log.curve[k, 3] = netted
         log.curve[k, 4] = head.traded
+        log.curve[k, 5] = head.flows
 
 
 @part
@@ -161,7 +168,11 @@ def observe(book, log, limits, row, ts):
     if crossed < 0:
         return 0
     drawdown = 1.0 - head.equity / head.peak
-    if crossed == DRAWDOWN_DERISK:
+    if crossed == DAILY_LOSS:
+        note(log, row, ts, crossed, -1, 1.0 - head.equity / head.day_equity, limits.daily_loss, FLATTEN)
+    elif crossed == WEEKLY_LOSS:
+        note(log, row, ts, crossed, -1, 1.0 - head.equity / head.week_equity, limits.weekly_loss, FLATTEN)
+    elif crossed == DRAWDOWN_DERISK:
         note(log, row, ts, crossed, -1, drawdown, limits.drawdown_derisk, SCALE if head.derisked == 1 else RESUME)
     else:
         note(log, row, ts, crossed, -1, drawdown, limits.drawdown_halt if crossed == DRAWDOWN_HALT else 0.0, HALT)
@@ -191,34 +202,66 @@ def fetch(market, weights, e):
         prefetch(market.rows, row + 1, i)
 
 
+@apart
+def quiet_margined(book, market, terms, t, stop):
+    """quiet() for a book that a venue may liquidate."""
+    head = book.head[0]
+    while t < stop:
+        equity = mark(head.cash, book.quantity, market.mark[t])
+        if (equity < head.floor) | (equity > head.ceiling) or touched(book, market, t):
+            return t
+        if is_endangered(book, market, terms, t):
+            return t
+        t += 1
+    return t
+
+
 @entry
 def run(book, log, market, weights, setup, t0, t1):
     """Fold rows t0 ≤ t < t1 into the book; returns t1, or the row to go on from once the log is emptied.
 
-    A row is: match what is open, mark, ask the breakers, decide what is new.
+    A row is: match what is open, pay what is due, mark, ask the breakers, decide what is new.
     """
     head = book.head[0]
     t = t0
     single = book.quantity.shape[0] == 1
-    events = weights.row.shape[0]
+    events, stamps = weights.row.shape[0], setup.stamps.shape[0]
     while t == t1 or has_room(book, log):
         if head.working == 0:
             stop = t1
             if head.event < events:
                 stop = min(weights.row[head.event], t1)
-            t = quiet_one(book, market, t, stop) if single else quiet_many(book, market, t, stop)
-        matched = t < t1 and (head.working != 0 or (head.resting != 0 and touched(book, market, t)))
-        if matched or t == t1:
-            sample(book, log, market, t)
+            if head.stamp < stamps:
+                stop = min(stop, setup.stamps[head.stamp])
+            if head.margined != 0:
+                t = quiet_margined(book, market, setup.terms, t, stop)
+            else:
+                t = quiet_one(book, market, t, stop) if single else quiet_many(book, market, t, stop)
+        due = t < t1 and is_stamp(head, setup.stamps, t)
+        matched = t < t1 and (
+            head.working != 0 or head.margined != 0 or (head.resting != 0 and touched(book, market, t))
+        )
+        if matched or due or t == t1:
+            sample(book, log, market, setup.terms, t)
             record(book, log, market, t)
         if t == t1:
             break
+        if due:
+            before_trading(book, market, setup, t)
         if matched:
+            if head.margined != 0:
+                liquidate(book, log, market, setup, t, False)
             trade_row(book, log, market, setup, t)
+            if head.margined != 0:
+                liquidate(book, log, market, setup, t, True)
+        if due:
+            after_trading(book, market, setup, t)
         head.equity = mark(head.cash, book.quantity, market.mark[t])
         forced = 0
         if head.equity < head.floor or head.equity > head.ceiling:
             forced = observe(book, log, setup.limits, t, market.ts[t])
+        if due:
+            after_mark(book, market, t)
         if is_due(head, weights, t, forced):
             decided = head.event
             decide_row(book, log, weights, market.mark[t], setup, t, market.ts[t], forced)

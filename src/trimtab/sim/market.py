@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from trimtab.compiled import loop
-from trimtab.rules.trade import Market
+from trimtab.rules.market import Market
 from trimtab.sim.driver import BLOCK
 from trimtab.types import BAR_FIELDS, DAY, F64, I64, LINE, Panel
 
@@ -132,4 +132,5 @@ def build_market(panel: Panel) -> Market:
     rows, mark, low, high = lines_of(panel), np.empty(shape), np.empty(shape), np.empty(shape)
     derive(panel.ts, rows, mark, low, high)
     block_low, block_high = extremes(mark, BLOCK) if len(panel.instruments) == 1 else (np.empty(0), np.empty(0))
-    return Market(panel.ts, rows, mark, low, high, block_low, block_high, day_ends(panel.ts))
+    funding = np.empty((0, shape[1]))
+    return Market(panel.ts, rows, mark, low, high, funding, block_low, block_high, day_ends(panel.ts))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from trimtab.compiled import loop
 from trimtab.rules.book import ACTION, FILL, ORDER, SLOTS, Book, Log, Setup, open_book
-from trimtab.rules.trade import Market
+from trimtab.rules.market import Market
 from trimtab.sim.driver import run
 from trimtab.types import F64, I64, Weights
 
@@ -48,7 +48,7 @@ def new_log(rows: int, instruments: int, models: int, kept: int, sample: I64, cu
         np.empty(size, ACTION),
         np.empty(kept),
         sample,
-        np.empty((days, 5)),
+        np.empty((days, 6)),
         np.empty((days if curves else 0, models)),
         np.empty((days if curves else 0, models)),
     )

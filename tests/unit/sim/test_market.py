@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trimtab.rules.trade import AVERAGE_VOLUME, VOL
+from trimtab.rules.market import AVERAGE_VOLUME, VOL
 from trimtab.sim.driver import BLOCK
 from trimtab.sim.market import VOL_WINDOW, VOLUME_DAYS, build_market, day_ends
 from trimtab.sim.simulate import weights_of
