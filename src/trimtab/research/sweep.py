@@ -179,9 +179,9 @@ class _Cells:
     """The buffers of one thread: reused for every set it runs, so memory is flat in their number."""
 
     def __init__(self, setup: Setup, market: Market) -> None:
-        self.start = open_book(setup.capital, setup.terms, 1)
-        self.book = open_book(setup.capital, setup.terms, 1)
-        self.log = new_log(0, market.mark.shape[1], 1, 0, market.days, curves=False)
+        self.start = open_book(setup.capital, setup.terms, 1, setup.cash)
+        self.book = open_book(setup.capital, setup.terms, 1, setup.cash)
+        self.log = new_log(0, market.low.shape[1], 1, 0, market.days, curves=False)
         self.weights: Weights | None = None
 
     def room(self, rows: int) -> Weights:
@@ -225,7 +225,7 @@ def _one_by_one(given: _Given, cells: _Cells, first: int, out: F64) -> None:
             figures[:] = np.nan
             continue
         check_weights(weights, one, panel)
-        book = open_book(setup.capital, setup.terms, 1)
+        book = open_book(setup.capital, setup.terms, 1, setup.cash)
         t, rows = 0, len(market.ts)
         while t < rows:
             cells.log.used[:] = 0

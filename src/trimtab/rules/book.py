@@ -151,6 +151,10 @@ ACTION = np.dtype(
 )
 
 
+#: An empty column.
+NOTHING: F64 = np.empty(0)
+
+
 class Book(NamedTuple):
     """The account of one run. N instruments, M models, C wallets (one per venue and currency).
 
@@ -204,6 +208,7 @@ class Setup(NamedTuple):
     models: int
     stamps: I64 = np.empty(0, np.int64)  # (S,) rows at which something falls due: see rules.carry
     flows: Flows = Flows(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+    cash: F64 = NOTHING  # (C,) what is in each wallet at the start, in its own currency; empty: all in the first
 
 
 class Log(NamedTuple):
@@ -224,7 +229,7 @@ class Log(NamedTuple):
     cost: F64  # (D, M) each model's costs, cumulative
 
 
-def open_book(capital: float, terms: NDArray[np.void], models: int, cash: F64 | None = None) -> Book:
+def open_book(capital: float, terms: NDArray[np.void], models: int, cash: F64 = NOTHING) -> Book:
     """A flat book of M models over the instruments of `terms`.
 
     capital   opening equity, base currency; all in the first wallet, unless
@@ -236,7 +241,7 @@ def open_book(capital: float, terms: NDArray[np.void], models: int, cash: F64 | 
     foreign = int((column >= 0).sum())
     book = Book(
         head=np.zeros(1, HEAD),
-        cash=np.zeros(wallets) if cash is None else np.array(cash, np.float64),
+        cash=cash.copy() if len(cash) else np.zeros(wallets),
         column=column,
         positions=np.zeros(n, POSITION),
         orders=np.zeros((n, SLOTS), ORDER),
@@ -257,7 +262,7 @@ def open_book(capital: float, terms: NDArray[np.void], models: int, cash: F64 | 
         ledger=np.zeros((m, n)),
         charges=np.zeros((m, n, len(COST_KINDS))),
     )
-    if cash is None:
+    if not len(cash):
         book.cash[0] = capital
     fund(book, capital)
     return book

@@ -141,8 +141,6 @@ def before_trading(book, market, setup, t):
     turn_clock(book, day)
     if t > 0:
         pay_days(book, setup.terms, market.mark[t - 1], day)
-    else:
-        book.head[0].day = day
 
 
 @apart

@@ -9,9 +9,11 @@ from typing import Any, Final
 import numpy as np
 
 from trimtab.compiled import loop
+from trimtab.rules.book import Setup, wallets_of
+from trimtab.rules.carry import FUNDING_EVERY
 from trimtab.rules.market import Market
 from trimtab.sim.driver import BLOCK
-from trimtab.types import BAR_FIELDS, DAY, F64, I64, LINE, Panel
+from trimtab.types import BAR_FIELDS, DAY, F64, I64, LINE, Limits, Panel, TrimtabError
 
 #: Bars over which one bar's volatility is measured, and UTC days over which the daily volume is averaged.
 VOL_WINDOW: Final = 20
@@ -126,11 +128,70 @@ def lines_of(panel: Panel) -> F64:
     return lines
 
 
-def build_market(panel: Panel) -> Market:
-    """The Market of a panel, see docs/fills.md for the windows of vol and average_volume."""
+def build_market(panel: Panel, base: str = "") -> Market:
+    """The Market of a panel, see docs/fills.md for the windows of vol and average_volume.
+
+    base   the currency of equity; empty: that of the first instrument. Where an instrument is quoted in another one,
+           the panel's field `fx` holds base currency per unit of it, as it is known at each row
+    """
     shape = panel.values.shape[:2]
     rows, mark, low, high = lines_of(panel), np.empty(shape), np.empty(shape), np.empty(shape)
     derive(panel.ts, rows, mark, low, high)
-    block_low, block_high = extremes(mark, BLOCK) if len(panel.instruments) == 1 else (np.empty(0), np.empty(0))
+    mark = in_base(panel, mark, base or panel.instruments[0].quote)
+    block_low, block_high = extremes(mark, BLOCK) if mark.shape[1] == 1 else (np.empty(0), np.empty(0))
     funding = np.empty((0, shape[1]))
+    if "funding" in panel.fields:
+        funding = np.ascontiguousarray(panel.values[:, :, panel.fields.index("funding")])
     return Market(panel.ts, rows, mark, low, high, funding, block_low, block_high, day_ends(panel.ts))
+
+
+def in_base(panel: Panel, mark: F64, base: str) -> F64:
+    """Marks (T, N) in base currency, then a column of exchange rates per foreign wallet; 0: not known yet."""
+    foreign = [(place, wallet) for wallet, place in wallets_of(panel.instruments).items() if wallet[1] != base]
+    if not foreign:
+        return mark
+    rates = {quote: rate_of_currency(panel, quote, base) for quote in {wallet[1] for _, wallet in foreign}}
+    for i, instrument in enumerate(panel.instruments):
+        if instrument.quote != base:
+            mark[:, i] *= rates[instrument.quote]
+    return np.column_stack([mark, *(rates[wallet[1]] for _, wallet in foreign)])
+
+
+def rate_of_currency(panel: Panel, quote: str, base: str) -> F64:
+    """(T,) base currency per unit of quote, filled forward; 0 before the first."""
+    if "fx" not in panel.fields:
+        raise TrimtabError(
+            f"{quote} is not the base currency {base}, and the panel has no field `fx` ({base} per {quote} at each "
+            "row): add it, or run one spec per currency"
+        )
+    own = [i for i, instrument in enumerate(panel.instruments) if instrument.quote == quote]
+    given = panel.values[:, own, panel.fields.index("fx")]
+    known = np.where(given > 0.0, given, np.nan)
+    first = np.full(len(panel.ts), np.nan)
+    for column in known.T:  # whichever instrument of this currency has a rate
+        first = np.where(np.isnan(first), column, first)
+    at = np.maximum.accumulate(np.where(np.isnan(first), -1, np.arange(len(first))))
+    return np.where(at >= 0, first[at], 0.0)
+
+
+def stamps_of(market: Market, setup: Setup) -> I64:
+    """Rows at which something falls due: funding, cash flows, and where days matter, the first row of each UTC day."""
+    terms, limits = setup.terms, setup.limits
+    perpetual = terms["perpetual"] == 1
+    due: list[I64] = [setup.flows.row]
+    if (terms["borrow"] > 0.0).any() or (terms["margin_interest"] > 0.0).any() or has_clock(limits):
+        # A row that closes at midnight is the last of its day, and what the day costs is paid at its close.
+        ends = market.days
+        due += [ends[market.ts[ends] % DAY == 0], ends[ends + 1 < len(market.ts)] + 1]
+    if market.funding.shape[0] > 0:
+        due.append(np.flatnonzero(np.isfinite(market.funding[:, perpetual]).any(axis=1)))
+    elif (terms["funding"][perpetual] != 0.0).any():
+        times = market.ts // FUNDING_EVERY
+        due.append(np.flatnonzero(times[1:] > times[:-1]) + 1)
+    rows = np.unique(np.concatenate(due))
+    return np.union1d(rows, [0]) if len(rows) else rows  # from the first row on days are counted
+
+
+def has_clock(limits: Limits) -> bool:
+    """Is a loss measured from the start of a day or a week?"""
+    return min(limits.daily_loss, limits.weekly_loss) < np.inf

@@ -20,6 +20,7 @@ from trimtab.types import (
     MARKET,
     ORDER_STATUSES,
     Costs,
+    Flows,
     Instrument,
     Limits,
     Panel,
@@ -36,15 +37,22 @@ Bar = Sequence[float] | None
 Decision = tuple[int, int, int, float]
 
 
-def panel_of(bars: Sequence[Sequence[Bar]], instruments: Sequence[Instrument], first: int = START) -> Panel:
-    """(T, N) bars (open, high, low, close[, volume[, duration]]), None = no bar; an hour each from `first` on."""
-    values = np.full((len(bars), len(instruments), len(BAR_FIELDS)), np.nan)
+def panel_of(
+    bars: Sequence[Sequence[Bar]], instruments: Sequence[Instrument], first: int = START, step: int = HOUR, **extra: Any
+) -> Panel:
+    """(T, N) bars (open, high, low, close[, volume[, duration]]), None = no bar; one each `step` from `first` on.
+
+    extra   further fields (T, N) by name, such as funding and fx
+    """
+    values = np.full((len(bars), len(instruments), len(BAR_FIELDS) + len(extra)), np.nan)
+    for k, field in enumerate(extra.values()):
+        values[:, :, len(BAR_FIELDS) + k] = np.array(field, np.float64).reshape(values.shape[:2])
     for t, row in enumerate(bars):
         for i, bar in enumerate(row):
             if bar is not None:
-                values[t, i] = [*bar, *(1e9, float(HOUR))[len(bar) - 4 :]]
-    ts = first + HOUR * np.arange(1, len(bars) + 1, dtype=np.int64)
-    return Panel(ts, tuple(instruments), BAR_FIELDS, values, "1h")
+                values[t, i, : len(BAR_FIELDS)] = [*bar, *(1e9, float(step))[len(bar) - 4 :]]
+    ts = first + step * np.arange(1, len(bars) + 1, dtype=np.int64)
+    return Panel(ts, tuple(instruments), (*BAR_FIELDS, *extra), values, "1h")
 
 
 def weights_of(decisions: Sequence[Decision]) -> Weights:
@@ -68,6 +76,11 @@ def play() -> Callable[..., Result]:
         style: Style = PLAIN,
         instruments: Sequence[Instrument] | None = None,
         first: int = START,
+        step: int = HOUR,
+        base: str = "",
+        cash: Sequence[float] = (),
+        flows: Sequence[tuple[int, int, float]] = (),
+        **extra: Any,
     ) -> Result:
         if bars[0] is None or not isinstance(bars[0][0], tuple | list | type(None)):
             bars = [[bar] for bar in bars]
@@ -76,8 +89,11 @@ def play() -> Callable[..., Result]:
         known = instruments or [Instrument(symbol=f"I{k}", lot_size=1.0) for k in range(n)]
         each = (costs,) * n if isinstance(costs, Costs) else tuple(costs)
         models = 1 + max((d[1] for d in decisions), default=0)
-        setup = Setup(terms_of(tuple(known), each), limits, style, capital, models)
-        return simulate(build_market(panel_of(bars, known, first)), weights_of(decisions), setup)
+        paid = Flows(*(np.array([f[k] for f in flows], np.int64) for k in range(2)), np.array([f[2] for f in flows]))
+        setup = Setup(terms_of(tuple(known), each, base), limits, style, capital, models, flows=paid)
+        setup = setup._replace(cash=np.array(cash, np.float64))
+        market = build_market(panel_of(bars, known, first, step, **extra), base)
+        return simulate(market, weights_of(decisions), setup)
 
     return fold
 
