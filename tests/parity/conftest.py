@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -22,6 +23,7 @@ from trimtab.types import (
     MARKET,
     TIMEFRAMES,
     Costs,
+    Flows,
     Instrument,
     Limits,
     Panel,
@@ -73,6 +75,15 @@ SETUPS: dict[str, tuple[Costs, Limits, Style, float, set[str]]] = {
     "DAY limit": (FULL, HARD, PLAIN._replace(kind=LIMIT, offset=0.01, tif=DAY_ORDER), 1.0, {"end of day", "maker"}),
     "always with a buffer": (FULL, HARD, PLAIN._replace(always=1, buffer=0.02), 1.0, {"stop_loss"}),
     "always": (FEES, Limits(0.2, 0.15), PLAIN._replace(always=1), 1.0, {"gross_leverage", "max_weight"}),
+    "clocks": (FULL, Limits(daily_loss=0.004, weekly_loss=0.01), PLAIN, 1.0, {"daily_loss", "weekly_loss"}),
+    "carry": (FULL._replace(funding=2e-4, borrow=0.05, margin_interest=0.08), HARD, PLAIN, 1.0, {"stop_loss"}),
+    "margin": (
+        FULL._replace(funding=2e-4, borrow=0.05, margin_interest=0.08, liquidation=0.01),
+        Limits(0.9, daily_loss=0.03),
+        PLAIN,
+        1.0,
+        {"margin_call"},
+    ),
     "ignored volume": (FULL, HARD, PLAIN._replace(ignore_volume=1), 1.0, {"stop_loss"}),
 }
 
@@ -81,12 +92,25 @@ SETUPS: dict[str, tuple[Costs, Limits, Style, float, set[str]]] = {
 def case(request: pytest.FixtureRequest) -> tuple[Callable[[Panel], Setup], set[str]]:
     """The set-up of a panel under one of SETUPS, and what it must bring about. A negative latency counts bars."""
     costs, limits, style, capital, acted = SETUPS[request.param]
+    margined = request.param in ("carry", "margin")
 
     def of(panel: Panel) -> Setup:
         bar = TIMEFRAMES[panel.timeframe] / 1e9
         paid = costs._replace(latency=abs(costs.latency) * (bar if costs.latency < 0.0 else 1.0))
-        records = terms_of(panel.instruments, (paid,) * len(panel.instruments))
-        return Setup(records, limits, style, capital * 100_000.0, MODELS)
+        instruments = panel.instruments
+        if margined:
+            # A venue that wants twice the notional in equity liquidates often enough to be seen.
+            rules = {"initial_margin": 0.1, "maintenance_margin": 2.0 if request.param == "margin" else 0.0}
+            kinds = ("perpetual", "spot", "perpetual")[: len(instruments)]
+            instruments = tuple(
+                msgspec.structs.replace(i, kind=k, **rules) for i, k in zip(instruments, kinds, strict=True)
+            )
+        records = terms_of(instruments, (paid,) * len(instruments))
+        setup = Setup(records, limits, style, capital * 100_000.0, MODELS)
+        if margined:
+            rows = np.array([150, 151, 900], np.int64)
+            setup = setup._replace(flows=Flows(rows, np.zeros(3, np.int64), np.array([5e4, -2e4, -1e4])))
+        return setup
 
     return of, acted
 

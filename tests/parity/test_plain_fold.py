@@ -13,13 +13,13 @@ import numpy as np
 from trimtab.rules.account import mark
 from trimtab.rules.book import SLOTS, Book, Log, Setup, open_book
 from trimtab.rules.decide import decide, is_due
-from trimtab.rules.limits import DRAWDOWN_DERISK, DRAWDOWN_HALT, HALT, LIMIT_NAMES, RESUME, SCALE, watch
+from trimtab.rules.limits import LIMIT_NAMES, judge
 from trimtab.rules.market import Market
 from trimtab.rules.orders import REASONS, TRANSITIONS
 from trimtab.rules.trade import trade
-from trimtab.sim.market import day_ends
+from trimtab.sim.market import day_ends, stamps_of
 from trimtab.sim.simulate import new_log, simulate
-from trimtab.types import NEW, Limits, Panel, Weights
+from trimtab.types import NEW, Panel, Weights
 
 Bars = tuple[Panel, Market, Weights, Weights]
 Case = tuple[Callable[[Panel], Setup], set[str]]
@@ -28,6 +28,7 @@ Case = tuple[Callable[[Panel], Setup], set[str]]
 def fold(market: Market, weights: Weights, setup: Setup) -> tuple[Book, Log, np.ndarray, np.ndarray]:
     """-> book, log, equity (T,), curves (T, 6 + 2 M): the six of Log.curve, then pnl and cost per model."""
     rows, n = market.low.shape
+    setup = setup._replace(stamps=stamps_of(market, setup))
     book = open_book(setup.capital, setup.terms, setup.models)
     log = new_log(60_000, n, setup.models, 0, np.empty(0, np.int64))
     equity, curves = np.empty(rows), np.empty((rows, 6 + 2 * setup.models))
@@ -40,34 +41,16 @@ def fold(market: Market, weights: Weights, setup: Setup) -> tuple[Book, Log, np.
         head["resting"] -= 1
         silent = ~(market.rows[t, :, 0] > 0.0)
         book.low[silent], book.high[silent] = low[silent], high[silent]
-        head["equity"] = equity[t] = mark(head["cash"], book.quantity, market.mark[t])
-        forced = observe(book, log, setup.limits, t, market.ts[t])
+        head["floor"] = np.inf  # the breakers are asked on every row
+        forced = judge(book, log, market, setup, t)
+        equity[t] = head["equity"]
+        assert equity[t] == mark(head["cash"], book.quantity, market.mark[t])
         if is_due(head, weights, t, forced):
             decide(book, log, weights, market.mark[t], setup, t, market.ts[t], forced)
         curves[t] = figures(book, market.mark[t], float(equity[t]))
         if log.used.max() > 50_000:
             raise AssertionError("the log of the plain fold is too small")
     return book, log, equity, curves
-
-
-def observe(book: Book, log: Log, limits: Limits, row: int, ts: int) -> int:
-    """Ask the breakers and write down what crossed; 1 when the row becomes a decision."""
-    head = book.head[0]
-    crossed = watch(head, head["equity"], limits)
-    if crossed < 0:
-        return 0
-    limit, action = 0.0, HALT
-    if crossed == DRAWDOWN_DERISK:
-        limit, action = limits.drawdown_derisk, SCALE if head["derisked"] == 1 else RESUME
-    elif crossed == DRAWDOWN_HALT:
-        limit = limits.drawdown_halt
-    entry = log.actions[log.used[2]]
-    log.used[2] += 1
-    drawdown = 1.0 - head["equity"] / head["peak"]
-    named = {"ts": ts, "row": row, "limit": crossed, "instrument": -1, "model": -1}
-    for name, value in (named | {"wanted": drawdown, "allowed": limit, "action": action}).items():
-        entry[name] = value
-    return 1
 
 
 def figures(book: Book, marks: np.ndarray, equity: float) -> list[float]:

@@ -158,9 +158,3 @@ def after_trading(book, market, setup, t):
 def is_stamp(head, stamps, t):
     """Does something fall due at row t?"""
     return head.stamp < stamps.shape[0] and stamps[head.stamp] == t
-
-
-@apart
-def after_mark(book, market, t):
-    """At a stamp, once row t is marked and its losses are judged: a day that ends with it is over."""
-    turn_clock(book, market.ts[t] // DAY)

@@ -9,10 +9,11 @@ from typing import Final
 
 import numpy as np
 
-from trimtab.compiled import part, rule, spliced
+from trimtab.compiled import apart, entry, part, rule, spliced
+from trimtab.rules.account import mark
 from trimtab.rules.book import TARGET
 from trimtab.rules.orders import NO_REASON, NO_ROOM_YET, ROOM_CUT
-from trimtab.types import ACTIVE, HALTED, codes
+from trimtab.types import ACTIVE, DAY, HALTED, codes
 
 #: Relative room for rounding where a fill is measured by a limit: weights that are exactly at it are not cut.
 SLACK: Final = 1e-9
@@ -123,6 +124,25 @@ def watch(head, equity, limits):
 
 
 @part
+def observe(book, log, limits, row, ts):
+    """Ask the breakers about this row's equity; 1 when it becomes a decision by force."""
+    head = book.head[0]
+    crossed = watch(head, head.equity, limits)
+    if crossed < 0:
+        return 0
+    drawdown = 1.0 - head.equity / head.peak
+    if crossed == DAILY_LOSS:
+        note(log, row, ts, crossed, -1, 1.0 - head.equity / head.day_equity, limits.daily_loss, FLATTEN)
+    elif crossed == WEEKLY_LOSS:
+        note(log, row, ts, crossed, -1, 1.0 - head.equity / head.week_equity, limits.weekly_loss, FLATTEN)
+    elif crossed == DRAWDOWN_DERISK:
+        note(log, row, ts, crossed, -1, drawdown, limits.drawdown_derisk, SCALE if head.derisked == 1 else RESUME)
+    else:
+        note(log, row, ts, crossed, -1, drawdown, limits.drawdown_halt if crossed == DRAWDOWN_HALT else 0.0, HALT)
+    return 1
+
+
+@apart
 def turn_clock(book, day):
     """A new UTC day begins: losses are measured from this equity, and what was closed for the day may be opened."""
     head = book.head[0]
@@ -141,6 +161,25 @@ def turn_clock(book, day):
         head.retry = 1
         for i in range(book.dirty.shape[0]):
             book.dirty[i] = 1
+
+
+@part
+def judge_row(book, log, market, setup, t):
+    """Mark the book at the close of row t and ask the breakers; 1 when the row becomes a decision by force."""
+    head = book.head[0]
+    head.equity = mark(head.cash, book.quantity, market.mark[t])
+    forced = 0
+    if head.equity < head.floor or head.equity > head.ceiling:
+        forced = observe(book, log, setup.limits, t, market.ts[t])
+    if head.stamped == market.ts[t]:
+        turn_clock(book, market.ts[t] // DAY)  # a day that ends with this row is over
+    return forced
+
+
+@entry
+def judge(book, log, market, setup, t):
+    """judge_row for callers outside a compiled loop."""
+    return judge_row(book, log, market, setup, t)
 
 
 @rule

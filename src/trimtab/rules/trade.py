@@ -6,9 +6,10 @@ import numpy as np
 
 from trimtab.compiled import entry, part, spliced
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
+from trimtab.rules.carry import after_trading, before_trading, is_stamp
 from trimtab.rules.fills import cross, end_order, protect, set_band, settle, stop_out, stopped
 from trimtab.rules.limits import STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT, TRAILING_LIMIT, room_for
-from trimtab.rules.margin import margin_room
+from trimtab.rules.margin import liquidate, margin_room
 from trimtab.rules.market import CLOSE, OPEN, row_of
 from trimtab.rules.match import (
     Quote,
@@ -352,7 +353,7 @@ def match_bar(book, log, market, setup, i, t, passing):
 
 
 @spliced
-def trade_row(book, log, market, setup, t):
+def match_row(book, log, market, setup, t):
     """Match every open order against row t: crossings and reductions at the open, increases at the open, the inside.
 
     Instruments without a bar are passed over; their orders wait.
@@ -366,6 +367,22 @@ def trade_row(book, log, market, setup, t):
                 match_bar(book, log, market, setup, i, t, passing)
             if passing == 2:
                 set_band(book, i)
+
+
+@part
+def trade_row(book, log, market, setup, t):
+    """Everything that happens to the account in row t: what is due, liquidations, and every open order's bar."""
+    head = book.head[0]
+    due = is_stamp(head, setup.stamps, t)
+    if due:
+        before_trading(book, market, setup, t)
+    if head.margined != 0:
+        liquidate(book, log, market, setup, t, False)
+    match_row(book, log, market, setup, t)
+    if head.margined != 0:
+        liquidate(book, log, market, setup, t, True)
+    if due:
+        after_trading(book, market, setup, t)
 
 
 @entry

@@ -14,21 +14,10 @@ from typing import Final
 from trimtab.compiled import apart, entry, part, spliced
 from trimtab.rules.account import mark, rate_of
 from trimtab.rules.book import SLOTS
-from trimtab.rules.carry import after_mark, after_trading, before_trading, is_stamp
+from trimtab.rules.carry import is_stamp
 from trimtab.rules.decide import decide_row, is_due
-from trimtab.rules.limits import (
-    DAILY_LOSS,
-    DRAWDOWN_DERISK,
-    DRAWDOWN_HALT,
-    FLATTEN,
-    HALT,
-    RESUME,
-    SCALE,
-    WEEKLY_LOSS,
-    note,
-    watch,
-)
-from trimtab.rules.margin import is_endangered, liquidate
+from trimtab.rules.limits import judge_row
+from trimtab.rules.margin import is_endangered
 from trimtab.rules.trade import trade_row
 from trimtab.sim.prefetch import prefetch
 
@@ -161,25 +150,6 @@ def record(book, log, market, before):
 
 
 @part
-def observe(book, log, limits, row, ts):
-    """Ask the breakers about this row's equity; 1 when it becomes a decision by force."""
-    head = book.head[0]
-    crossed = watch(head, head.equity, limits)
-    if crossed < 0:
-        return 0
-    drawdown = 1.0 - head.equity / head.peak
-    if crossed == DAILY_LOSS:
-        note(log, row, ts, crossed, -1, 1.0 - head.equity / head.day_equity, limits.daily_loss, FLATTEN)
-    elif crossed == WEEKLY_LOSS:
-        note(log, row, ts, crossed, -1, 1.0 - head.equity / head.week_equity, limits.weekly_loss, FLATTEN)
-    elif crossed == DRAWDOWN_DERISK:
-        note(log, row, ts, crossed, -1, drawdown, limits.drawdown_derisk, SCALE if head.derisked == 1 else RESUME)
-    else:
-        note(log, row, ts, crossed, -1, drawdown, limits.drawdown_halt if crossed == DRAWDOWN_HALT else 0.0, HALT)
-    return 1
-
-
-@part
 def has_room(book, log):
     """Is there room in the log for everything that one row can write?"""
     n = book.quantity.shape[0]
@@ -237,31 +207,20 @@ def run(book, log, market, weights, setup, t0, t1):
                 t = quiet_margined(book, market, setup.terms, t, stop)
             else:
                 t = quiet_one(book, market, t, stop) if single else quiet_many(book, market, t, stop)
-        due = t < t1 and is_stamp(head, setup.stamps, t)
-        matched = t < t1 and (
-            head.working != 0 or head.margined != 0 or (head.resting != 0 and touched(book, market, t))
+        busy = t < t1 and (
+            head.working != 0
+            or head.margined != 0
+            or (head.resting != 0 and touched(book, market, t))
+            or is_stamp(head, setup.stamps, t)
         )
-        if matched or due or t == t1:
+        if busy or t == t1:
             sample(book, log, market, setup.terms, t)
             record(book, log, market, t)
         if t == t1:
             break
-        if due:
-            before_trading(book, market, setup, t)
-        if matched:
-            if head.margined != 0:
-                liquidate(book, log, market, setup, t, False)
+        if busy:
             trade_row(book, log, market, setup, t)
-            if head.margined != 0:
-                liquidate(book, log, market, setup, t, True)
-        if due:
-            after_trading(book, market, setup, t)
-        head.equity = mark(head.cash, book.quantity, market.mark[t])
-        forced = 0
-        if head.equity < head.floor or head.equity > head.ceiling:
-            forced = observe(book, log, setup.limits, t, market.ts[t])
-        if due:
-            after_mark(book, market, t)
+        forced = judge_row(book, log, market, setup, t)
         if is_due(head, weights, t, forced):
             decided = head.event
             decide_row(book, log, weights, market.mark[t], setup, t, market.ts[t], forced)
