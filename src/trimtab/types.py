@@ -132,16 +132,28 @@ class Costs(NamedTuple):
 class Limits(NamedTuple):
     """Hard limits; inf means none. They cannot be raised while running.
 
-    gross_leverage    largest sum of |notional| / equity
-    max_weight        largest |notional| of one instrument / equity
-    drawdown_derisk   drawdown (fraction of the peak) beyond which every target is scaled by derisk_factor
-    derisk_factor     the scale in force while de-risked; ends when the drawdown is below half its trigger
-    drawdown_halt     drawdown beyond which the book is flattened and stays HALTED
-    stop_loss         protective stop below (above) the average price of the net position, fraction
-    take_profit       protective target beyond the average price, fraction
-    trailing_stop     protective stop below (above) the best price since entry, fraction
-    daily_loss        loss since 00:00 UTC, a fraction of the equity then, beyond which the book is flat for the day
-    weekly_loss       likewise since 00:00 UTC of Monday, until the next Monday
+    gross_leverage      largest sum of |notional| / equity
+    max_weight          largest |notional| of one instrument / equity
+    drawdown_derisk     drawdown (fraction of the peak) beyond which every target is scaled by derisk_factor
+    derisk_factor       the scale in force while de-risked; ends when the drawdown is below half its trigger
+    drawdown_halt       drawdown beyond which the book is flattened and stays HALTED
+    stop_loss           protective stop below (above) the average price of the net position, fraction
+    take_profit         protective target beyond the average price, fraction
+    trailing_stop       protective stop below (above) the best price since entry, fraction
+    daily_loss          loss since 00:00 UTC, a fraction of the equity then, beyond which the book is flat for the day
+    weekly_loss         likewise since 00:00 UTC of Monday, until the next Monday
+    stale               seconds since an instrument's last bar beyond which its position may only be reduced
+    order_notional      largest notional by which one order may increase a position, base currency
+    collar              an order that increases a position waits where the price is further from the last mark, fraction
+    max_holding         seconds after which a position is closed, like after a stop
+    concentration       largest |notional| of one instrument / the larger of gross notional and equity
+    net_exposure        largest |sum of signed notional| / equity
+    heat                largest initial margin in use / equity
+    group_gross         largest sum of |notional| over a group of correlated instruments / equity
+    group_correlation   |correlation| of daily returns from which instruments are linked into one group
+    unusual_vol         volatility of an instrument per year beyond which the whole book may only reduce
+    unusual_gap         |open / last close - 1| beyond which it may only reduce, fraction
+    unusual_spread      the panel's field `spread` beyond which it may only reduce, fraction of mid
     """
 
     gross_leverage: float = np.inf
@@ -154,6 +166,18 @@ class Limits(NamedTuple):
     trailing_stop: float = np.inf
     daily_loss: float = np.inf
     weekly_loss: float = np.inf
+    stale: float = np.inf
+    order_notional: float = np.inf
+    collar: float = np.inf
+    max_holding: float = np.inf
+    concentration: float = np.inf
+    net_exposure: float = np.inf
+    heat: float = np.inf
+    group_gross: float = np.inf
+    group_correlation: float = 0.7
+    unusual_vol: float = np.inf
+    unusual_gap: float = np.inf
+    unusual_spread: float = np.inf
 
 
 class Order(NamedTuple):
@@ -360,6 +384,27 @@ class Rebalance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     buffer: float = 0.0
 
 
+class Caps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Largest sum of |notional| / equity of everything of one kind; the name `*` stands for all that are not named.
+
+    asset_classes   by Instrument.asset_class
+    venues          by Instrument.venue
+    models          by the model's name; of its virtual lots
+    """
+
+    asset_classes: dict[str, float] = {}
+    venues: dict[str, float] = {}
+    models: dict[str, float] = {}
+
+
+class CashFlow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Cash paid into a wallet, or out of it where the amount is negative: it counts at the first close from `at` on."""
+
+    at: str  # date or instant, UTC
+    amount: float  # in the wallet's currency
+    wallet: str = ""  # venue/currency or currency; empty: the book's first
+
+
 class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole run as one value; the sha256 of its canonical JSON names the run."""
 
@@ -370,9 +415,11 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     base_currency: str = "USD"
     start: str = ""
     end: str = ""
-    capital: float = 1_000_000.0
+    capital: float | dict[str, float] = 1_000_000.0  # base currency; or by wallet (venue/currency or currency)
+    cash_flows: tuple[CashFlow, ...] = ()
     costs: str | Costs = "venue"  # "venue": each instrument's preset; another preset's name; or exact costs
     limits: Limits = Limits()
+    caps: Caps = Caps()
     execution: Execution = Execution()
     rebalance: Rebalance = Rebalance()
     volume: str = "require"  # require: no fill where volume is zero or unknown; ignore
