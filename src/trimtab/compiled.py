@@ -13,7 +13,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-_SOURCES = ("compiled.py", "types.py", "kernels", "rules", "sim", "strategies")
+_SOURCES = (
+    "compiled.py",
+    "types.py",
+    "kernels",
+    "rules",
+    "sim",
+    "strategies",
+    "portfolio/regime",
+    "portfolio/sizing/formulas.py",
+    "portfolio/sizing/sizers.py",
+)
 
 
 def source_hash() -> str:
