@@ -23,6 +23,7 @@ _SOURCES = (
     "portfolio/regime",
     "portfolio/sizing/formulas.py",
     "portfolio/sizing/sizers.py",
+    "portfolio/standing.py",
 )
 
 

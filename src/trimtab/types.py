@@ -351,8 +351,49 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True):
     across: Callable[..., Any] | None = None
 
 
+class SizerUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A sizer that scales the forecasts of a model, by its name in `portfolio.book.SIZERS`."""
+
+    name: str
+    params: dict[str, Any] = {}
+
+
+class RegimeUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A classifier that names the regime of the market at every row of a run.
+
+    regime  its name in `portfolio.regime.table.REGIMES`
+    name    what budgets and reports call it; empty: `regime`
+    reads   what its one field is, or each of its fields: a symbol (then its close), a field of the panel, or a column
+            of a file; empty: the panel's field of the same name. docs/regimes.md says which, and when it is known
+    """
+
+    regime: str
+    name: str = ""
+    reads: str | dict[str, str] = ""
+    params: dict[str, Any] = {}
+    timeframe: str = "1d"  # of the rows that it counts; equal to or coarser than the book's
+
+
+class AllocatorUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a budget is split anew from time to time, by its name in `portfolio.allocators.ALLOCATORS`.
+
+    window  UTC days of returns that it looks at, all closed
+    every   seconds between two looks, counted from the epoch (whole weeks: from a Monday), not from the first row
+    """
+
+    name: str
+    window: int = 60
+    every: float = 7 * 86_400.0
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One strategy in a book: what it trades, with which parameters, and the share of equity it may use."""
+    """One strategy in a book: what it trades, with which parameters, and the share of equity it may use.
+
+    sizer           scales its forecasts; None: the book's
+    allocator       splits its budget over its instruments, in place of equal parts; None: does not
+    regime_budgets  a regime's name -> a label's name (or "unknown") -> what the budget is multiplied by while it
+                    stands; what is not named multiplies by 1
+    """
 
     strategy: str
     name: str = ""  # defaults to the strategy's name
@@ -361,6 +402,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     timeframe: str = ""  # equal to or coarser than the book's; empty: the book's
     budget: float = 1.0
     sizing: str = "equal"  # equal: the budget is split over the instruments; fixed: each gets the whole budget
+    sizer: SizerUse | None = None
+    allocator: AllocatorUse | None = None
+    regime_budgets: dict[str, dict[str, float]] = {}
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -375,13 +419,19 @@ class Execution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Rebalance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a model's standing weight is sized again; `docs/fills.md` says how.
 
-    when    on_change: when it differs from the last; always: at every bar of the model
-    buffer  share of equity: a standing weight is traded again only where it has drifted by more. Above 0 it is looked
-            at on every bar of the model, whatever `when` says; entries and exits always pass
+    when       on_change: when it differs from the last; always: at every bar of the model
+    buffer     share of equity: a standing weight is traded again only where it has drifted by more. Above 0 it is
+               looked at on every bar of the model, whatever `when` says; entries and exits always pass
+    min_trade  share of equity: an increase of a weight by less waits until it is more; decreases always pass
+    every      seconds: a standing weight changes its size only at its model's first step at or after each multiple,
+               counted from the epoch (whole weeks: from a Monday). Entries, exits and what a change of regime or
+               allocation demands always pass; 0: at any step
     """
 
     when: str = "on_change"  # on_change, or always: at every step of the model
     buffer: float = 0.0
+    min_trade: float = 0.0
+    every: float = 0.0
 
 
 class Caps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -422,6 +472,9 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     caps: Caps = Caps()
     execution: Execution = Execution()
     rebalance: Rebalance = Rebalance()
+    sizer: SizerUse | None = None  # of every model that has none of its own
+    allocator: AllocatorUse | None = None  # splits the sum of the models' budgets over them; None: as they say
+    regimes: tuple[RegimeUse, ...] = ()
     volume: str = "require"  # require: no fill where volume is zero or unknown; ignore
     risk_free_rate: float = 0.0
     seed: int = 0
