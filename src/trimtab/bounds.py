@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
+import numpy as np
 
 from trimtab.types import TIFS, TIMEFRAMES, Costs, Execution, Limits, Model, Spec, Strategy, TrimtabError
 from trimtab.words import near, shortest
@@ -215,3 +216,38 @@ def _check_number(path: str, value: Any, bounds: Bounds) -> None:
         shown = shortest(value) if isinstance(value, float) else repr(value)
         what = "a whole number" if bounds.whole else "a number"
         raise TrimtabError(f"{path} is {shown}: expected {what} {told(bounds)}")
+
+
+def typed(owner: str, defaults: Any, ranges: Mapping[str, tuple[float, float]], given: Mapping[str, Any]) -> Any:
+    """The NamedTuple of defaults with the given values, each checked for name, type and range.
+
+    An integral float stands for an int, an int for a float; nothing else is converted. Compiled code is typed by the
+    defaults, so every value gets its default's type. TrimtabError names the owner's parameter that is not accepted.
+    """
+    known = defaults._fields
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in known:
+            expected = ", ".join(known) or "none"
+            raise TrimtabError(
+                f"{owner}: no parameter is named {name!r}{near(name, known)}; its parameters: {expected}."
+            )
+        values[name] = _typed(f"{owner}.{name}", getattr(defaults, name), ranges.get(name), value)
+    return defaults._replace(**values)
+
+
+def _typed(where: str, default: Any, limits: tuple[float, float] | None, value: Any) -> bool | int | float:
+    number = value.item() if isinstance(value, np.generic) else value
+    if isinstance(default, bool):
+        if isinstance(number, bool):
+            return number
+        raise TrimtabError(f"{where}: expected true or false, got {value!r}.")
+    kind = "a whole number" if isinstance(default, int) else "a number"
+    if isinstance(number, bool) or not isinstance(number, int | float) or math.isnan(number):
+        raise TrimtabError(f"{where}: expected {kind}, got {value!r}.")
+    if isinstance(default, int) and not float(number).is_integer():
+        raise TrimtabError(f"{where}: expected {kind}, got {value!r}.")
+    low, high = limits or (-math.inf, math.inf)
+    if not low <= number <= high:
+        raise TrimtabError(f"{where}: expected {kind} from {low:g} to {high:g}, got {value!r}.")
+    return int(number) if isinstance(default, int) else float(number)

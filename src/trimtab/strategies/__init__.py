@@ -7,14 +7,12 @@ value that describes them. This module loads none of them until asked, so it doe
 from __future__ import annotations
 
 import importlib
-import math
 import os
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any, Final
 
-import numpy as np
-
+from trimtab.bounds import typed
 from trimtab.strategies.files import checked, load
 from trimtab.types import Strategy, TrimtabError
 from trimtab.words import near
@@ -64,38 +62,10 @@ def params_of(strategy: Strategy, given: Mapping[str, Any]) -> Any:
     An integral float stands for an int, an int for a float; nothing else is converted. Compiled code is typed by the
     defaults, so every value gets its default's type.
     """
-    known = strategy.params._fields
-    values: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in known:
-            expected = ", ".join(known) or "none"
-            raise TrimtabError(
-                f"{strategy.name}: no parameter is named {name!r}{near(name, known)}; its parameters: {expected}."
-            )
-        values[name] = _param(strategy, name, value)
-    params = strategy.params._replace(**values)
+    params = typed(strategy.name, strategy.params, strategy.ranges, given)
     # Rules between parameters (exit_z < entry_z) live in warmup, which no run can start without.
     strategy.warmup(params)
     return params
-
-
-def _param(strategy: Strategy, name: str, value: Any) -> bool | int | float:
-    default = getattr(strategy.params, name)
-    where = f"{strategy.name}.{name}"
-    number = value.item() if isinstance(value, np.generic) else value
-    if isinstance(default, bool):
-        if isinstance(number, bool):
-            return number
-        raise TrimtabError(f"{where}: expected true or false, got {value!r}.")
-    kind = "a whole number" if isinstance(default, int) else "a number"
-    if isinstance(number, bool) or not isinstance(number, int | float) or math.isnan(number):
-        raise TrimtabError(f"{where}: expected {kind}, got {value!r}.")
-    if isinstance(default, int) and not float(number).is_integer():
-        raise TrimtabError(f"{where}: expected {kind}, got {value!r}.")
-    low, high = strategy.ranges.get(name, (-math.inf, math.inf))
-    if not low <= number <= high:
-        raise TrimtabError(f"{where}: expected {kind} from {low:g} to {high:g}, got {value!r}.")
-    return int(number) if isinstance(default, int) else float(number)
 
 
 def _offered() -> dict[str, metadata.EntryPoint]:
