@@ -320,6 +320,53 @@ def convexity_step(p: ConvexityParams, s: ConvexityState, x: Row) -> tuple[Conve
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Folds: one each, because numba's cache holds a compiled loop only if the step that it calls is a global
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def fixed_fold(p: FixedParams, s: FixedState, forecast: F64, close: F64, out: F64) -> FixedState:
+    for t in range(out.size):
+        s, out[t] = fixed_step(p, s, Row(forecast[t], close[t]))
+    return s
+
+
+@compiled
+def smoothed_volatility_fold(p: VolatilityParams, s: SmoothedVolatility, forecast: F64, close: F64, out: F64) -> SmoothedVolatility:
+    for t in range(out.size):
+        s, out[t] = smoothed_volatility_step(p, s, Row(forecast[t], close[t]))
+    return s
+
+
+@compiled
+def windowed_volatility_fold(p: VolatilityParams, s: WindowedVolatility, forecast: F64, close: F64, out: F64) -> WindowedVolatility:
+    for t in range(out.size):
+        s, out[t] = windowed_volatility_step(p, s, Row(forecast[t], close[t]))
+    return s
+
+
+@compiled
+def confidence_fold(p: ConfidenceParams, s: ConfidenceState, forecast: F64, close: F64, out: F64) -> ConfidenceState:
+    for t in range(out.size):
+        s, out[t] = confidence_step(p, s, Row(forecast[t], close[t]))
+    return s
+
+
+@compiled
+def kelly_fold(p: KellyParams, s: KellyState, forecast: F64, close: F64, out: F64) -> KellyState:
+    for t in range(out.size):
+        s, out[t] = kelly_step(p, s, Row(forecast[t], close[t]))
+    return s
+
+
+@compiled
+def convexity_fold(p: ConvexityParams, s: ConvexityState, forecast: F64, close: F64, out: F64) -> ConvexityState:
+    for t in range(out.size):
+        s, out[t] = convexity_step(p, s, Row(forecast[t], close[t]))
+    return s
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # The table
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -330,6 +377,7 @@ class Sizer(msgspec.Struct, frozen=True, kw_only=True):
     about           one line for people, with when it is dangerous
     params, ranges  a NamedTuple of defaults; per name the inclusive (low, high) that is accepted
     moves           its multiple changes on every bar, so the model needs a buffer
+    fold(p, s, forecast, close, out) -> s    step over rows (T,), multiples into out (T,)
     """
 
     name: str
@@ -338,6 +386,7 @@ class Sizer(msgspec.Struct, frozen=True, kw_only=True):
     ranges: Mapping[str, tuple[float, float]]
     init: Callable[..., Any]
     step: Callable[..., Any]
+    fold: Callable[..., Any]
     moves: bool
 
 
@@ -361,6 +410,7 @@ SIZERS: Final[Mapping[str, Sizer]] = {
             ranges={"risk": (0.0, 1.0), "stop": (1e-4, 1.0)},
             init=fixed_init,
             step=fixed_step,
+            fold=fixed_fold,
             moves=False,
         ),
         Sizer(
@@ -371,6 +421,7 @@ SIZERS: Final[Mapping[str, Sizer]] = {
             ranges=_VOLATILITY,
             init=smoothed_volatility_init,
             step=smoothed_volatility_step,
+            fold=smoothed_volatility_fold,
             moves=True,
         ),
         Sizer(
@@ -381,6 +432,7 @@ SIZERS: Final[Mapping[str, Sizer]] = {
             ranges=_VOLATILITY,
             init=windowed_volatility_init,
             step=windowed_volatility_step,
+            fold=windowed_volatility_fold,
             moves=True,
         ),
         Sizer(
@@ -391,6 +443,7 @@ SIZERS: Final[Mapping[str, Sizer]] = {
             ranges={"threshold": (0.0, 0.999), "power": (0.1, 10.0)},
             init=confidence_init,
             step=confidence_step,
+            fold=confidence_fold,
             moves=False,
         ),
         Sizer(
@@ -408,6 +461,7 @@ SIZERS: Final[Mapping[str, Sizer]] = {
             },
             init=kelly_init,
             step=kelly_step,
+            fold=kelly_fold,
             moves=True,
         ),
         Sizer(
@@ -418,6 +472,7 @@ SIZERS: Final[Mapping[str, Sizer]] = {
             ranges={"window": (1, 20_000), "slope": (0.0, 100.0), "low": (0.0, 1.0), "high": (1.0, 100.0)},
             init=convexity_init,
             step=convexity_step,
+            fold=convexity_fold,
             moves=True,
         ),
     )
