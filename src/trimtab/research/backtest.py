@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from trimtab.bounds import check, misfits
+from trimtab.bounds import check
 from trimtab.data.catalogue import costs_for, preset
-from trimtab.data.panel import rows_of
-from trimtab.data.timeframes import canonical
-from trimtab.portfolio.budgets import Stream, combine, share_of
+from trimtab.portfolio.budgets import combine
+from trimtab.research.prepared import market_of, prepared
 from trimtab.research.run import Run, names_of
+from trimtab.research.streams import resizes, streams_of
 from trimtab.rules.book import Setup, Style, terms_of
-from trimtab.rules.market import Market
-from trimtab.sim.fold import decisions, forecasts, spread
-from trimtab.sim.market import build_market, half_bar
 from trimtab.sim.simulate import simulate as fold_market
 from trimtab.sim.simulate import weights_of
 from trimtab.strategies import find, params_of
 from trimtab.types import (
-    F64,
-    I64,
     ORDER_KINDS,
     SECOND,
     TIFS,
@@ -37,7 +31,6 @@ from trimtab.types import (
     Panel,
     Rebalance,
     Spec,
-    Strategy,
     TrimtabError,
     Weights,
 )
@@ -45,66 +38,6 @@ from trimtab.words import utc
 
 #: The strategy's name in the spec of a run whose weights were given.
 GIVEN = "weights"
-
-
-class Prepared:
-    """What is derived from a panel once, however many runs follow.
-
-    market   the panel as the rules read it
-    first    (N,) the row of each instrument's first bar
-    silent   symbols of which no bar has a known volume
-    rows     (legs, timeframe, fields) -> the rows that models step on, see data.panel.rows_of
-    """
-
-    def __init__(self, panel: Panel) -> None:
-        check_bars(panel)
-        self.market = build_market(panel)
-        close = panel.values[:, :, panel.fields.index("close")]
-        volume = panel.values[:, :, panel.fields.index("volume")]
-        self.first: I64 = np.argmax(close > 0.0, axis=0).astype(np.int64)
-        self.silent = tuple(s for k, s in enumerate(panel.symbols) if not np.nanmax(volume[:, k], initial=0.0) > 0.0)
-        self.rows: dict[Any, tuple[I64, F64]] = {}
-
-
-def check_bars(panel: Panel) -> None:
-    """A bar is there whole or not at all: with half of its prices neither a stop nor a mark would mean anything."""
-    found = half_bar(panel.values)
-    if found >= 0:
-        t, i = divmod(int(found), len(panel.instruments))
-        shown = ", ".join(f"{n} {v:g}" for n, v in zip(panel.fields[:4], panel.values[t, i, :4].tolist(), strict=True))
-        raise TrimtabError(
-            f"{panel.symbols[i]}, row {t}, closed {utc(panel.ts[t])}: {shown}; expected four prices above 0, or none "
-            "(NaN: no bar). Mend the bar, or leave it out."
-        )
-
-
-_prepared: weakref.WeakKeyDictionary[Panel, Prepared] = weakref.WeakKeyDictionary()
-
-
-def prepared(panel: Panel) -> Prepared:
-    """The panel's derived facts, made at its first use."""
-    found = _prepared.get(panel)
-    if found is None:
-        found = _prepared[panel] = Prepared(panel)
-    return found
-
-
-def market_of(panel: Panel) -> Market:
-    """The panel as the rules read it, built once per panel."""
-    return prepared(panel).market
-
-
-def model_rows(panel: Panel, unit: Sequence[int], timeframe: str, fields: Sequence[str]) -> tuple[I64, F64]:
-    """data.panel.rows_of, remembered per panel: index (R,), x (R, L, K); do not write to them.
-
-    A panel's own memory is read-only, which to numba is another type: a copy spares each strategy a second compilation.
-    """
-    rows, key = prepared(panel).rows, (tuple(unit), timeframe, tuple(fields))
-    found = rows.get(key)
-    if found is None:
-        index, x = rows_of(panel, unit, timeframe, fields)
-        found = rows[key] = index, x if x.flags.writeable else x.copy()
-    return found
 
 
 def costs_of_panel(panel: Panel, costs: str | Costs | None) -> tuple[Costs, ...]:
@@ -129,11 +62,6 @@ def style_of(spec: Spec) -> Style:
         again.buffer,
         spec.seed,
     )
-
-
-def resizes(again: Rebalance) -> bool:
-    """Is an unchanged weight sized again whenever its model steps? A buffer asks for it: drift may leave the band."""
-    return again.when == "always" or again.buffer > 0.0
 
 
 def setup_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...]) -> Setup:
@@ -165,60 +93,6 @@ def _check_volume(spec: Spec, panel: Panel) -> None:
             f'{", ".join(silent)}: no bar has a known volume, so no order could fill. Say volume="ignore" '
             "(`volume: ignore` in a spec) to fill regardless of volume."
         )
-
-
-def streams_of(spec: Spec, panel: Panel) -> list[Stream]:
-    """Every unit of every model folded over its rows."""
-    found: list[Stream] = []
-    every = resizes(spec.rebalance)
-    for m, model in enumerate(spec.models):
-        strategy = find(model.strategy)
-        params = params_of(strategy, model.params)
-        found.extend(model_streams(m, model, strategy, params, panel, every))
-    return found
-
-
-def units_of(model: Model, strategy: Strategy, panel: Panel) -> list[list[int]]:
-    """The panel positions that each unit of a model trades: one instrument, or its legs in order."""
-    named = msgspec.structs.replace(model, timeframe=canonical(model.timeframe or panel.timeframe))
-    for key, problem in misfits(named, strategy, panel.symbols, panel.timeframe):
-        raise TrimtabError(f"model {model.name or strategy.name}: {key}: {problem}")
-    positions = [panel.symbols.index(s) for s in model.universe or panel.symbols]
-    legs = strategy.n_legs
-    return [positions[k : k + legs] for k in range(0, len(positions), legs)]
-
-
-def model_streams(m: int, model: Model, strategy: Strategy, params: Any, panel: Panel, every: bool) -> list[Stream]:
-    """What each unit of one model decided, at the rows of the panel at which it decided it."""
-    timeframe = model.timeframe or panel.timeframe
-    units = units_of(model, strategy, panel)
-    share = share_of(model, strategy, len(units))
-    need = strategy.warmup(params)
-    found: list[Stream] = []
-    blocks = [model_rows(panel, unit, timeframe, strategy.fields) for unit in units]
-    longest = max(len(index) for index, _ in blocks)
-    if longest <= need:
-        raise NotEnoughData(
-            f"model {model.name or strategy.name}: {longest} bars of {timeframe} are fewer than the {need + 1} it "
-            "needs before its first forecast; load a longer window or shorten its lookbacks"
-        )
-    if strategy.across is not None:
-        index, table = _table_of(strategy, params, blocks)
-        made = spread(strategy, params, table, every)
-        return [Stream(m, index[made.row], np.array([u[0] for u in units])[made.leg], made.value, share)]
-    for unit, (index, x) in zip(units, blocks, strict=True):
-        made = decisions(strategy, params, x, every)
-        found.append(Stream(m, index[made.row], np.array(unit)[made.leg], made.value, share))
-    return found
-
-
-def _table_of(strategy: Strategy, params: Any, blocks: Sequence[tuple[Any, F64]]) -> tuple[Any, F64]:
-    """Forecasts of all units on the union of their rows: index (R,), (R, units); NaN where a unit has no bar."""
-    index = np.unique(np.concatenate([rows for rows, _ in blocks]))
-    table = np.full((len(index), len(blocks)), np.nan)
-    for k, (rows, x) in enumerate(blocks):
-        table[np.searchsorted(index, rows), k] = forecasts(strategy, params, x)
-    return index, table
 
 
 def hold_weights(panel: Panel) -> Weights:

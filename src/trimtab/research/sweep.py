@@ -13,19 +13,11 @@ import msgspec
 import numpy as np
 
 from trimtab.portfolio.budgets import combine, share_of
-from trimtab.research.backtest import (
-    check_weights,
-    costs_of_panel,
-    market_of,
-    model_rows,
-    resizes,
-    setup_of,
-    spec_of,
-    streams_of,
-    units_of,
-)
+from trimtab.research.backtest import check_weights, costs_of_panel, setup_of, spec_of
 from trimtab.research.curves import periods_of
+from trimtab.research.prepared import market_of, model_rows
 from trimtab.research.ratios import per_period
+from trimtab.research.streams import resizes, streams_of, units_of
 from trimtab.rules.book import Setup, open_book
 from trimtab.rules.market import Market
 from trimtab.sim.driver import run

@@ -1,0 +1,78 @@
+"""What is derived from a panel once, however many runs follow."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from trimtab.data.panel import rows_of
+from trimtab.rules.market import Market
+from trimtab.sim.market import build_market, half_bar
+from trimtab.types import F64, I64, Panel, TrimtabError
+from trimtab.words import utc
+
+
+class Prepared:
+    """What is derived from a panel once, however many runs follow.
+
+    markets  base currency -> the panel as the rules read it
+    first    (N,) the row of each instrument's first bar
+    silent   symbols of which no bar has a known volume
+    rows     (legs, timeframe, fields) -> the rows that models step on, see data.panel.rows_of
+    """
+
+    def __init__(self, panel: Panel) -> None:
+        check_bars(panel)
+        self.markets: dict[str, Market] = {}
+        close = panel.values[:, :, panel.fields.index("close")]
+        volume = panel.values[:, :, panel.fields.index("volume")]
+        self.first: I64 = np.argmax(close > 0.0, axis=0).astype(np.int64)
+        self.silent = tuple(s for k, s in enumerate(panel.symbols) if not np.nanmax(volume[:, k], initial=0.0) > 0.0)
+        self.rows: dict[Any, tuple[I64, F64]] = {}
+
+
+def check_bars(panel: Panel) -> None:
+    """A bar is there whole or not at all: with half of its prices neither a stop nor a mark would mean anything."""
+    found = half_bar(panel.values)
+    if found >= 0:
+        t, i = divmod(int(found), len(panel.instruments))
+        shown = ", ".join(f"{n} {v:g}" for n, v in zip(panel.fields[:4], panel.values[t, i, :4].tolist(), strict=True))
+        raise TrimtabError(
+            f"{panel.symbols[i]}, row {t}, closed {utc(panel.ts[t])}: {shown}; expected four prices above 0, or none "
+            "(NaN: no bar). Mend the bar, or leave it out."
+        )
+
+
+_prepared: weakref.WeakKeyDictionary[Panel, Prepared] = weakref.WeakKeyDictionary()
+
+
+def prepared(panel: Panel) -> Prepared:
+    """The panel's derived facts, made at its first use."""
+    found = _prepared.get(panel)
+    if found is None:
+        found = _prepared[panel] = Prepared(panel)
+    return found
+
+
+def market_of(panel: Panel, base: str = "") -> Market:
+    """The panel as the rules read it, built once per base currency; empty: that of the first instrument."""
+    base, markets = base or panel.instruments[0].quote, prepared(panel).markets
+    if base not in markets:
+        markets[base] = build_market(panel, base)
+    return markets[base]
+
+
+def model_rows(panel: Panel, unit: Sequence[int], timeframe: str, fields: Sequence[str]) -> tuple[I64, F64]:
+    """data.panel.rows_of, remembered per panel: index (R,), x (R, L, K); do not write to them.
+
+    A panel's own memory is read-only, which to numba is another type: a copy spares each strategy a second compilation.
+    """
+    rows, key = prepared(panel).rows, (tuple(unit), timeframe, tuple(fields))
+    found = rows.get(key)
+    if found is None:
+        index, x = rows_of(panel, unit, timeframe, fields)
+        found = rows[key] = index, x if x.flags.writeable else x.copy()
+    return found
