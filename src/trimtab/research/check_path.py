@@ -12,11 +12,12 @@ import numpy as np
 
 from trimtab.data.panel import rows_of
 from trimtab.portfolio.budgets import combine
-from trimtab.research.backtest import model_streams, run_weights
+from trimtab.research.backtest import run_weights
 from trimtab.research.check_forecasts import CHANGES
 from trimtab.research.check_robustness import parameter_sets
 from trimtab.research.check_subject import Finding, Subject, first_difference
 from trimtab.research.run import Run
+from trimtab.research.streams import model_streams
 from trimtab.rules.limits import ACTIONS, LIMIT_NAMES
 from trimtab.strategies import params_of
 from trimtab.types import F64, Costs, Limits, Model, Panel, Rebalance, Spec, TrimtabError
