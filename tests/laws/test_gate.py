@@ -2,67 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trimtab.rules.account import mark
-from trimtab.rules.book import SLOTS, TARGET, Book, open_book
-from trimtab.rules.decide import decide, is_due
-from trimtab.rules.limits import watch
-from trimtab.rules.orders import TRANSITIONS, net
-from trimtab.rules.trade import trade
-from trimtab.sim.simulate import new_log, simulate
+from trimtab.rules.book import SLOTS, TARGET, Book
+from trimtab.rules.orders import TRANSITIONS
+from trimtab.sim.simulate import simulate
 from trimtab.types import FILLED, HALTED, MARKET, NEW, PARTIALLY_FILLED, REJECTED
-
-
-def pending(book: Book) -> np.ndarray:
-    """Lots that the target order of each instrument has left; 0 where there is none."""
-    orders = book.orders[:, TARGET]
-    live = (book.positions["live"] >> TARGET) & 1 == 1
-    return np.where(live, orders["lots"] - orders["filled"], 0)
-
-
-class Decision(NamedTuple):
-    """One decision: what is held, wanted and allowed after it, per instrument."""
-
-    row: int
-    held: np.ndarray
-    wanted: np.ndarray  # net of the models, per instrument
-    goal: np.ndarray
-    placed: np.ndarray  # instruments with a new order
-
-
-def walk(w: Any, look: Callable[[Book, int], None] | None = None) -> tuple[Book, list[Decision]]:
-    """The plain fold, pausing around each decision; `look` sees the book at the end of every row."""
-    n = len(w.panel.instruments)
-    book = open_book(w.setup.capital, w.setup.terms, w.setup.models)
-    log = new_log(60_000, n, w.setup.models, 0, np.empty(0, np.int64))
-    head = book.head[0]
-    found: list[Decision] = []
-    for t in range(len(w.panel.ts)):
-        trade(book, log, w.market, w.setup, t)
-        marks = w.market.mark[t]
-        head["equity"] = mark(head["cash"], book.quantity, marks)
-        forced = int(watch(head, head["equity"], w.setup.limits) >= 0)
-        if is_due(head, w.weights, t, forced):
-            decide(book, log, w.weights, marks, w.setup, t, w.market.ts[t], forced)
-            placed = (book.orders[:, TARGET]["ts"] == w.market.ts[t]) & (pending(book) != 0)
-            wanted = np.array([net(book.target, i) for i in range(n)])
-            held, goal = book.positions["lots"].copy(), book.goal.copy()
-            found.append(Decision(t, held, wanted, goal, placed))
-        if look is not None:
-            look(book, t)
-    return book, found
 
 
 @given(st.data())
 @settings(max_examples=200)
-def test_no_fill_increases_what_is_over_its_limit(worlds: Any, data: st.DataObject) -> None:
+def test_no_fill_increases_what_is_over_its_limit(worlds: Any, walk: Any, data: st.DataObject) -> None:
     """In every bar, whatever filled of whatever was open: measured by the last marks and equity before the bar."""
     w = data.draw(worlds)
     limits = w.setup.limits
@@ -88,7 +43,7 @@ def test_no_fill_increases_what_is_over_its_limit(worlds: Any, data: st.DataObje
 
 @given(st.data())
 @settings(max_examples=150)
-def test_a_wish_to_hold_less_is_never_refused(worlds: Any, data: st.DataObject) -> None:
+def test_a_wish_to_hold_less_is_never_refused(worlds: Any, walk: Any, data: st.DataObject) -> None:
     """Where the models together want less than is held, on the same side, at least so much is allowed to go."""
     w = data.draw(worlds)
     # A weight that is the same again is no decision, and one inside the buffer may be none.
@@ -108,7 +63,9 @@ def test_a_wish_to_hold_less_is_never_refused(worlds: Any, data: st.DataObject) 
 
 @given(st.data())
 @settings(max_examples=150)
-def test_an_open_order_is_explained_by_what_the_gate_allowed(worlds: Any, data: st.DataObject) -> None:
+def test_an_open_order_is_explained_by_what_the_gate_allowed(
+    worlds: Any, walk: Any, pending: Any, data: st.DataObject
+) -> None:
     w = data.draw(worlds)
 
     def look(book: Book, t: int) -> None:
@@ -127,7 +84,7 @@ def test_an_open_order_is_explained_by_what_the_gate_allowed(worlds: Any, data: 
 
 @given(st.data())
 @settings(max_examples=100)
-def test_a_halted_book_only_reduces_until_it_is_flat(worlds: Any, data: st.DataObject) -> None:
+def test_a_halted_book_only_reduces_until_it_is_flat(worlds: Any, walk: Any, pending: Any, data: st.DataObject) -> None:
     w = data.draw(worlds)
     tight = w.setup._replace(limits=w.setup.limits._replace(drawdown_halt=0.01))
     sizes: list[np.ndarray] = []

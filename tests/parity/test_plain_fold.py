@@ -12,12 +12,14 @@ import numpy as np
 
 from trimtab.rules.account import mark
 from trimtab.rules.book import SLOTS, Book, Log, Setup, open_book
+from trimtab.rules.breakers import judge
 from trimtab.rules.decide import decide, is_due
-from trimtab.rules.limits import LIMIT_NAMES, judge
+from trimtab.rules.limits import LIMIT_NAMES
 from trimtab.rules.market import Market
 from trimtab.rules.orders import REASONS, TRANSITIONS
 from trimtab.rules.trade import trade
-from trimtab.sim.market import day_ends, stamps_of
+from trimtab.sim.market import day_ends
+from trimtab.sim.setup import complete
 from trimtab.sim.simulate import new_log, simulate
 from trimtab.types import NEW, Panel, Weights
 
@@ -28,7 +30,7 @@ Case = tuple[Callable[[Panel], Setup], set[str]]
 def fold(market: Market, weights: Weights, setup: Setup) -> tuple[Book, Log, np.ndarray, np.ndarray]:
     """-> book, log, equity (T,), curves (T, 6 + 2 M): the six of Log.curve, then pnl and cost per model."""
     rows, n = market.low.shape
-    setup = setup._replace(stamps=stamps_of(market, setup))
+    setup = complete(setup, market)
     book = open_book(setup.capital, setup.terms, setup.models)
     log = new_log(60_000, n, setup.models, 0, np.empty(0, np.int64))
     equity, curves = np.empty(rows), np.empty((rows, 6 + 2 * setup.models))
@@ -46,7 +48,7 @@ def fold(market: Market, weights: Weights, setup: Setup) -> tuple[Book, Log, np.
         equity[t] = head["equity"]
         assert equity[t] == mark(head["cash"], book.quantity, market.mark[t])
         if is_due(head, weights, t, forced):
-            decide(book, log, weights, market.mark[t], setup, t, market.ts[t], forced)
+            decide(book, log, weights, market, setup, t, forced)
         curves[t] = figures(book, market.mark[t], float(equity[t]))
         if log.used.max() > 50_000:
             raise AssertionError("the log of the plain fold is too small")

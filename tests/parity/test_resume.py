@@ -13,7 +13,8 @@ import pytest
 from trimtab.rules.book import SLOTS, Book, Setup, open_book
 from trimtab.rules.market import Market
 from trimtab.sim.driver import run
-from trimtab.sim.market import day_ends, stamps_of
+from trimtab.sim.market import day_ends
+from trimtab.sim.setup import complete
 from trimtab.sim.simulate import new_log, simulate
 from trimtab.types import Panel, Weights
 
@@ -25,7 +26,7 @@ TABLES = ("orders", "fills", "shares", "actions")
 def pieces(market: Market, weights: Weights, setup: Setup, cuts: list[int], size: int) -> dict[str, bytes]:
     """Everything that a run cut at those rows writes, with a log of `size` rows beyond the least it needs."""
     rows, n = market.low.shape
-    setup = setup._replace(stamps=stamps_of(market, setup))
+    setup = complete(setup, market)
     log = new_log(size, n, setup.models, rows, day_ends(market.ts))
     book = open_book(setup.capital, setup.terms.copy(), setup.models)  # a copy: the book may look into it
     parts: dict[str, list[bytes]] = {name: [] for name in TABLES}

@@ -6,7 +6,7 @@ facts of the instruments and their costs, `Style` how orders are sent; neither c
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,8 @@ HEAD = np.dtype(
         ("clock", "i8"),  # UTC day from whose start the daily loss is measured; -1: none yet
         ("day_equity", "f8"),  # equity at 00:00 UTC, and at that of Monday; moved by cash flows
         ("week_equity", "f8"),
+        ("killed", "i8"),  # 1: the kill switch is on: flat, whatever anybody wants
+        ("expiry", "i8"),  # ts from which a position is held for too long; 0: none is
         ("locked", "i8"),  # bit 1: the daily loss was exceeded and the book stays flat today; bit 2: this week
         ("stamped", "i8"),  # ts of the last stamp
         ("tight", "i8"),  # at the last decision increases had no room beside what was still to go: see limits.room_for
@@ -70,6 +72,7 @@ POSITION = np.dtype(
         ("resting", "i8"),  # 1: has a band
         ("crossing", "i8"),  # ts of a decision after which two models may exchange lots at the next open; 0: none
         ("grew", "i8"),  # ts of the last fill that increased the position
+        ("sliced", "i8"),  # 1: its order was cut to what one order may hold, the rest is asked for again
         ("closing", "i8"),  # 1: a protective order has filled in part and goes on
     ]
 )
@@ -198,6 +201,35 @@ class Style(NamedTuple):
     seed: int
 
 
+class Groups(NamedTuple):
+    """What is limited together. N instruments; a cap is a share of equity, inf: none.
+
+    asset_class, venue  (N,) group of each instrument; caps (G,) of each group
+    model_cap           (M,)
+    cluster             (D, N) groups of correlated instruments by day, in force from row cluster_row (D,) on
+    """
+
+    asset_class: I64
+    class_cap: F64
+    venue: I64
+    venue_cap: F64
+    model_cap: F64
+    cluster: I64
+    cluster_row: I64
+
+
+#: Nothing is limited together.
+NO_GROUPS: Final = Groups(
+    np.empty(0, np.int64),
+    NOTHING,
+    np.empty(0, np.int64),
+    NOTHING,
+    NOTHING,
+    np.empty((0, 0), np.int64),
+    np.empty(0, np.int64),
+)
+
+
 class Setup(NamedTuple):
     """Everything of a run but its bars and weights."""
 
@@ -208,6 +240,8 @@ class Setup(NamedTuple):
     models: int
     stamps: I64 = np.empty(0, np.int64)  # (S,) rows at which something falls due: see rules.carry
     flows: Flows = Flows(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+    more: int = 0  # 1: limits beyond gross leverage, weight, drawdown and protection are set, see rules.exposure
+    groups: Groups = NO_GROUPS
     cash: F64 = NOTHING  # (C,) what is in each wallet at the start, in its own currency; empty: all in the first
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from trimtab.compiled import apart, part
 from trimtab.rules.account import add_cash, rate_of
-from trimtab.rules.limits import turn_clock
+from trimtab.rules.breakers import turn_clock
 from trimtab.types import BORROW, DAY, FUNDING, HOUR, INTEREST
 
 #: Perpetuals without a field of their own pay their fallback rate at 00:00, 08:00 and 16:00 UTC.

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from trimtab.compiled import entry, part, rule, spliced
+from trimtab.rules.account import rate_of
 from trimtab.rules.book import TARGET
-from trimtab.rules.fills import end_order, place, set_band
-from trimtab.rules.limits import LOT_RANGE, MIN_NOTIONAL, NO_PRICE, REFUSE, gate, note
+from trimtab.rules.exposure import cap_models
+from trimtab.rules.fills import ask_again, end_order, place, set_band
+from trimtab.rules.gate import gate
+from trimtab.rules.limits import LOT_RANGE, MIN_NOTIONAL, NO_PRICE, REFUSE, note
 from trimtab.rules.orders import REPLACED, net, on_tick, size
 from trimtab.types import ACTIVE, GTC, LIMIT, MARKET, MAX_LOTS, Order
 
@@ -119,14 +122,13 @@ def is_due(head, weights, row, forced):
 
 
 @spliced
-def decide_row(book, log, weights, marks, setup, row, ts, forced):
+def decide_row(book, log, weights, market, setup, row, forced):
     """Turn the weights that are new at this row into orders; everything that reaches a venue has passed here.
 
     weights   Weights, consumed from head.event while their row is this one
-    marks     (N,) last prices seen
     forced    a breaker was crossed: every instrument is decided again
     """
-    head = book.head[0]
+    head, marks, ts = book.head[0], market.mark[row], market.ts[row]
     e, todo = head.event, 0
     while e < weights.row.shape[0] and weights.row[e] == row:
         i = weights.instrument[e]
@@ -146,13 +148,15 @@ def decide_row(book, log, weights, marks, setup, row, ts, forced):
                 book.todo[todo] = i
                 todo += 1
     head.retry = 0
+    if setup.more != 0:
+        todo = cap_models(book, log, marks, setup, row, ts, todo)
     if todo == 0:
         return
     for i in range(n):
         book.wanted[i] = book.goal[i]
     for k in range(todo):
         want(book, log, book.todo[k], row, ts)
-    if gate(book, log, marks, setup, row, ts) != 0:
+    if gate(book, log, market, setup, row, ts) != 0:
         for i in range(n):
             if book.dirty[i] == 0 and book.allowed[i] != book.goal[i]:
                 book.todo[todo] = i
@@ -163,11 +167,14 @@ def decide_row(book, log, weights, marks, setup, row, ts, forced):
         own = book.dirty[i]
         book.goal[i] = book.allowed[i]
         book.dirty[i] = 0
-        plan(book, log, setup, i, marks[i], row, ts, forced, own)
+        plan(book, log, setup, i, marks[i] / rate_of(setup.terms, marks, i), row, ts, forced, own)
         set_band(book, i)
+        if book.positions[i].sliced == 1:
+            book.positions[i].sliced = 0
+            ask_again(book, i)
 
 
 @entry
-def decide(book, log, weights, marks, setup, row, ts, forced):
+def decide(book, log, weights, market, setup, row, forced):
     """decide_row for callers outside a compiled loop."""
-    decide_row(book, log, weights, marks, setup, row, ts, forced)
+    decide_row(book, log, weights, market, setup, row, forced)

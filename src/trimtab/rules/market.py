@@ -27,6 +27,7 @@ class Market(NamedTuple):
     low: F64
     high: F64
     funding: F64  # (T, N) rate that falls due at the close of the row, NaN: none; (0, N): no field for it
+    spread: F64  # (T, N) quoted spread as a fraction of mid, NaN: not known; (0, N): no field for it
     block_low: F64  # (T // 8,) extremes of the mark over blocks of 8 rows, for N = 1; else empty
     block_high: F64
     days: I64  # (D,) rows that end a UTC day: the curves are sampled there

@@ -55,11 +55,12 @@ REASONS: Final = (
     "cut to the cash that there is",
     "no cash",
     "costs exceed the price",
-    "waiting: gross leverage, until what is to go has gone",
+    "waiting: a limit of the book, until what is to go has gone",
     "cut to what a limit leaves room for",
     "liquidated by the venue",
     "cut to the margin that is free",
     "no free margin",
+    "waiting: price beyond the collar",
 )
 (
     NO_REASON,
@@ -84,7 +85,8 @@ REASONS: Final = (
     LIQUIDATED,
     MARGIN_CUT,
     NO_MARGIN,
-) = codes(22)
+    BEYOND_COLLAR,
+) = codes(23)
 
 
 #: The status in which an order ends for a reason; without one it was filled.

@@ -7,8 +7,10 @@ import numpy as np
 from trimtab.compiled import entry, part, spliced
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
 from trimtab.rules.carry import after_trading, before_trading, is_stamp
+from trimtab.rules.exposure import beyond_collar
 from trimtab.rules.fills import cross, end_order, protect, set_band, settle, stop_out, stopped
-from trimtab.rules.limits import STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT, TRAILING_LIMIT, room_for
+from trimtab.rules.gate import room_for
+from trimtab.rules.limits import STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT, TRAILING_LIMIT
 from trimtab.rules.margin import liquidate, margin_room
 from trimtab.rules.market import CLOSE, OPEN, row_of
 from trimtab.rules.match import (
@@ -25,6 +27,7 @@ from trimtab.rules.match import (
 )
 from trimtab.rules.orders import (
     ABSURD_COST,
+    BEYOND_COLLAR,
     CASH_CUT,
     CROSSED,
     END_OF_DAY,
@@ -94,7 +97,7 @@ def filled_before(order, position, lot_size, side):
 
 
 @part
-def lots_now(book, marks, setup, costs, i, slot, touch, row, reduce_only, fresh):
+def lots_now(book, market, setup, t, costs, i, slot, touch, row, reduce_only, fresh):
     """How many signed lots of an order fill here and now, and why not more: participation, limits, cash."""
     order, position, terms = book.orders[i, slot], book.positions[i], setup.terms[i]
     left = order.lots - order.filled
@@ -111,11 +114,13 @@ def lots_now(book, marks, setup, costs, i, slot, touch, row, reduce_only, fresh)
         reason = PARTICIPATION if row.volume > 0.0 else NO_VOLUME
         want = max(cap, 0)
     if want > reducible:
-        want, gate_reason = room_for(book, marks, setup.limits, i, want, reducible, fresh)
+        want, gate_reason = room_for(book, market, setup, t, i, want, reducible, fresh)
         reason = gate_reason if gate_reason != NO_REASON else reason
+        if setup.more != 0 and want > reducible and beyond_collar(market, setup, t, i, touch.mid):
+            want, reason = reducible, BEYOND_COLLAR
     if terms.margin == 1:
         if want > reducible:
-            want, reason = on_margin(book, marks, setup, costs, i, want, reducible, touch, row, reason)
+            want, reason = on_margin(book, market.mark[t - 1], setup, costs, i, want, reducible, touch, row, reason)
     elif side > 0 and want > reducible:  # buying back a short is never refused for want of cash
         cash = book.cash[terms.wallet]
         before = filled_before(order, position, terms.lot_size, side)
@@ -176,8 +181,8 @@ def execute(book, log, market, setup, i, slot, touch, row, t, ts, passing):
     whole = order.tif == FOK
     if passing == 0 and whole and abs(left) > abs(position.lots):
         return 0  # what must fill whole is not split into a reduction and an increase
-    marks, fresh = market.mark[t - 1], order.ts == market.ts[t - 1]  # the first row has no orders to meet
-    lots, reason = lots_now(book, marks, setup, costs, i, slot, touch, row, passing == 0, fresh)
+    fresh = order.ts == market.ts[t - 1]  # the first row has no orders to meet
+    lots, reason = lots_now(book, market, setup, t, costs, i, slot, touch, row, passing == 0, fresh)
     if whole and lots != left:
         end_order(book, log, i, slot, NOT_WHOLE, ts)
         return 0

@@ -14,9 +14,9 @@ from typing import Final
 from trimtab.compiled import apart, entry, part, spliced
 from trimtab.rules.account import mark, rate_of
 from trimtab.rules.book import SLOTS
+from trimtab.rules.breakers import judge_row
 from trimtab.rules.carry import is_stamp
 from trimtab.rules.decide import decide_row, is_due
-from trimtab.rules.limits import judge_row
 from trimtab.rules.margin import is_endangered
 from trimtab.rules.trade import trade_row
 from trimtab.sim.prefetch import prefetch
@@ -158,7 +158,7 @@ def has_room(book, log):
     return (
         log.used[0] + 4 * SLOTS * n <= log.orders.shape[0]
         and log.used[1] + 4 * SLOTS * n <= log.fills.shape[0]
-        and log.used[2] + 8 * (n + 1) * book.held.shape[0] <= log.actions.shape[0]
+        and log.used[2] + 16 * (n + 1) * book.held.shape[0] <= log.actions.shape[0]
     )
 
 
@@ -170,6 +170,19 @@ def fetch(market, weights, e):
         prefetch(market.ts, row, 0)
         prefetch(market.mark, row, i)
         prefetch(market.rows, row + 1, i)
+
+
+@apart
+def row_at(ts, when, first):
+    """The first row from `first` on that closes at or after an instant; the number of rows where there is none."""
+    low, high = first, ts.shape[0]
+    while low < high:
+        middle = (low + high) // 2
+        if ts[middle] < when:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @apart
@@ -203,6 +216,8 @@ def run(book, log, market, weights, setup, t0, t1):
                 stop = min(weights.row[head.event], t1)
             if head.stamp < stamps:
                 stop = min(stop, setup.stamps[head.stamp])
+            if head.expiry != 0:
+                stop = min(stop, row_at(market.ts, head.expiry, t))
             if head.margined != 0:
                 t = quiet_margined(book, market, setup.terms, t, stop)
             else:
@@ -223,7 +238,7 @@ def run(book, log, market, weights, setup, t0, t1):
         forced = judge_row(book, log, market, setup, t)
         if is_due(head, weights, t, forced):
             decided = head.event
-            decide_row(book, log, weights, market.mark[t], setup, t, market.ts[t], forced)
+            decide_row(book, log, weights, market, setup, t, forced)
             for e in range(decided, head.event):
                 fetch(market, weights, e + AHEAD)
         t += 1

@@ -9,11 +9,10 @@ from typing import Any, Final
 import numpy as np
 
 from trimtab.compiled import loop
-from trimtab.rules.book import Setup, wallets_of
-from trimtab.rules.carry import FUNDING_EVERY
+from trimtab.rules.book import wallets_of
 from trimtab.rules.market import Market
 from trimtab.sim.driver import BLOCK
-from trimtab.types import BAR_FIELDS, DAY, F64, I64, LINE, Limits, Panel, TrimtabError
+from trimtab.types import BAR_FIELDS, DAY, F64, I64, LINE, Panel, TrimtabError
 
 #: Bars over which one bar's volatility is measured, and UTC days over which the daily volume is averaged.
 VOL_WINDOW: Final = 20
@@ -139,10 +138,15 @@ def build_market(panel: Panel, base: str = "") -> Market:
     derive(panel.ts, rows, mark, low, high)
     mark = in_base(panel, mark, base or panel.instruments[0].quote)
     block_low, block_high = extremes(mark, BLOCK) if mark.shape[1] == 1 else (np.empty(0), np.empty(0))
-    funding = np.empty((0, shape[1]))
-    if "funding" in panel.fields:
-        funding = np.ascontiguousarray(panel.values[:, :, panel.fields.index("funding")])
-    return Market(panel.ts, rows, mark, low, high, funding, block_low, block_high, day_ends(panel.ts))
+    funding, spread = (field_of(panel, name) for name in ("funding", "spread"))
+    return Market(panel.ts, rows, mark, low, high, funding, spread, block_low, block_high, day_ends(panel.ts))
+
+
+def field_of(panel: Panel, name: str) -> F64:
+    """(T, N) of a further field; (0, N) where the panel has none of that name."""
+    if name not in panel.fields:
+        return np.empty((0, len(panel.instruments)))
+    return panel.values[:, :, panel.fields.index(name)].copy()
 
 
 def in_base(panel: Panel, mark: F64, base: str) -> F64:
@@ -172,26 +176,3 @@ def rate_of_currency(panel: Panel, quote: str, base: str) -> F64:
         first = np.where(np.isnan(first), column, first)
     at = np.maximum.accumulate(np.where(np.isnan(first), -1, np.arange(len(first))))
     return np.where(at >= 0, first[at], 0.0)
-
-
-def stamps_of(market: Market, setup: Setup) -> I64:
-    """Rows at which something falls due: funding, cash flows, and where days matter, the first row of each UTC day."""
-    terms, limits = setup.terms, setup.limits
-    perpetual = terms["perpetual"] == 1
-    due: list[I64] = [setup.flows.row]
-    if (terms["borrow"] > 0.0).any() or (terms["margin_interest"] > 0.0).any() or has_clock(limits):
-        # A row that closes at midnight is the last of its day, and what the day costs is paid at its close.
-        ends = market.days
-        due += [ends[market.ts[ends] % DAY == 0], ends[ends + 1 < len(market.ts)] + 1]
-    if market.funding.shape[0] > 0:
-        due.append(np.flatnonzero(np.isfinite(market.funding[:, perpetual]).any(axis=1)))
-    elif (terms["funding"][perpetual] != 0.0).any():
-        times = market.ts // FUNDING_EVERY
-        due.append(np.flatnonzero(times[1:] > times[:-1]) + 1)
-    rows = np.unique(np.concatenate(due))
-    return np.union1d(rows, [0]) if len(rows) else rows  # from the first row on days are counted
-
-
-def has_clock(limits: Limits) -> bool:
-    """Is a loss measured from the start of a day or a week?"""
-    return min(limits.daily_loss, limits.weekly_loss) < np.inf

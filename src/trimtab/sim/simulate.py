@@ -11,7 +11,7 @@ from trimtab.compiled import loop
 from trimtab.rules.book import ACTION, FILL, ORDER, SLOTS, Book, Log, Setup, open_book
 from trimtab.rules.market import Market
 from trimtab.sim.driver import run
-from trimtab.sim.market import stamps_of
+from trimtab.sim.setup import complete
 from trimtab.types import F64, I64, Weights
 
 #: Rows of a log's tables; it is emptied when full, so that what is written stays in the processor's cache.
@@ -66,7 +66,7 @@ def simulate(market: Market, weights: Weights, setup: Setup, keep_equity: bool =
     """Fold the whole market through the rules."""
     rows, n = market.low.shape
     sample = market.days
-    setup = setup._replace(stamps=stamps_of(market, setup))
+    setup = complete(setup, market)
     book = open_book(setup.capital, setup.terms, setup.models, setup.cash)
     log = new_log(LOG_ROWS, n, setup.models, rows if keep_equity else 0, sample)
     parts: list[list[Any]] = [[], [], [], []]

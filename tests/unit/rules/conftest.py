@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trimtab.rules.book import Setup, Style, terms_of
+from trimtab.rules.book import NO_GROUPS, Groups, Setup, Style, terms_of
 from trimtab.rules.orders import REASONS
 from trimtab.sim.market import build_market
 from trimtab.sim.simulate import Result, simulate
@@ -80,6 +80,7 @@ def play() -> Callable[..., Result]:
         base: str = "",
         cash: Sequence[float] = (),
         flows: Sequence[tuple[int, int, float]] = (),
+        groups: Groups = NO_GROUPS,
         **extra: Any,
     ) -> Result:
         if bars[0] is None or not isinstance(bars[0][0], tuple | list | type(None)):
@@ -91,7 +92,7 @@ def play() -> Callable[..., Result]:
         models = 1 + max((d[1] for d in decisions), default=0)
         paid = Flows(*(np.array([f[k] for f in flows], np.int64) for k in range(2)), np.array([f[2] for f in flows]))
         setup = Setup(terms_of(tuple(known), each, base), limits, style, capital, models, flows=paid)
-        setup = setup._replace(cash=np.array(cash, np.float64))
+        setup = setup._replace(cash=np.array(cash, np.float64), groups=groups)
         market = build_market(panel_of(bars, known, first, step, **extra), base)
         return simulate(market, weights_of(decisions), setup)
 
@@ -136,3 +137,8 @@ def story() -> Callable[[Result], list[tuple[Any, ...]]]:
 @pytest.fixture
 def day() -> int:
     return DAY
+
+
+@pytest.fixture
+def made() -> Callable[..., Panel]:
+    return panel_of

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from trimtab.rules.book import HEAD, Style
-from trimtab.rules.limits import ACTIONS, LIMIT_NAMES, clip_weight, watch
+from trimtab.rules.breakers import watch
+from trimtab.rules.gate import clip_weight
+from trimtab.rules.limits import ACTIONS, LIMIT_NAMES
 from trimtab.types import FOK, GTC, HALTED, IOC, LIMIT, MARKET, Costs, Instrument, Limits
 
 PLAIN = Style(MARKET, 0.0, GTC, 0, 0, 0, 0.0, 0)

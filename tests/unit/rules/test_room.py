@@ -23,7 +23,7 @@ def test_what_comes_in_waits_for_what_cannot_go(play, lines, story) -> None:
     assert waited == {
         1: "",
         2: "waiting: no volume in the bar",
-        3: "waiting: gross leverage, until what is to go has gone",
+        3: "waiting: a limit of the book, until what is to go has gone",
     }
 
 

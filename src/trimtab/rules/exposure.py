@@ -1,0 +1,339 @@
+"""The limits that most books do without: by kind, venue, model and correlation; net, heat, size, age, unusual markets.
+
+Every measure is a sum over the book in base currency against a share of equity. `Setup.more` says whether any is set;
+where none is, nothing here is called.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from trimtab.compiled import apart, part
+from trimtab.rules.account import rate_of
+from trimtab.rules.limits import (
+    ASSET_CLASS,
+    CONCENTRATION,
+    GROUP_GROSS,
+    HEAT,
+    MODEL,
+    NET_EXPOSURE,
+    ORDER_NOTIONAL,
+    REDUCE,
+    REFUSE,
+    SCALE,
+    SLACK,
+    STALE,
+    UNUSUAL_GAP,
+    UNUSUAL_SPREAD,
+    UNUSUAL_VOL,
+    VENUE,
+    note,
+)
+from trimtab.rules.market import DURATION, OPEN, VOL
+from trimtab.types import DAY, SECOND
+
+YEAR: Final = 365.0 * DAY
+
+
+@part
+def reduced(allowed, held):
+    """The lots nearest to `allowed` that do not increase what is held and do not cross zero."""
+    if allowed == 0 or held == 0 or (allowed > 0) != (held > 0):
+        return np.int64(0)
+    return min(allowed, held) if held > 0 else max(allowed, held)
+
+
+@part
+def notional_of(lots, book, marks, i):
+    """|notional| of lots of an instrument, base currency."""
+    return abs(lots[i]) * book.unit[i] * marks[i]
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+@apart
+def cap_models(book, log, marks, setup, row, ts, todo):
+    """Scale the virtual lots of a model that has decided and wants more than its cap. -> instruments in book.todo"""
+    caps = setup.groups.model_cap
+    equity = max(book.head[0].equity, 0.0)
+    n = book.goal.shape[0]
+    for m in range(caps.shape[0]):
+        gross, decided = 0.0, False
+        for i in range(n):
+            gross += abs(book.target[m, i]) * book.unit[i] * marks[i]
+            decided |= book.dirty[i] == 1 and book.target[m, i] != 0.0
+        if not decided or not gross > caps[m] * equity * (1.0 + SLACK):
+            continue
+        scale = caps[m] * equity / gross
+        for i in range(n):
+            if book.target[m, i] == 0.0:
+                continue
+            book.target[m, i] *= scale
+            if book.dirty[i] == 0:
+                book.dirty[i] = 1
+                book.todo[todo] = i
+                todo += 1
+        note(log, row, ts, MODEL, -1, gross / equity if equity > 0.0 else np.inf, caps[m], SCALE)
+        if log.actions.shape[0] != 0:
+            log.actions[log.used[2] - 1].model = m
+    return todo
+
+
+# --- positions -------------------------------------------------------------------------------------------------------
+
+
+@part
+def gate_stale(book, log, market, setup, row, ts, i):
+    """An instrument without a recent bar may only be reduced."""
+    oldest = ts - np.int64(setup.limits.stale * SECOND)
+    last = row
+    while last > 0 and market.ts[last] >= oldest and not market.rows[last, i, OPEN] > 0.0:
+        last -= 1
+    if market.ts[last] >= oldest and market.rows[last, i, OPEN] > 0.0:
+        return
+    allowed = reduced(book.allowed[i], book.positions[i].lots)
+    if allowed != book.allowed[i]:
+        note(log, row, ts, STALE, i, book.allowed[i], allowed, REFUSE)
+    book.allowed[i] = allowed
+
+
+@part
+def gate_order(book, log, marks, setup, row, ts, i):
+    """One order increases a position by no more than order_notional; what is left is asked for at the next row."""
+    held, allowed = book.positions[i].lots, book.allowed[i]
+    kept = held if (held > 0) == (allowed > 0) and held != 0 else np.int64(0)
+    more = abs(allowed) - abs(kept)
+    most = np.int64(min(setup.limits.order_notional / (book.unit[i] * marks[i]), 2.0**53))
+    if more <= most:
+        return
+    cut = abs(kept) + most
+    book.allowed[i] = cut if allowed > 0 else -cut
+    book.positions[i].sliced = 1 if most > 0 else 0
+    note(log, row, ts, ORDER_NOTIONAL, i, allowed, book.allowed[i], SCALE)
+
+
+@part
+def gate_group(book, log, marks, group, k, cap, limit, row, ts):
+    """Scale everything of one group to its cap; noted at the largest of it."""
+    equity = max(book.head[0].equity, 0.0)
+    gross, largest, at = 0.0, -1.0, 0
+    for i in range(group.shape[0]):
+        if group[i] == k:
+            notional = notional_of(book.allowed, book, marks, i)
+            gross += notional
+            if notional > largest:
+                largest, at = notional, i
+    if not gross > cap * equity:
+        return
+    scale = cap * equity / gross
+    for i in range(group.shape[0]):
+        if group[i] == k:
+            book.allowed[i] = np.int64(book.allowed[i] * scale)
+    note(log, row, ts, limit, at, gross / equity if equity > 0.0 else np.inf, cap, SCALE)
+
+
+@part
+def gate_concentration(book, log, marks, setup, row, ts):
+    """No instrument is more than its share of the larger of gross notional and equity.
+
+    Equity is there because a book could never begin otherwise: its first position is all of its gross. Cutting the
+    largest makes the gross smaller, so the cuts are repeated until all keep the bound.
+    """
+    share = setup.limits.concentration
+    if not share < 1.0:
+        return
+    equity = max(book.head[0].equity, 0.0)
+    n = book.goal.shape[0]
+    for _ in range(n):
+        gross, largest, at = 0.0, -1.0, 0
+        for i in range(n):
+            notional = notional_of(book.allowed, book, marks, i)
+            gross += notional
+            if notional > largest:
+                largest, at = notional, i
+        if not largest > share * max(gross, equity) * (1.0 + SLACK):
+            return
+        bound = max(share * equity, share * (gross - largest) / (1.0 - share))
+        allowed = np.int64(bound / (book.unit[at] * marks[at]))
+        note(log, row, ts, CONCENTRATION, at, largest / max(gross, equity), share, SCALE)
+        book.allowed[at] = allowed if book.allowed[at] > 0 else -allowed
+
+
+@apart
+def gate_positions(book, log, market, setup, row, ts):
+    """Position limits of the whole book, on book.allowed; -> the gross notional that they leave."""
+    marks, limits, groups = market.mark[row], setup.limits, setup.groups
+    n = book.goal.shape[0]
+    for i in range(n):
+        if limits.stale < np.inf and book.allowed[i] != 0:
+            gate_stale(book, log, market, setup, row, ts, i)
+    for k in range(groups.class_cap.shape[0]):
+        gate_group(book, log, marks, groups.asset_class, k, groups.class_cap[k], ASSET_CLASS, row, ts)
+    for k in range(groups.venue_cap.shape[0]):
+        gate_group(book, log, marks, groups.venue, k, groups.venue_cap[k], VENUE, row, ts)
+    gate_concentration(book, log, marks, setup, row, ts)
+    gross = 0.0
+    for i in range(n):
+        if limits.order_notional < np.inf and book.allowed[i] != 0:
+            gate_order(book, log, marks, setup, row, ts, i)
+        gross += notional_of(book.allowed, book, marks, i)
+    return gross
+
+
+# --- portfolio -------------------------------------------------------------------------------------------------------
+
+
+@part
+def gate_net(book, log, marks, setup, row, ts):
+    """The heavier side is scaled until the sum of signed notionals is inside net_exposure."""
+    equity = max(book.head[0].equity, 0.0)
+    long, short = 0.0, 0.0
+    for i in range(book.goal.shape[0]):
+        notional = notional_of(book.allowed, book, marks, i)
+        if book.allowed[i] > 0:
+            long += notional
+        else:
+            short += notional
+    bound = setup.limits.net_exposure * equity
+    if not abs(long - short) > bound:
+        return
+    heavy = 1 if long > short else -1
+    scale = (min(long, short) + bound) / max(long, short)
+    for i in range(book.goal.shape[0]):
+        if book.allowed[i] * heavy > 0:
+            book.allowed[i] = np.int64(book.allowed[i] * scale)
+    wanted = (long - short) / equity if equity > 0.0 else np.inf
+    note(log, row, ts, NET_EXPOSURE, -1, wanted, setup.limits.net_exposure, SCALE)
+
+
+@part
+def gate_heat(book, log, marks, setup, row, ts):
+    """Everything is scaled until the initial margin it needs is inside heat."""
+    equity = max(book.head[0].equity, 0.0)
+    need = 0.0
+    for i in range(book.goal.shape[0]):
+        need += notional_of(book.allowed, book, marks, i) * setup.terms[i].initial_margin
+    if not need > setup.limits.heat * equity:
+        return
+    scale = setup.limits.heat * equity / need
+    for i in range(book.goal.shape[0]):
+        book.allowed[i] = np.int64(book.allowed[i] * scale)
+    note(log, row, ts, HEAT, -1, need / equity if equity > 0.0 else np.inf, setup.limits.heat, SCALE)
+
+
+@part
+def clusters_at(groups, row):
+    """The day of the clusters in force at a row, or -1 before the first."""
+    first, last = 0, groups.cluster_row.shape[0]
+    while first < last:
+        middle = (first + last) // 2
+        if groups.cluster_row[middle] <= row:
+            first = middle + 1
+        else:
+            last = middle
+    return first - 1
+
+
+@apart
+def gate_portfolio(book, log, market, setup, row, ts):
+    """Net exposure, heat, and groups of correlated instruments, on book.allowed."""
+    marks, limits, groups = market.mark[row], setup.limits, setup.groups
+    if limits.net_exposure < np.inf:
+        gate_net(book, log, marks, setup, row, ts)
+    if limits.heat < np.inf:
+        gate_heat(book, log, marks, setup, row, ts)
+    day = clusters_at(groups, row)
+    if limits.group_gross < np.inf and day >= 0:
+        for k in range(book.goal.shape[0]):
+            gate_group(book, log, marks, groups.cluster[day], k, limits.group_gross, GROUP_GROSS, row, ts)
+
+
+@apart
+def is_unusual(book, log, market, setup, row, ts):
+    """Is any instrument's volatility, gap or spread beyond bounds at this row? Then the book may only reduce."""
+    limits = setup.limits
+    found = False
+    for i in range(book.goal.shape[0]):
+        bar = market.rows[row, i]
+        if not bar[OPEN] > 0.0:
+            continue
+        vol = bar[VOL] * np.sqrt(YEAR / bar[DURATION])
+        if vol > limits.unusual_vol:
+            note(log, row, ts, UNUSUAL_VOL, i, vol, limits.unusual_vol, REDUCE)
+            found = True
+        if row > 0 and market.mark[row - 1, i] > 0.0:
+            marks = market.mark[row - 1]
+            gap = abs(bar[OPEN] * rate_of(setup.terms, marks, i) / marks[i] - 1.0)
+            if gap > limits.unusual_gap:
+                note(log, row, ts, UNUSUAL_GAP, i, gap, limits.unusual_gap, REDUCE)
+                found = True
+        if market.spread.shape[0] > 0 and market.spread[row, i] > limits.unusual_spread:
+            note(log, row, ts, UNUSUAL_SPREAD, i, market.spread[row, i], limits.unusual_spread, REDUCE)
+            found = True
+    return found
+
+
+# --- where an order fills --------------------------------------------------------------------------------------------
+
+
+@part
+def group_room(book, marks, group, i, cap, equity):
+    """Notional that the group of an instrument leaves room for, beside what is held of it."""
+    gross = 0.0
+    for j in range(group.shape[0]):
+        if group[j] == group[i]:
+            gross += abs(book.quantity[j]) * marks[j]
+    return cap * equity - gross
+
+
+@apart
+def room_more(book, marks, setup, t, i, reducible, equity, fresh):
+    """Lots by which an order may increase the position of instrument i, by every measure of this module.
+
+    reducible   lots that the order undoes first, which makes room
+    fresh       the order was decided on these prices. Net exposure and concentration are then what the gate saw to:
+                between the fills of one open they may be beyond their limits, as when one leg of a pair has filled
+    """
+    limits, groups = setup.limits, setup.groups
+    per_lot = book.unit[i] * marks[i]
+    room = np.inf
+    if groups.class_cap.shape[0] > 0:
+        cap = groups.class_cap[groups.asset_class[i]]
+        room = min(room, group_room(book, marks, groups.asset_class, i, cap, equity) / per_lot + reducible)
+    if groups.venue_cap.shape[0] > 0:
+        cap = groups.venue_cap[groups.venue[i]]
+        room = min(room, group_room(book, marks, groups.venue, i, cap, equity) / per_lot + reducible)
+    day = clusters_at(groups, t - 1)
+    if limits.group_gross < np.inf and day >= 0:
+        left = group_room(book, marks, groups.cluster[day], i, limits.group_gross, equity)
+        room = min(room, left / per_lot + reducible)
+    gross, net, need = 0.0, 0.0, 0.0
+    for j in range(book.goal.shape[0]):
+        notional = book.quantity[j] * marks[j]
+        gross += abs(notional)
+        net += notional
+        need += abs(notional) * setup.terms[j].initial_margin
+    lots = book.positions[i].lots
+    held = (abs(lots) - reducible) * per_lot
+    gross -= reducible * per_lot
+    if limits.concentration < 1.0 and not fresh:
+        # (held + x) <= share x max(gross + x, equity), solved for x in either case
+        share = limits.concentration
+        room = min(room, max(share * equity - held, (share * gross - held) / (1.0 - share)) / per_lot)
+    if limits.heat < np.inf and setup.terms[i].initial_margin > 0.0:
+        room = min(room, (limits.heat * equity - need) / (setup.terms[i].initial_margin * per_lot) + reducible)
+    if limits.net_exposure < np.inf and not fresh:
+        left = book.orders[i, 0].lots - book.orders[i, 0].filled
+        side = 1.0 if left > 0 else -1.0
+        room = min(room, (limits.net_exposure * equity - side * net) / per_lot - reducible)
+    return room
+
+
+@apart
+def beyond_collar(market, setup, t, i, price):
+    """Is a price (quote currency) further from the last mark than the collar allows?"""
+    marks = market.mark[t - 1]
+    return abs(price * rate_of(setup.terms, marks, i) / marks[i] - 1.0) > setup.limits.collar

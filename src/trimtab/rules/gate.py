@@ -1,0 +1,160 @@
+"""The gate: what the models want goes in, what the account may hold comes out (design §8). Nothing goes round it.
+
+Limits are data and hard. Comparisons are strict: a measure exactly at its limit has not broken it. The measures that
+most books do without (`Setup.more`) stand in `exposure` and are called, not inlined.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trimtab.compiled import part, rule, spliced
+from trimtab.rules.book import TARGET
+from trimtab.rules.exposure import gate_portfolio, gate_positions, is_unusual, reduced, room_more
+from trimtab.rules.limits import (
+    DRAWDOWN_DERISK,
+    GROSS_LEVERAGE,
+    MAX_WEIGHT,
+    REFUSE,
+    SCALE,
+    SHORTABLE,
+    SLACK,
+    note,
+)
+from trimtab.rules.orders import NO_REASON, NO_ROOM_YET, ROOM_CUT
+from trimtab.types import ACTIVE, HALTED
+
+
+@rule
+def clip_weight(lots, equity, notional_per_lot, max_weight):
+    """The lots nearest to `lots` whose notional is at most max_weight of equity."""
+    if max_weight == np.inf:
+        return lots
+    bound = max(equity, 0.0) * max_weight / notional_per_lot
+    if abs(lots) <= bound:
+        return lots
+    return np.int64(bound) if lots > 0 else -np.int64(bound)
+
+
+@part
+def gate_position(book, log, i, equity, per_lot, setup, row, ts):
+    """Position limits of one instrument: what may not be short, and the largest weight."""
+    wanted = book.allowed[i]
+    allowed = wanted
+    if allowed < 0 and setup.terms[i].shortable == 0:
+        allowed = np.int64(0)
+        note(log, row, ts, SHORTABLE, i, wanted, allowed, REFUSE)
+    clipped = clip_weight(allowed, equity, per_lot, setup.limits.max_weight)
+    if clipped != allowed:
+        note(log, row, ts, MAX_WEIGHT, i, allowed, clipped, SCALE)
+    book.allowed[i] = clipped
+
+
+@part
+def gate_account(book, log, limits, row, ts, unusual):
+    """The account's state over every instrument: de-risked, reducing or halted; toward zero only."""
+    head = book.head[0]
+    flat = head.state == HALTED or head.locked != 0 or head.killed != 0
+    for i in range(book.allowed.shape[0]):
+        allowed = book.allowed[i]
+        if head.derisked == 1 and book.dirty[i] == 1 and allowed != 0:
+            scaled = np.int64(allowed * limits.derisk_factor)
+            if scaled != book.goal[i]:  # else it stands at that already
+                note(log, row, ts, DRAWDOWN_DERISK, i, allowed, scaled, SCALE)
+            book.allowed[i] = allowed = scaled
+        if flat:
+            book.allowed[i] = 0
+        elif unusual or head.state != ACTIVE:
+            book.allowed[i] = reduced(allowed, book.positions[i].lots)
+
+
+@part
+def is_going(book, i):
+    """Is something on its way that makes the position of an instrument smaller?"""
+    position, order = book.positions[i], book.orders[i, TARGET]
+    if position.lots == 0:
+        return False
+    if position.closing == 1:
+        return True
+    return (position.live >> TARGET) & 1 == 1 and (order.lots > order.filled) != (position.lots > 0)
+
+
+@part
+def room_for(book, market, setup, t, i, lots, reducible, fresh):
+    """How many of `lots` > 0 of an order may fill in row t, so that the book stays inside what limits its size.
+
+    The gate lets a purchase take the place of a sale that was decided with it or before it. Whether the sale has
+    filled is known only here: until it has, the purchase waits; what does not fit even so is not waited for. Measured
+    by the last prices before this bar.
+
+    reducible   of the lots, those that only undo what is held: never refused
+    fresh       the order was decided on these prices, so the gate has measured it by them
+    ->          lots, and the reason why not all
+    """
+    head, limits, marks = book.head[0], setup.limits, market.mark[t - 1]
+    bounded = min(limits.gross_leverage, limits.max_weight) < np.inf and not (fresh and head.tight == 0)
+    if not bounded and setup.more == 0:
+        return lots, NO_REASON
+    equity = head.equity * (1.0 + SLACK)
+    if not equity > 0.0:
+        return reducible, ROOM_CUT
+    per_lot = book.unit[i] * marks[i]
+    gross, going = 0.0, False
+    for j in range(book.goal.shape[0]):
+        gross += abs(book.quantity[j]) * marks[j]
+        going |= j != i and is_going(book, j)
+    # What is held on the other side goes first: it makes room, and afterwards nothing is held.
+    held = abs(book.positions[i].lots) - reducible
+    room = (limits.gross_leverage * equity - gross) / per_lot + reducible
+    alone = limits.max_weight * equity / per_lot - held
+    if setup.more != 0:
+        room = min(room, room_more(book, marks, setup, t, i, reducible, equity, fresh))
+    if room >= lots - reducible and alone >= lots - reducible:
+        return lots, NO_REASON
+    fits = reducible + np.int64(max(min(room, alone), 0.0))
+    return fits, NO_ROOM_YET if going and room < alone else ROOM_CUT
+
+
+@spliced
+def gate(book, log, market, setup, row, ts):
+    """book.wanted -> book.allowed for the whole book, in the order of design §8; each cut is noted.
+
+    Position limits, then the portfolio's, then the account's state. Every step moves lots toward zero only, so no step
+    can break what an earlier one kept. What is to go counts as gone here; that it has gone before anything comes in
+    its place is seen to where an order fills (room_for), and head.tight says whether it has to be.
+
+    ->   1 when anything was cut
+    """
+    head, limits, marks = book.head[0], setup.limits, market.mark[row]
+    equity = max(head.equity, 0.0)
+    most = equity * limits.max_weight if limits.max_weight != np.inf else np.inf
+    gross, worst, cut, unusual = 0.0, 0.0, 0, False
+    for i in range(book.wanted.shape[0]):
+        wanted = book.wanted[i]
+        book.allowed[i] = wanted
+        per_lot = book.unit[i] * marks[i]
+        notional = abs(wanted) * per_lot
+        if notional > most or wanted < 0:
+            gate_position(book, log, i, equity, per_lot, setup, row, ts)
+            notional = abs(book.allowed[i]) * per_lot
+            cut |= book.allowed[i] != wanted
+        gross += notional
+        worst += max(abs(book.quantity[i]) * marks[i], notional)
+    if setup.more != 0:
+        gross = gate_positions(book, log, market, setup, row, ts)
+        unusual = is_unusual(book, log, market, setup, row, ts)
+        cut = 1
+    head.tight = 1 if worst > limits.gross_leverage * equity else 0
+    if gross > limits.gross_leverage * equity:
+        scale = limits.gross_leverage * equity / gross
+        for i in range(book.allowed.shape[0]):
+            book.allowed[i] = np.int64(book.allowed[i] * scale)
+        leverage = gross / equity if equity > 0.0 else np.inf
+        note(log, row, ts, GROSS_LEVERAGE, -1, leverage, limits.gross_leverage, SCALE)
+        cut = 1
+    if setup.more != 0:
+        gate_portfolio(book, log, market, setup, row, ts)
+    if head.derisked == 1 or head.state != ACTIVE or head.locked != 0 or head.killed != 0 or unusual:
+        gate_account(book, log, limits, row, ts, unusual)
+        cut = 1
+    return cut
