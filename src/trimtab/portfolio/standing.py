@@ -124,10 +124,10 @@ def fold(pace: Pace, s: Standing, ts: I64, events: Events, changes: Changes, end
     """
     n = 0
     for e in range(events.row.size + 1):
-        t = events.row[e] if e < events.row.size else end
+        t = int(events.row[e]) if e < events.row.size else end
         changed = False
         while s.at[0] < changes.row.size and changes.row[s.at[0]] <= t:
-            row = changes.row[s.at[0]]
+            row = int(changes.row[s.at[0]])
             if row == t and e == events.row.size:
                 break
             s.size[1] = changes.factor[s.at[0]]

@@ -88,6 +88,16 @@ def fold(p: AdaptiveSizer, s: State, x: F64, out: F64) -> State:
     return s
 
 
+@compiled
+def exposure_fold(p: AdaptiveSizer, s: State, forecast: F64, close: F64, out: F64) -> State:
+    """The volatility's part alone, as a sizer of a model is folded; who sizes multiplies by the regime and caps."""
+    x = np.ones((1, 2))
+    for t in range(out.size):
+        x[0, 0] = close[t]
+        s, out[t] = step(p, s, x)
+    return s
+
+
 def adaptive_multipliers(sizer: AdaptiveSizer, close: F64, scale: F64) -> F64:
     """The multipliers of all rows.
 

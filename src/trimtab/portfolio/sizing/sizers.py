@@ -332,14 +332,18 @@ def fixed_fold(p: FixedParams, s: FixedState, forecast: F64, close: F64, out: F6
 
 
 @compiled
-def smoothed_volatility_fold(p: VolatilityParams, s: SmoothedVolatility, forecast: F64, close: F64, out: F64) -> SmoothedVolatility:
+def smoothed_volatility_fold(
+    p: VolatilityParams, s: SmoothedVolatility, forecast: F64, close: F64, out: F64
+) -> SmoothedVolatility:
     for t in range(out.size):
         s, out[t] = smoothed_volatility_step(p, s, Row(forecast[t], close[t]))
     return s
 
 
 @compiled
-def windowed_volatility_fold(p: VolatilityParams, s: WindowedVolatility, forecast: F64, close: F64, out: F64) -> WindowedVolatility:
+def windowed_volatility_fold(
+    p: VolatilityParams, s: WindowedVolatility, forecast: F64, close: F64, out: F64
+) -> WindowedVolatility:
     for t in range(out.size):
         s, out[t] = windowed_volatility_step(p, s, Row(forecast[t], close[t]))
     return s

@@ -1,0 +1,130 @@
+"""Allocators: how a budget is split anew, from returns of closed days only. Plain Python; a run calls them seldom.
+
+An allocator is a function of returns (D, K) -> shares (K,), none negative, with sum 1. What stood still through the
+whole window says nothing of its risk and keeps an equal part; the rest is shared among the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from trimtab.types import F64, TrimtabError
+from trimtab.words import near
+
+#: Steps of the search for equal risk, and how close the contributions have to come.
+_STEPS: Final = 10_000
+_CLOSE: Final = 1e-12
+
+
+class Allocator(NamedTuple):
+    """about: one line for people, with when it is dangerous; split(returns (D, K)) -> (K,); extra: what it needs."""
+
+    name: str
+    about: str
+    split: Callable[[F64], F64]
+    extra: str = ""
+
+
+def shares_of(allocator: Allocator, returns: F64) -> F64:
+    """The share of each column: returns (D, K), simple, per day, finite -> (K,), none negative, sum 1."""
+    count = returns.shape[1]
+    moved = np.flatnonzero(returns.std(axis=0) > 0.0)
+    shares = np.full(count, 1.0 / count)
+    if len(moved) > 1:
+        found = np.maximum(allocator.split(np.ascontiguousarray(returns[:, moved])), 0.0)
+        shares[moved] = found / found.sum() * (len(moved) / count)
+    return shares
+
+
+def inverse_volatility(returns: F64) -> F64:
+    """1 / volatility, scaled to 1: equal risk where nothing is correlated."""
+    inverse = 1.0 / returns.std(axis=0, ddof=1)
+    return inverse / inverse.sum()
+
+
+def equal_risk(returns: F64) -> F64:
+    """Shares whose contributions to the variance of the whole are equal.
+
+    The minimum of x' C x / 2 - sum of log x / K, scaled to 1, by coordinate descent: it is convex, so there is one.
+    Source: Maillard, Roncalli, Teiletche (2010), J. Portfolio Management 36(4); Griveau-Billion, Richard, Roncalli
+    (2013), arXiv:1311.4057.
+    """
+    scale = returns.std(axis=0, ddof=1)
+    correlation: F64 = np.asarray(np.corrcoef(returns, rowvar=False), dtype=np.float64)
+    count = len(scale)
+    x = np.full(count, 1.0 / np.sqrt(count))
+    for _ in range(_STEPS):
+        for i in range(count):
+            others = float(correlation[i] @ x) - float(x[i])
+            x[i] = (-others + np.sqrt(others * others + 4.0 / count)) / 2.0
+        if np.ptp(x * (correlation @ x)) < _CLOSE:
+            break
+    shares = x / scale
+    return shares / shares.sum()
+
+
+def hierarchical_risk_parity(returns: F64) -> F64:
+    """Risk parity down a tree of correlations (López de Prado 2016), by skfolio."""
+    return _fitted(_skfolio("hierarchical_risk_parity").HierarchicalRiskParity(), returns)
+
+
+def maximum_diversification(returns: F64) -> F64:
+    """The largest ratio of the parts' volatility to the whole's (Choueifaty, Coignard 2008), by skfolio."""
+    return _fitted(_skfolio("maximum_diversification").MaximumDiversification(), returns)
+
+
+def _skfolio(name: str) -> Any:
+    try:
+        import skfolio.optimization as optimization  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise TrimtabError(
+            f"allocator {name} needs skfolio ({error}): install it with pip install 'trimtab[allocators]', or take "
+            "inverse_volatility or equal_risk, which need nothing"
+        ) from None
+    return optimization
+
+
+def _fitted(model: Any, returns: F64) -> F64:
+    return np.asarray(model.fit(returns).weights_, dtype=np.float64)
+
+
+#: Name in a spec -> allocator.
+ALLOCATORS: Final[Mapping[str, Allocator]] = {
+    a.name: a
+    for a in (
+        Allocator(
+            "inverse_volatility",
+            "in proportion to 1 / volatility. Dangerous where the quiet ones fall together, and after quiet times",
+            inverse_volatility,
+        ),
+        Allocator(
+            "equal_risk",
+            "the same contribution to the variance of the whole from each. Dangerous where correlations change",
+            equal_risk,
+        ),
+        Allocator(
+            "hierarchical_risk_parity",
+            "risk parity down a tree of correlations; needs no inverse. Dangerous where the tree is noise",
+            hierarchical_risk_parity,
+            "allocators",
+        ),
+        Allocator(
+            "maximum_diversification",
+            "the largest ratio of the parts' volatility to the whole's. Dangerous where correlations are estimated "
+            "from few days: it concentrates in what looked unlike",
+            maximum_diversification,
+            "allocators",
+        ),
+    )
+}
+
+
+def find_allocator(name: str) -> Allocator:
+    """The allocator of that name; TrimtabError with the nearest one where there is none."""
+    if name in ALLOCATORS:
+        return ALLOCATORS[name]
+    known = ", ".join(ALLOCATORS)
+    raise TrimtabError(f"no allocator is named {name!r}{near(name, ALLOCATORS)}; expected one of {known}")
