@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from trimtab.research.run import Run
     from trimtab.research.sweep import sweep
     from trimtab.types import (
+        Caps,
+        CashFlow,
         Costs,
         Execution,
         Instrument,
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Caps",
+    "CashFlow",
     "Costs",
     "Execution",
     "Instrument",

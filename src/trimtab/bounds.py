@@ -10,12 +10,26 @@ import math
 import numbers
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 
-from trimtab.types import TIFS, TIMEFRAMES, Costs, Execution, Limits, Model, Spec, Strategy, TrimtabError
+from trimtab.types import (
+    TIFS,
+    TIMEFRAMES,
+    AllocatorUse,
+    Caps,
+    Costs,
+    Execution,
+    Limits,
+    Model,
+    SizerUse,
+    Spec,
+    Strategy,
+    TrimtabError,
+)
 from trimtab.words import near, shortest
 
 #: Budgets may exceed 1 together by rounding only.
@@ -41,9 +55,16 @@ def _share(*, low_open: bool = False, high_open: bool = True, infinite: bool = F
     return Bounds(0.0, 1.0, low_open, high_open, infinite)
 
 
-#: Path of a setting -> the numbers that it may be, in the unit of its noun (fractions, seconds).
+_CEILING: Final = Bounds(0.0, low_open=True, infinite=True)  # anything above 0, or no limit
+_CAP: Final = Bounds(0.0, infinite=True)  # a cap of 0 keeps a whole kind out
+
+#: Path of a setting -> the numbers that it may be, in the unit of its noun (fractions, seconds); where a setting is a
+#: mapping or a list, of each number in it.
 RANGES: Final[Mapping[str, Bounds]] = {
     "capital": Bounds(0.0, 1e15, low_open=True),
+    "capital.*": Bounds(0.0, 1e15),  # by wallet: one may begin empty
+    "cash_flows.amount": Bounds(-1e15, 1e15),
+    "fx.*": Bounds(0.0, 1e15, low_open=True),
     "risk_free_rate": Bounds(-1.0, 1.0, low_open=True, high_open=True),
     "seed": Bounds(0, 2**63 - 1, whole=True),
     "models.budget": _share(low_open=True, high_open=False),
@@ -57,16 +78,41 @@ RANGES: Final[Mapping[str, Bounds]] = {
     "costs.latency": Bounds(0.0, 7 * 86400.0),
     "costs.participation": _share(low_open=True, high_open=False, infinite=True),
     "costs.reject": _share(high_open=False),
-    "limits.gross_leverage": Bounds(0.0, low_open=True, infinite=True),
-    "limits.max_weight": Bounds(0.0, low_open=True, infinite=True),
+    "costs.funding": Bounds(-1.0, 1.0, low_open=True, high_open=True),  # negative: shorts pay longs
+    "costs.borrow": Bounds(0.0, 100.0),
+    "costs.margin_interest": Bounds(0.0, 100.0),
+    "costs.liquidation": _share(),
+    "limits.gross_leverage": _CEILING,
+    "limits.max_weight": _CEILING,
     "limits.drawdown_derisk": _share(low_open=True, infinite=True),
     "limits.derisk_factor": _share(),
     "limits.drawdown_halt": _share(low_open=True, high_open=False, infinite=True),
     "limits.stop_loss": _share(low_open=True, infinite=True),
-    "limits.take_profit": Bounds(0.0, low_open=True, infinite=True),
+    "limits.take_profit": _CEILING,
     "limits.trailing_stop": _share(low_open=True, infinite=True),
+    "limits.daily_loss": _share(low_open=True, high_open=False, infinite=True),
+    "limits.weekly_loss": _share(low_open=True, high_open=False, infinite=True),
+    "limits.stale": _CEILING,
+    "limits.order_notional": _CEILING,
+    "limits.collar": _share(low_open=True, infinite=True),
+    "limits.max_holding": _CEILING,
+    "limits.concentration": _share(low_open=True, high_open=False, infinite=True),
+    "limits.net_exposure": _CEILING,
+    "limits.heat": _CEILING,
+    "limits.group_gross": _CEILING,
+    "limits.group_correlation": _share(),
+    "limits.unusual_vol": _CEILING,
+    "limits.unusual_gap": _CEILING,
+    "limits.unusual_spread": _CEILING,
+    "caps.asset_classes": _CAP,
+    "caps.venues": _CAP,
+    "caps.models": _CAP,
     "execution.offset": Bounds(-1.0, 1.0, low_open=True, high_open=True),
     "rebalance.buffer": _share(),
+    "rebalance.min_trade": _share(),
+    "rebalance.every": Bounds(0.0, 3_660 * 86_400.0),
+    "allocator.window": Bounds(5, 5_000, whole=True),
+    "allocator.every": Bounds(60.0, 3_660 * 86_400.0),
 }
 
 #: Path of a setting -> the words that it may be.
@@ -98,7 +144,9 @@ def told(bounds: Bounds, unit: str = "") -> str:
     return ", ".join([*parts, "or inf for no limit"] if bounds.infinite else parts)
 
 
-def contradictions(budgets: Iterable[float], limits: Limits, execution: Execution) -> Iterator[tuple[str, str]]:
+def contradictions(
+    budgets: Iterable[float], limits: Limits, caps: Caps, execution: Execution
+) -> Iterator[tuple[str, str]]:
     """What no single value can tell, as (path of a setting, sentence): the first makes the second meaningless."""
     given = tuple(budgets)
     total = math.fsum(given)
@@ -109,21 +157,69 @@ def contradictions(budgets: Iterable[float], limits: Limits, execution: Executio
             f"the budgets add up to {total:.6g} ({listed}); together they may not exceed 1: lower them, "
             "and use limits.gross_leverage and a model's own weights for leverage",
         )
-    gross, weight = limits.gross_leverage, limits.max_weight
-    if gross < weight < math.inf:
-        yield (
-            "limits.max_weight",
-            f"{shortest(weight)} in one instrument can never be reached: gross_leverage allows {shortest(gross)} in "
-            "all; lower max_weight or raise gross_leverage",
-        )
-    derisk, halt = limits.drawdown_derisk, limits.drawdown_halt
-    if halt <= derisk < math.inf:
-        yield (
-            "limits.drawdown_derisk",
-            f"de-risking at a drawdown of {shortest(derisk)} never happens: the book is halted at drawdown_halt = "
-            f"{shortest(halt)}; put drawdown_derisk below it",
-        )
+    yield from _out_of_reach(limits, caps)
+    halt = limits.drawdown_halt
+    for name, what in (
+        ("drawdown_derisk", "de-risking at a drawdown"),
+        ("daily_loss", "closing the book for the day at a loss"),
+        ("weekly_loss", "closing the book for the week at a loss"),
+    ):
+        trigger = getattr(limits, name)
+        if halt <= trigger < math.inf:
+            yield (
+                f"limits.{name}",
+                f"{what} of {shortest(trigger)} never happens: the book is halted at drawdown_halt = "
+                f"{shortest(halt)}; put {name} below it",
+            )
     yield from _of_execution(execution)
+
+
+def _out_of_reach(limits: Limits, caps: Caps) -> Iterator[tuple[str, str]]:
+    """Parts of the book that may be larger than the whole."""
+    gross = limits.gross_leverage
+    parts = [
+        ("limits.max_weight", "in one instrument", limits.max_weight),
+        ("limits.net_exposure", "of net exposure", limits.net_exposure),
+        ("limits.group_gross", "in one group", limits.group_gross),
+    ]
+    for section, named in msgspec.structs.asdict(caps).items():
+        parts += [(f"caps.{section}.{name}", f"in {name}", most) for name, most in named.items()]
+    for path, where, most in parts:
+        if gross < most < math.inf:
+            name = path.partition(".")[2]
+            yield (
+                path,
+                f"{shortest(most)} {where} can never be reached: gross_leverage allows {shortest(gross)} in all; lower "
+                f"{name} or raise gross_leverage",
+            )
+
+
+def strangers(caps: Caps, **known: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Caps of what is not in the book, as (path of a setting, sentence); a cap with a wrong name would cap nothing.
+
+    known   per section of the caps the names that there are; sections that are left out are not looked at
+    """
+    for section, names in known.items():
+        there = list(names)
+        for name in getattr(caps, section):
+            if name != ALL and name not in there:
+                yield (
+                    f"caps.{section}.{name}",
+                    f"there is no such name{near(name, there)}; known here: {', '.join(there)}, and {ALL} for all that "
+                    "are not named",
+                )
+
+
+#: The name of a cap that stands for everything that is not named.
+ALL: Final = "*"
+
+
+def model_names(models: Iterable[Model]) -> tuple[str, ...]:
+    """A name per model: its own, else its strategy's; numbered where two would be the same."""
+    given = [model.name or Path(model.strategy).stem for model in models]
+    return tuple(
+        f"{name}_{given[:k].count(name) + 1}" if given.count(name) > 1 else name for k, name in enumerate(given)
+    )
 
 
 def _of_execution(sent: Execution) -> Iterator[tuple[str, str]]:
@@ -189,7 +285,9 @@ def check(spec: Spec, costs: Iterable[Costs]) -> None:
         elif value not in WORDS.get(key, (value,)):
             raise TrimtabError(f"{path} is {value!r}: expected one of {', '.join(WORDS[key])}")
     budgets = [model.budget for model in spec.models]
-    for path, problem in contradictions(budgets, spec.limits, spec.execution):
+    for path, problem in contradictions(budgets, spec.limits, spec.caps, spec.execution):
+        raise TrimtabError(f"{path}: {problem}")
+    for path, problem in strangers(spec.caps, models=model_names(spec.models)):
         raise TrimtabError(f"{path}: {problem}")
 
 
@@ -198,15 +296,50 @@ def _settings(spec: Spec, costs: Iterable[Costs]) -> Iterator[tuple[str, str, An
     nouns: list[tuple[str, dict[str, Any]]] = [
         ("", msgspec.structs.asdict(spec)),
         *((f"models.{k}.", msgspec.structs.asdict(model)) for k, model in enumerate(spec.models)),
+        *((f"cash_flows.{k}.", msgspec.structs.asdict(flow)) for k, flow in enumerate(spec.cash_flows)),
         *(("costs.", each._asdict()) for each in dict.fromkeys(costs)),
         ("limits.", spec.limits._asdict()),
         ("execution.", msgspec.structs.asdict(spec.execution)),
         ("rebalance.", msgspec.structs.asdict(spec.rebalance)),
+        *((f"{path}.", msgspec.structs.asdict(use)) for path, use in allocators_of(spec)),
     ]
     for prefix, values in nouns:
-        section = "models." if prefix.startswith("models.") else prefix
+        section = "allocator." if prefix.endswith("allocator.") else prefix.partition(".")[0] + "." if prefix else ""
         for name, value in values.items():
-            yield prefix + name, section + name, value
+            if not isinstance(value, dict):
+                yield prefix + name, section + name, value
+    for key, named in (("capital", spec.capital), ("fx", spec.fx)):
+        if isinstance(named, dict):
+            yield from ((f"{key}.{name}", f"{key}.*", v) for name, v in named.items() if not isinstance(v, str))
+    for section, named in msgspec.structs.asdict(spec.caps).items():
+        yield from ((f"caps.{section}.{name}", f"caps.{section}", most) for name, most in named.items())
+
+
+def sizer_of(spec: Spec, model: Model) -> SizerUse | None:
+    """The sizer of a model: its own, else the book's."""
+    return model.sizer or spec.sizer
+
+
+def is_plain(spec: Spec, model: Model) -> bool:
+    """Is a model's weight its forecast times its share of the book, and nothing else?"""
+    again = spec.rebalance
+    return (
+        sizer_of(spec, model) is None
+        and not model.regime_budgets
+        and model.allocator is None
+        and spec.allocator is None
+        and again.min_trade == 0.0
+        and again.every == 0.0
+    )
+
+
+def allocators_of(spec: Spec) -> Iterator[tuple[str, AllocatorUse]]:
+    """The allocators of a book and of its models, each with the path of its setting."""
+    if spec.allocator is not None:
+        yield "allocator", spec.allocator
+    for k, model in enumerate(spec.models):
+        if model.allocator is not None:
+            yield f"models.{k}.allocator", model.allocator
 
 
 def _check_number(path: str, value: Any, bounds: Bounds) -> None:
@@ -237,7 +370,7 @@ def typed(owner: str, defaults: Any, ranges: Mapping[str, tuple[float, float]], 
 
 
 def _typed(where: str, default: Any, limits: tuple[float, float] | None, value: Any) -> bool | int | float:
-    number = value.item() if isinstance(value, np.generic) else value
+    number: Any = value.item() if isinstance(value, np.generic) else value
     if isinstance(default, bool):
         if isinstance(number, bool):
             return number

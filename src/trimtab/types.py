@@ -467,6 +467,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     end: str = ""
     capital: float | dict[str, float] = 1_000_000.0  # base currency; or by wallet (venue/currency or currency)
     cash_flows: tuple[CashFlow, ...] = ()
+    fx: dict[str, str | float] = {}  # currency -> the pair in the store that says its rate, or a rate that stands
     costs: str | Costs = "venue"  # "venue": each instrument's preset; another preset's name; or exact costs
     limits: Limits = Limits()
     caps: Caps = Caps()

@@ -71,7 +71,7 @@ def test_rows_that_know_the_next_close_are_seen(subject: Subject, monkeypatch: p
 
 
 def _with(run: Run, **changed: Any) -> Run:
-    return Run(run.spec, run.panel, run.costs, run.result._replace(**changed), run.holding, run.again)
+    return Run(run.spec, run.panel, run.costs, run.fold._replace(result=run.result._replace(**changed)))
 
 
 def _tampered(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:

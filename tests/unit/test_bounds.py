@@ -18,7 +18,7 @@ from trimtab.app.config import parse_spec
 from trimtab.app.document import Override
 from trimtab.bounds import RANGES, WORDS, Bounds, check, inside, told
 from trimtab.research.canonical import canonical_json
-from trimtab.types import BAR_FIELDS, HOUR
+from trimtab.types import BAR_FIELDS, HOUR, AllocatorUse
 from trimtab.words import shortest
 
 SECTIONS = {
@@ -26,22 +26,42 @@ SECTIONS = {
     "models": fields.MODEL,
     "costs": fields.COSTS,
     "limits": fields.LIMITS,
+    "caps": fields.CAPS,
+    "cash_flows": fields.CASH_FLOW,
     "execution": fields.EXECUTION,
     "rebalance": fields.REBALANCE,
+    "allocator": fields.ALLOCATOR,
 }
 FILE = """\
 universe: X
 models: [{strategy: sma_cross}]
+cash_flows: [{at: 2021-03-02, amount: 1}]
 costs: {taker_fee: 0}
 execution: {kind: LIMIT}
+allocator: {name: inverse_volatility}
 """
-SPEC = tt.Spec(models=(tt.Model(strategy="sma_cross"),), universe=("X",), costs=tt.Costs())
+SPEC = tt.Spec(
+    models=(tt.Model(strategy="sma_cross"),),
+    universe=("X",),
+    costs=tt.Costs(),
+    cash_flows=(tt.CashFlow(at="2021-03-02", amount=1.0),),
+    allocator=AllocatorUse(name="inverse_volatility"),
+)
+#: Where the tables speak of every number of a mapping: one of them.
+AT = {
+    "capital.*": "capital.sim/USD",
+    "fx.*": "fx.EUR",
+    "caps.asset_classes": "caps.asset_classes.crypto",
+    "caps.venues": "caps.venues.sim",
+    "caps.models": "caps.models.sma_cross",
+}
 NUMBERS = sorted(path for path, bounds in RANGES.items() if not bounds.whole)
 
 
 def refused_in_a_file(path: str, text: str) -> str:
     """The fault of a file with this value, or nothing."""
-    at = path.replace("models.", "models.0.")
+    at = AT.get(path, path)
+    at = at if at.startswith("caps.") else at.replace("models.", "models.0.").replace("cash_flows.", "cash_flows.0.")
     try:
         parse_spec(FILE, "book.yaml", [Override(at, text)])
     except tt.TrimtabError as error:
@@ -53,7 +73,15 @@ def refused_in_a_program(path: str, value: Any) -> str:
     """The fault of a Spec with this value, or nothing."""
     section, _, name = path.rpartition(".")
     spec = msgspec.structs.replace(SPEC, execution=tt.Execution(kind="LIMIT"))
-    if section == "models":
+    if path in AT:
+        noun, _, names = AT[path].partition(".")
+        named, _, last = names.rpartition(".")
+        changed = tt.Caps(**{named: {last: value}}) if named else {last: value}
+        spec = msgspec.structs.replace(spec, **{noun: changed})
+    elif section == "cash_flows":
+        flow = msgspec.structs.replace(spec.cash_flows[0], **{name: value})
+        spec = msgspec.structs.replace(spec, cash_flows=(flow,))
+    elif section == "models":
         spec = msgspec.structs.replace(spec, models=(msgspec.structs.replace(spec.models[0], **{name: value}),))
     elif section in ("costs", "limits"):
         spec = msgspec.structs.replace(spec, **{section: getattr(spec, section)._replace(**{name: value})})
@@ -87,7 +115,7 @@ def test_a_file_and_a_program_may_say_the_same(path: str, data: st.DataObject) -
 def test_every_path_is_a_key_of_a_spec() -> None:
     for path in (*RANGES, *WORDS):
         section, _, name = path.rpartition(".")
-        field = SECTIONS[section][name]
+        field = {"capital": fields.CASH, "fx": fields.RATE}[section] if name == "*" else SECTIONS[section][name]
         assert field.bounds == RANGES.get(path, Bounds())
         assert field.choices == WORDS.get(path, ())
     numeric = ("number", "fraction", "duration", "whole")
@@ -123,6 +151,16 @@ def test_a_program_is_told_the_name_of_the_argument(path: str, value: Any, said:
 
 CONTRADICTIONS = [
     ({"limits": tt.Limits(max_weight=2.0, gross_leverage=1.0)}, "limits.max_weight", "gross_leverage allows 1 in all"),
+    ({"limits": tt.Limits(net_exposure=2.0, gross_leverage=1.0)}, "limits.net_exposure", "raise gross_leverage"),
+    ({"limits": tt.Limits(group_gross=2.0, gross_leverage=1.0)}, "limits.group_gross", "2 in one group can never be"),
+    (
+        {"limits": tt.Limits(gross_leverage=1.0), "caps": tt.Caps(venues={"sim": 2.0})},
+        "caps.venues.sim",
+        "2 in sim can never be reached: gross_leverage allows 1 in all; lower venues.sim or raise gross_leverage",
+    ),
+    ({"limits": tt.Limits(daily_loss=0.3, drawdown_halt=0.3)}, "limits.daily_loss", "the day at a loss of 0.3 never"),
+    ({"limits": tt.Limits(weekly_loss=0.4, drawdown_halt=0.3)}, "limits.weekly_loss", "put weekly_loss below it"),
+    ({"caps": tt.Caps(models={"sma_cros": 0.1})}, "caps.models.sma_cros", "no such name (did you mean 'sma_cross'?)"),
     ({"limits": tt.Limits(drawdown_derisk=0.3, drawdown_halt=0.3)}, "limits.drawdown_derisk", "is halted at drawdown_"),
     ({"execution": tt.Execution(offset=0.01)}, "execution.offset", "a MARKET order has no limit price to offset"),
     ({"execution": tt.Execution(post_only=True)}, "execution.post_only", "a MARKET order always takes"),

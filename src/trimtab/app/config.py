@@ -7,10 +7,10 @@ without any fault is returned.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as AbstractMapping
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -29,14 +29,48 @@ from trimtab.app.document import (
 )
 from trimtab.app.faults import Faults
 from trimtab.app.fields import Field
-from trimtab.bounds import Bounds
+from trimtab.bounds import Bounds, is_plain
 from trimtab.research.canonical import canonical_json, plain, run_id, to_yaml
-from trimtab.types import Costs, Execution, Limits, Model, Rebalance, Spec, Strategy, TrimtabError
+from trimtab.types import (
+    AllocatorUse,
+    Caps,
+    CashFlow,
+    Costs,
+    Execution,
+    Limits,
+    Model,
+    Rebalance,
+    RegimeUse,
+    SizerUse,
+    Spec,
+    Strategy,
+    TrimtabError,
+)
 from trimtab.words import near
 
 __all__ = ["Override", "canonical_json", "complete", "parse_spec", "plain", "read_spec", "run_id", "to_yaml"]
 
-_SECTIONS: Final = ("universe", "models", "costs", "limits", "execution", "rebalance")
+#: Reads the value that stands at a path.
+Reader = Callable[[Node, tuple[str, ...], Faults], Any]
+
+_SECTIONS: Final = (
+    "universe", "models", "capital", "cash_flows", "fx", "costs", "limits", "caps", "execution", "rebalance",
+    "sizer", "allocator", "regimes",
+)  # fmt: skip
+
+
+class Parametric(Protocol):
+    """What has parameters with ranges: a strategy, a sizer, a regime."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def params(self) -> Any: ...
+    @property
+    def ranges(self) -> AbstractMapping[str, tuple[float, float]]: ...
+
+
+_OF_A_MODEL: Final = ("params", "universe", "sizer", "allocator", "regime_budgets")
 
 
 def read_spec(path: str | Path, overrides: Sequence[Override] = ()) -> Spec:
@@ -60,7 +94,8 @@ def complete(spec: Spec) -> Spec:
     Specs that differ only in what they leave out become equal, and so do their run_ids.
     """
     models = tuple(_completed(model, spec) for model in spec.models)
-    return msgspec.structs.replace(spec, models=models)
+    regimes = tuple(_completed_regime(use) for use in spec.regimes)
+    return msgspec.structs.replace(spec, models=models, sizer=_completed_sizer(spec.sizer), regimes=regimes)
 
 
 def _completed(model: Model, spec: Spec) -> Model:
@@ -71,7 +106,23 @@ def _completed(model: Model, spec: Spec) -> Model:
         params={**strategy.params._asdict(), **model.params},
         universe=model.universe or spec.universe,
         timeframe=model.timeframe or spec.timeframe,
+        sizer=_completed_sizer(model.sizer),
     )
+
+
+def _completed_sizer(use: SizerUse | None) -> SizerUse | None:
+    if use is None:
+        return None
+    from trimtab.portfolio.book import sizer_params
+
+    return SizerUse(name=use.name, params=sizer_params(use)._asdict())
+
+
+def _completed_regime(use: RegimeUse) -> RegimeUse:
+    from trimtab.portfolio.book import name_of, regime_params, sources_of
+
+    params = regime_params(use)._asdict()
+    return msgspec.structs.replace(use, name=name_of(use), reads=sources_of(use), params=params)
 
 
 def _overridden(root: Mapping, overrides: Sequence[Override]) -> Mapping:
@@ -86,24 +137,56 @@ def _spec(root: Mapping) -> Spec:
     for check in CHECKS:
         check(values, faults)
     faults.check()
-    models = tuple(
-        Model(**{key: value for key, value in model.items() if key != "found"}) for model in values["models"]
-    )
+    models = tuple(_made(model) for model in values["models"])
     costs = values["costs"]
-    return Spec(
+    spec = Spec(
         **{key: values[key] for key in fields.SPEC},
         models=models,
         universe=values["universe"],
+        cash_flows=tuple(CashFlow(**flow) for flow in values["cash_flows"]),
+        fx=values["fx"],
         costs=costs if isinstance(costs, str) else Costs(**costs),
         limits=Limits(**values["limits"]),
+        caps=Caps(**values["caps"]),
         execution=Execution(**values["execution"]),
         rebalance=Rebalance(**values["rebalance"]),
+        sizer=_noun(SizerUse, values["sizer"]),
+        allocator=_noun(AllocatorUse, values["allocator"]),
+        regimes=tuple(RegimeUse(**use) for use in values["regimes"]),
     )
+    _check_book(spec, faults)
+    return spec
+
+
+def _made(values: dict[str, Any]) -> Model:
+    said = {key: value for key, value in values.items() if key != "found"}
+    uses = {"sizer": _noun(SizerUse, said["sizer"]), "allocator": _noun(AllocatorUse, said["allocator"])}
+    return Model(**{**said, **uses})
+
+
+def _noun(noun: Any, values: dict[str, Any] | None) -> Any:
+    return None if values is None else noun(**values)
+
+
+def _check_book(spec: Spec, faults: Faults) -> None:
+    """Sizers, regimes and allocators against each other and the book; a spec without any does not load their code."""
+    if all(is_plain(spec, model) for model in spec.models) and not spec.regimes:
+        return
+    from trimtab.portfolio.book import misfits_of_book
+
+    for path, problem in misfits_of_book(spec):
+        faults.add(tuple(path.split(".")), problem)
+    faults.check()
 
 
 def _values(root: Mapping, faults: Faults) -> dict[str, Any]:
     """Every key of the spec, converted; None where it was refused."""
-    values = _section(root, (), fields.SPEC, defaults_of(Spec), faults, also=_SECTIONS)
+    plain = {key: field for key, field in fields.SPEC.items() if key not in _SECTIONS}
+    values = _section(root, (), plain, defaults_of(Spec), faults, also=_SECTIONS)
+    values["capital"] = _capital(_child(root, "capital"), faults)
+    values["cash_flows"] = _flows(_child(root, "cash_flows"), faults)
+    values["fx"] = _named(_child(root, "fx"), ("fx",), _rate, "{EUR: EURUSD}", faults)
+    values["caps"] = _caps(_child(root, "caps"), faults)
     values["universe"] = _universe(_child(root, "universe"), ("universe",), faults, required=True)
     values["models"] = _models(_child(root, "models"), faults)
     values["costs"] = _costs(_child(root, "costs"), faults)
@@ -113,6 +196,9 @@ def _values(root: Mapping, faults: Faults) -> dict[str, Any]:
         ("rebalance", Rebalance, fields.REBALANCE),
     ):
         values[name] = _section(_child(root, name), (name,), table, defaults_of(noun), faults)
+    values["sizer"] = _sizer(_child(root, "sizer"), ("sizer",), faults)
+    values["allocator"] = _allocator(_child(root, "allocator"), ("allocator",), faults)
+    values["regimes"] = _regimes(_child(root, "regimes"), faults)
     return values
 
 
@@ -169,6 +255,76 @@ def _universe(node: Node | None, path: tuple[str, ...], faults: Faults, *, requi
     return tuple(_value(item, (*path, str(i)), fields.SYMBOL, None, faults) for i, item in enumerate(items))
 
 
+def _named(node: Node | None, path: tuple[str, ...], read: Reader, example: str, faults: Faults) -> dict[str, Any]:
+    """A mapping of names to values, each read with its path; None where one was refused."""
+    if node is None:
+        return {}
+    if not isinstance(node, Mapping):
+        faults.add(path, f"expected a mapping such as {example}, found {kind_of(node)}")
+        return {}
+    return {name: read(entry.value, (*path, name), faults) for name, entry in node.entries.items()}
+
+
+def _reader(field: Field) -> Reader:
+    return lambda node, path, faults: _value(node, path, field, None, faults)
+
+
+def _capital(node: Node | None, faults: Faults) -> Any:
+    """A number, or cash by wallet."""
+    default = defaults_of(Spec)["capital"]
+    if isinstance(node, Mapping) and node.entries:
+        return _named(node, ("capital",), _reader(fields.CASH), "", faults)
+    return default if node is None else _value(node, ("capital",), fields.SPEC["capital"], default, faults)
+
+
+def _rate(node: Node, path: tuple[str, ...], faults: Faults) -> Any:
+    """The pair of a currency, or the rate that stands for all time."""
+    number = isinstance(node, Scalar) and _is_number(node.text)
+    return _value(node, path, fields.RATE if number else fields.PAIR, None, faults)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _caps(node: Node | None, faults: Faults) -> dict[str, dict[str, Any]]:
+    if not isinstance(node, Mapping | None):
+        faults.add(("caps",), f"expected a mapping with keys such as asset_classes, found {kind_of(node)}")
+        return {}
+    known = fields.CAPS
+    for key in node.entries if node else ():
+        if key not in known:
+            faults.unknown(("caps", key), known)
+    example = "{crypto: 20%}"
+    return {
+        key: _named(_child(node, key) if node else None, ("caps", key), _reader(field), example, faults)
+        for key, field in known.items()
+    }
+
+
+def _flows(node: Node | None, faults: Faults) -> list[dict[str, Any]]:
+    if node is None:
+        return []
+    if not isinstance(node, Items):
+        faults.add(
+            ("cash_flows",), f"expected a list such as `- {{at: 2021-03-02, amount: 10_000}}`, found {kind_of(node)}"
+        )
+        return []
+    return [_flow(item, ("cash_flows", str(i)), faults) for i, item in enumerate(node.items)]
+
+
+def _flow(node: Node, path: tuple[str, ...], faults: Faults) -> dict[str, Any]:
+    values = _section(node, path, fields.CASH_FLOW, defaults_of(CashFlow), faults)
+    for key in ("at", "amount"):
+        if values[key] is None and not faults.at((*path, key)):
+            faults.add((*path, key), f"is missing; expected {fields.expected(fields.CASH_FLOW[key])}")
+    return values
+
+
 def _costs(node: Node | None, faults: Faults) -> Any:
     if node is None:
         return defaults_of(Spec)["costs"]
@@ -200,8 +356,8 @@ def _models(node: Node | None, faults: Faults) -> list[dict[str, Any]]:
 
 
 def _model(node: Node, path: tuple[str, ...], faults: Faults) -> dict[str, Any]:
-    values = _section(node, path, fields.MODEL, defaults_of(Model), faults, also=("params", "universe"))
-    values.update(universe=(), params={}, found=None)
+    values = _section(node, path, fields.MODEL, defaults_of(Model), faults, also=_OF_A_MODEL)
+    values.update(universe=(), params={}, found=None, sizer=None, allocator=None, regime_budgets={})
     if not isinstance(node, Mapping):
         return values
     values["universe"] = _universe(_child(node, "universe"), (*path, "universe"), faults, required=False)
@@ -211,6 +367,81 @@ def _model(node: Node, path: tuple[str, ...], faults: Faults) -> dict[str, Any]:
     elif not faults.at((*path, "strategy")):
         faults.add((*path, "strategy"), "is missing; expected the name of a strategy (`trimtab strategies` lists them)")
     values["params"] = _params(_child(node, "params"), (*path, "params"), values["found"], faults)
+    values["sizer"] = _sizer(_child(node, "sizer"), (*path, "sizer"), faults)
+    values["allocator"] = _allocator(_child(node, "allocator"), (*path, "allocator"), faults)
+    said, of = _child(node, "regime_budgets"), (*path, "regime_budgets")
+    values["regime_budgets"] = _named(said, of, _multipliers, "{equity: {bear: 0.25}}", faults)
+    return values
+
+
+def _multipliers(node: Node, path: tuple[str, ...], faults: Faults) -> Any:
+    return _named(node, path, _reader(fields.MULTIPLIER), "{bear: 0.25}", faults)
+
+
+def _sizer(node: Node | None, path: tuple[str, ...], faults: Faults) -> dict[str, Any] | None:
+    """A sizer by its name, or a mapping of name and params."""
+    if node is None:
+        return None
+    if isinstance(node, Scalar):
+        return {"name": _value(node, path, fields.SIZER["name"], None, faults)}
+    values = _section(node, path, fields.SIZER, {}, faults, also=("params",))
+    if not isinstance(node, Mapping):
+        return values
+    from trimtab.portfolio.book import find_sizer
+
+    found = _found(values, "name", path, find_sizer, faults)
+    return {**values, "params": _params(_child(node, "params"), (*path, "params"), found, faults)}
+
+
+def _found(values: dict[str, Any], key: str, path: tuple[str, ...], find: Any, faults: Faults) -> Any:
+    """What a key names; None, with a fault, where it names nothing."""
+    if values[key] is None:
+        if not faults.at((*path, key)):
+            faults.add((*path, key), f"is missing; expected {find.__name__.removeprefix('find_')} by name")
+        return None
+    try:
+        return find(values[key])
+    except TrimtabError as error:
+        faults.add((*path, key), str(error))
+        return None
+
+
+def _allocator(node: Node | None, path: tuple[str, ...], faults: Faults) -> dict[str, Any] | None:
+    """An allocator by its name, or a mapping of its settings."""
+    if node is None:
+        return None
+    if isinstance(node, Scalar):
+        return {"name": _value(node, path, fields.ALLOCATOR["name"], None, faults)}
+    values = _section(node, path, fields.ALLOCATOR, defaults_of(AllocatorUse), faults)
+    from trimtab.portfolio.allocators import find_allocator
+
+    _found(values, "name", path, find_allocator, faults)
+    return values
+
+
+def _regimes(node: Node | None, faults: Faults) -> list[dict[str, Any]]:
+    if node is None:
+        return []
+    if not isinstance(node, Items):
+        example = "a list such as `- {regime: equity, reads: SPY}`"
+        faults.add(("regimes",), f"expected {example}, found {kind_of(node)}")
+        return []
+    return [_regime(item, ("regimes", str(i)), faults) for i, item in enumerate(node.items)]
+
+
+def _regime(node: Node, path: tuple[str, ...], faults: Faults) -> dict[str, Any]:
+    values = _section(node, path, fields.REGIME, defaults_of(RegimeUse), faults, also=("params", "reads"))
+    if not isinstance(node, Mapping):
+        return values
+    from trimtab.portfolio.regime.table import find as find_regime
+
+    found = _found(values, "regime", path, find_regime, faults)
+    values["params"] = _params(_child(node, "params"), (*path, "params"), found, faults)
+    reads = _child(node, "reads")
+    if isinstance(reads, Mapping):
+        values["reads"] = _named(reads, (*path, "reads"), _reader(fields.SOURCE), "", faults)
+    elif reads is not None:
+        values["reads"] = _value(reads, (*path, "reads"), fields.SOURCE, "", faults)
     return values
 
 
@@ -237,7 +468,7 @@ def find_strategy(name: str) -> Strategy:
     return find(name)
 
 
-def _params(node: Node | None, path: tuple[str, ...], strategy: Strategy | None, faults: Faults) -> dict[str, Any]:
+def _params(node: Node | None, path: tuple[str, ...], strategy: Parametric | None, faults: Faults) -> dict[str, Any]:
     if node is None:
         return {}
     if not isinstance(node, Mapping):
@@ -259,15 +490,18 @@ def _params(node: Node | None, path: tuple[str, ...], strategy: Strategy | None,
     return values
 
 
-def _check_together(strategy: Strategy, values: dict[str, Any], path: tuple[str, ...], faults: Faults) -> None:
+def _check_together(strategy: Parametric, values: dict[str, Any], path: tuple[str, ...], faults: Faults) -> None:
     """Parameters that are fine one by one and not together (a fast window above the slow one)."""
+    warmup = getattr(strategy, "warmup", None)
+    if warmup is None:
+        return  # a sizer's parameters go together as they are
     try:
-        strategy.warmup(strategy.params._replace(**values))
+        warmup(strategy.params._replace(**values))
     except TrimtabError as error:
         faults.add(path, str(error))
 
 
-def param_field(strategy: Strategy, name: str) -> Field:
+def param_field(strategy: Parametric, name: str) -> Field:
     """What a strategy's parameter accepts: the type of its default, within the range that is searched."""
     default = getattr(strategy.params, name)
     low, high = strategy.ranges.get(name, (-math.inf, math.inf))

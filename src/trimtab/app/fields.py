@@ -61,7 +61,12 @@ COSTS: Final = _section(
     latency=("duration", "time between the decision and its arrival at the venue"),
     participation=("fraction", "largest share of a bar's volume"),
     reject=("fraction", "probability that the venue rejects an order"),
-)
+    funding=("fraction", "paid by longs to shorts at 00:00, 08:00 and 16:00 UTC, of notional, where bars have no field "
+             "`funding`; perpetuals only"),
+    borrow=("fraction", "cost of a short position that is no perpetual's, of its notional, per year"),
+    margin_interest=("fraction", "cost of the cash that a margin account owes, per year"),
+    liquidation=("fraction", "taken by the venue beside the taker's fee when it liquidates, of notional"),
+)  # fmt: skip
 
 LIMITS: Final = _section(
     "limits",
@@ -73,6 +78,34 @@ LIMITS: Final = _section(
     stop_loss=("fraction", "protective stop, distance from the average price"),
     take_profit=("fraction", "protective target, distance from the average price"),
     trailing_stop=("fraction", "protective stop, distance from the best price since entry"),
+    daily_loss=("fraction", "loss since 00:00 UTC, of the equity then, beyond which the book is flat for the day"),
+    weekly_loss=("fraction", "likewise since Monday 00:00 UTC, until the next Monday"),
+    stale=("duration", "age of an instrument's last bar beyond which its position may only be reduced"),
+    order_notional=("number", "largest notional by which one order may increase a position, base currency"),
+    collar=("fraction", "an increase waits where the price is further than this from the last close"),
+    max_holding=("duration", "time after which a position is closed, like after a stop"),
+    concentration=("fraction", "largest |notional| of one instrument / the larger of gross notional and equity"),
+    net_exposure=("fraction", "largest |sum of signed notional| / equity"),
+    heat=("fraction", "largest initial margin in use / equity"),
+    group_gross=("fraction", "largest sum of |notional| over a group of correlated instruments / equity"),
+    group_correlation=("fraction", "|correlation| of daily returns from which instruments are linked into one group"),
+    unusual_vol=("fraction", "volatility of an instrument per year beyond which the whole book may only reduce"),
+    unusual_gap=("fraction", "|open / last close - 1| beyond which the whole book may only reduce"),
+    unusual_spread=("fraction", "the bars' field `spread`, of mid, beyond which the whole book may only reduce"),
+)
+
+CAPS: Final = _section(
+    "caps",
+    asset_classes=("fraction", "largest sum of |notional| / equity per asset class, by its name; * for all others"),
+    venues=("fraction", "likewise per venue"),
+    models=("fraction", "likewise per model, of its virtual lots, by the model's name"),
+)
+
+CASH_FLOW: Final = _section(
+    "cash_flows",
+    at=("date", "when: it counts at the first close from then on"),
+    amount=("number", "paid in; negative: paid out; in the wallet's currency"),
+    wallet=("symbol", "venue/currency, or a currency that only one venue holds; default: the book's first"),
 )
 
 EXECUTION: Final = _section(
@@ -87,7 +120,33 @@ REBALANCE: Final = _section(
     "rebalance",
     when=("choice", "on_change: a standing weight is left alone; always: it is sized again at every step of its model"),
     buffer=("fraction", "no trade while the drift is below this share of equity"),
+    min_trade=("fraction", "an increase of a weight by less than this share of equity waits; decreases always pass"),
+    every=(
+        "duration",
+        "a standing weight changes its size only this often, counted from the epoch, whole weeks from a "
+        "Monday; entries and exits always pass",
+    ),
 )
+
+SIZER: Final = _section("sizer", name=("symbol", "a sizer, such as volatility_target or confidence"))
+
+ALLOCATOR: Final = _section(
+    "allocator",
+    name=("symbol", "an allocator, such as inverse_volatility or equal_risk"),
+    window=("whole", "UTC days of returns that it looks at"),
+    every=("duration", "how often it looks, counted from the epoch, whole weeks from a Monday"),
+)
+
+REGIME: Final = _section(
+    "regimes",
+    regime=("symbol", "the classifier: equity, crypto, volatility, vix or macro"),
+    name=("text", "what budgets and reports call it; default: the classifier's name"),
+    timeframe=("timeframe", "of the rows that it counts, equal to or coarser than the book's"),
+)
+
+#: What a regime reads, and what a label multiplies a budget by.
+SOURCE: Final = Field("text", "a symbol of the book or the store, a field of the panel, or file.csv#column")
+MULTIPLIER: Final = Field("fraction", "what the budget is multiplied by", Bounds(0.0))
 
 SPEC: Final = _section(
     "",
@@ -96,11 +155,16 @@ SPEC: Final = _section(
     base_currency=("currency", "the currency of equity and capital"),
     start=("date", "first instant of the run; default: the first bar"),
     end=("date", "last instant of the run; default: the last bar"),
-    capital=("number", "starting equity in the base currency"),
+    capital=("number", "starting equity in the base currency; or a mapping of cash by wallet, see `cash_flows.wallet`"),
     volume=("choice", "require: no fill where a bar's volume is zero or unknown; ignore: fill there too"),
     risk_free_rate=("fraction", "annual rate that Sharpe and its kin are in excess of"),
     seed=("whole", "seed of every random draw"),
 )
+
+#: Cash of one wallet at the start, and a rate of exchange that stands.
+CASH: Final = Field("number", "cash in the wallet's currency", RANGES["capital.*"])
+RATE: Final = Field("number", "a rate that stands, base currency per unit", RANGES["fx.*"])
+PAIR: Final = Field("symbol", "a pair of the store, such as EURUSD", longest=100)
 
 #: A symbol of an instrument, and a preset's name: one word.
 SYMBOL: Final = Field("symbol", "an instrument's symbol", longest=100)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from trimtab.app import fields
 from trimtab.app.config import defaults_of
 from trimtab.app.fields import Field
-from trimtab.types import Costs, Execution, Limits, Model, Rebalance, Spec
+from trimtab.types import AllocatorUse, CashFlow, Costs, Execution, Limits, Model, Rebalance, RegimeUse, SizerUse, Spec
 
 _NUMERIC_TEXT: Final = r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][+-]?\d+)?"
 _SUFFIX: Final = {"fraction": r"\s*(%|bps?)?", "duration": r"\s*(ns|us|ms|s|m|min|h|d|w)?", "number": "", "whole": ""}
@@ -35,12 +35,29 @@ def schema() -> dict[str, Any]:
         "description": "the strategies of the book; their budgets add up to at most 1",
         "items": _model(),
     }
+    properties["capital"] = {
+        **properties["capital"],
+        "anyOf": [*properties["capital"]["anyOf"], _by_name(_value(fields.CASH))],
+    }
+    properties["cash_flows"] = {
+        "description": "cash paid in and out while the run goes on",
+        "type": ["array", "null"],
+        "items": {**_object(_properties(fields.CASH_FLOW, CashFlow)), "required": ["at", "amount"]},
+    }
+    properties["fx"] = {
+        "description": "exchange rates: currency -> a pair of the store, or a rate that stands",
+        **_by_name({"anyOf": [_value(fields.RATE), _value(fields.PAIR)]}),
+    }
     properties["costs"] = {
         "description": "a preset's name, or a mapping that holds exactly what it names (the rest costs nothing)",
         "default": "venue",
         "anyOf": [_value(fields.PRESET), _object(_properties(fields.COSTS, Costs))],
     }
     properties["limits"] = {"description": "hard limits of the book", **_object(_properties(fields.LIMITS, Limits))}
+    properties["caps"] = {
+        "description": "largest sum of |notional| / equity of everything of one kind",
+        **_object({key: {"description": f.meaning, **_by_name(_value(f))} for key, f in fields.CAPS.items()}),
+    }
     properties["execution"] = {
         "description": "how the one working order of an instrument is sent",
         **_object(_properties(fields.EXECUTION, Execution)),
@@ -48,6 +65,13 @@ def schema() -> dict[str, Any]:
     properties["rebalance"] = {
         "description": "when a standing weight is sized again",
         **_object(_properties(fields.REBALANCE, Rebalance)),
+    }
+    properties["sizer"] = {"description": "the sizer of every model that has none of its own", **_sizer()}
+    properties["allocator"] = {"description": "splits the sum of the budgets over the models anew", **_allocator()}
+    properties["regimes"] = {
+        "description": "classifiers that name the regime of the market",
+        "type": ["array", "null"],
+        "items": _regime(),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -67,11 +91,45 @@ def _model() -> dict[str, Any]:
         "type": ["object", "null"],
         "description": "the strategy's parameters; `trimtab strategies show NAME` lists them with their ranges",
     }
+    properties["sizer"] = {"description": "scales the model's forecasts; default: the book's", **_sizer()}
+    properties["allocator"] = {"description": "splits the model's budget over its instruments anew", **_allocator()}
+    properties["regime_budgets"] = {
+        "description": "regime -> label (or unknown) -> what the budget is multiplied by; in no regime do the budgets "
+        "add up to more than 1",
+        **_by_name(_by_name(_value(fields.MULTIPLIER))),
+    }
     return {**_object(properties), "required": ["strategy"]}
+
+
+_PARAMS: Final = {"type": ["object", "null"], "description": "its parameters"}
+
+
+def _sizer() -> dict[str, Any]:
+    properties = {**_properties(fields.SIZER, SizerUse), "params": _PARAMS}
+    return {"anyOf": [_value(fields.SIZER["name"]), {**_object(properties), "required": ["name"]}]}
+
+
+def _allocator() -> dict[str, Any]:
+    properties = _properties(fields.ALLOCATOR, AllocatorUse)
+    return {"anyOf": [_value(fields.ALLOCATOR["name"]), {**_object(properties), "required": ["name"]}]}
+
+
+def _regime() -> dict[str, Any]:
+    source = _value(fields.SOURCE)
+    properties = {
+        **_properties(fields.REGIME, RegimeUse),
+        "reads": {"description": fields.SOURCE.meaning, "anyOf": [source, _by_name(source)]},
+        "params": _PARAMS,
+    }
+    return {**_object(properties), "required": ["regime"]}
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": ["object", "null"], "additionalProperties": False, "properties": properties}
+
+
+def _by_name(value: dict[str, Any]) -> dict[str, Any]:
+    return {"type": ["object", "null"], "additionalProperties": value}
 
 
 def _one_or_many(item: dict[str, Any]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def load(
         raise TrimtabError(f"load: {repeated[0]} is given twice")
     store = open_store(root)
     instruments = [find_instrument(store, s) for s in symbols]
-    first, last = _instant(start, "start"), _instant(end, "end")
+    first, last = instant(start, "start"), instant(end, "end")
     frames = {i.symbol: _window(bars_at(store, i, timeframe), timeframe, first, last) for i in instruments}
     for symbol, frame in frames.items():
         if frame.is_empty():
@@ -66,7 +66,8 @@ def bars_at(store: Store, instrument: Instrument, timeframe: str) -> pl.DataFram
     return frame if stored == timeframe else resample(frame, stored, timeframe, instrument.calendar)
 
 
-def _instant(value: Instant, name: str) -> dt.datetime | None:
+def instant(value: Instant, name: str) -> dt.datetime | None:
+    """An ISO date or instant, UTC where it says no zone; None for nothing. TrimtabError, with its name, for no date."""
     if value is None or value == "":
         return None
     if isinstance(value, str):

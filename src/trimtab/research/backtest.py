@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from trimtab.bounds import check
+from trimtab.bounds import check, model_names
 from trimtab.data.catalogue import costs_for, preset
 from trimtab.portfolio.budgets import combine
+from trimtab.research.funds import check_currencies, flows_of, opening_of
 from trimtab.research.prepared import market_of, prepared
-from trimtab.research.run import Run, names_of
+from trimtab.research.run import Fold, Run
 from trimtab.research.streams import resizes, streams_of
 from trimtab.rules.book import Setup, Style, terms_of
 from trimtab.sim.simulate import simulate as fold_market
@@ -65,22 +65,17 @@ def style_of(spec: Spec) -> Style:
 
 
 def setup_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...]) -> Setup:
-    """What the driver needs beside bars and weights; refuses what one account cannot hold."""
-    quotes = sorted({i.quote for i in panel.instruments})
-    if len(quotes) > 1:
-        raise TrimtabError(
-            f"the book mixes quote currencies ({', '.join(quotes)}): expected one, because an equity in two currencies "
-            "needs an exchange rate. Run one spec per currency."
-        )
-    venues = sorted({i.venue for i in panel.instruments})
-    if len(venues) > 1:
-        raise TrimtabError(
-            f"the book spans venues ({', '.join(venues)}) but has one capital: cash is not fungible across venues. "
-            "Run one spec per venue, or import the instruments under one."
-        )
+    """What the driver needs beside bars and weights; refuses what the accounts cannot hold."""
+    check_currencies(spec, panel)
     check(spec, costs)
     _check_volume(spec, panel)
-    return Setup(terms_of(panel.instruments, costs), spec.limits, style_of(spec), float(spec.capital), len(spec.models))
+    terms = terms_of(panel.instruments, costs, spec.base_currency)
+    first = market_of(panel, spec.base_currency).mark[0]
+    rates = np.ones(int(terms["wallet"].max()) + 1)
+    rates[terms["wallet"]] = np.where(terms["column"] >= 0, first[terms["column"]], 1.0)
+    capital, cash = opening_of(spec, panel, rates)
+    flows = flows_of(spec, panel)
+    return Setup(terms, spec.limits, style_of(spec), capital, len(spec.models), flows=flows, cash=cash)
 
 
 def _check_volume(spec: Spec, panel: Panel) -> None:
@@ -107,13 +102,12 @@ def run_weights(spec: Spec, panel: Panel, weights: Weights, given: Weights | Non
     check_weights(weights, spec, panel, given=given is not None)
     costs = costs_of_panel(panel, spec.costs)
     setup = setup_of(spec, panel, costs)
-    market = market_of(panel)
+    market = market_of(panel, spec.base_currency)
     result = fold_market(market, weights, setup, keep_equity=False)
     plain = setup.style._replace(kind=0, tif=0, post_only=0, always=0, buffer=0.0)
     alone = setup._replace(models=1, limits=Limits(), style=plain)
     holding = fold_market(market, hold_weights(panel), alone, keep_equity=False)
-    again = partial(fold_market, market, weights, setup)
-    return Run(spec, panel, costs, result, holding, again, given)
+    return Run(spec, panel, costs, Fold(market, weights, setup, result, holding), given)
 
 
 def check_weights(weights: Weights, spec: Spec, panel: Panel, *, given: bool = False) -> None:
@@ -133,7 +127,7 @@ def check_weights(weights: Weights, spec: Spec, panel: Panel, *, given: bool = F
     elif strategy.legs is not None:
         leg = (model.universe or panel.symbols).index(panel.symbols[i]) % strategy.n_legs
         what, mend = f"weight {leg} of `legs`", "finite numbers; where a pair is not to be traded, `step` returns NaN"
-    raise TrimtabError(f"model {names_of(spec)[m]}: {what} for {found}: expected {mend}")
+    raise TrimtabError(f"model {model_names(spec.models)[m]}: {what} for {found}: expected {mend}")
 
 
 def simulate(
@@ -270,10 +264,4 @@ def check_panel(spec: Spec, panel: Panel) -> None:
     ):
         if said != found:
             raise TrimtabError(f"the spec's {name} is {said}, the panel's is {found}: expected the same")
-    quotes = {i.quote for i in panel.instruments}
-    if len(quotes) == 1 and spec.base_currency not in quotes:
-        quote = quotes.pop()
-        raise TrimtabError(
-            f"base_currency is {spec.base_currency}, but {', '.join(panel.symbols)} are quoted in {quote}: "
-            f"set base_currency: {quote} (an equity in another currency needs an exchange rate)"
-        )
+    check_currencies(spec, panel)

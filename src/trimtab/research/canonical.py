@@ -19,10 +19,15 @@ def plain(spec: Spec) -> dict[str, Any]:
     values = msgspec.structs.asdict(spec)
     values["universe"] = list(spec.universe)
     values["models"] = [_plain_model(model) for model in spec.models]
+    values["cash_flows"] = [msgspec.structs.asdict(flow) for flow in spec.cash_flows]
     values["costs"] = spec.costs._asdict() if isinstance(spec.costs, Costs) else spec.costs
     values["limits"] = spec.limits._asdict()
+    values["caps"] = msgspec.structs.asdict(spec.caps)
     values["execution"] = msgspec.structs.asdict(spec.execution)
     values["rebalance"] = msgspec.structs.asdict(spec.rebalance)
+    values["sizer"] = _plain_use(spec.sizer)
+    values["allocator"] = _plain_use(spec.allocator)
+    values["regimes"] = [_plain_use(use) for use in spec.regimes]
     return values
 
 
@@ -51,7 +56,12 @@ def to_yaml(spec: Spec) -> str:
 def _plain_model(model: Any) -> dict[str, Any]:
     values = msgspec.structs.asdict(model)
     values["universe"] = list(model.universe)
+    values["sizer"], values["allocator"] = _plain_use(model.sizer), _plain_use(model.allocator)
     return values
+
+
+def _plain_use(use: Any) -> dict[str, Any] | None:
+    return None if use is None else msgspec.structs.asdict(use)
 
 
 def _written(value: Any) -> Any:

@@ -257,7 +257,7 @@ def conservation(subject: Subject) -> list[Finding]:
 
 
 def _money_break(subject: Subject, run: Run) -> Finding | None:
-    capital, result = run.spec.capital, run.result
+    capital, result = run.capital, run.result
     expected = equity_of_fills(run)
     wrong = ~(np.abs(expected - run.bar_equity) <= _CLOSE * capital)  # NaN is wrong too
     if wrong.any():
@@ -287,7 +287,7 @@ def equity_of_fills(run: Run) -> F64:
     close = panel.values[:, :, panel.fields.index("close")]
     seen = np.where(np.isnan(close), 0, np.arange(rows)[:, None])
     marks = np.nan_to_num(np.take_along_axis(close, np.maximum.accumulate(seen, axis=0), axis=0))
-    return run.spec.capital - np.cumsum(paid) + (np.cumsum(lots, axis=0) * unit * marks).sum(axis=1)
+    return run.capital - np.cumsum(paid) + (np.cumsum(lots, axis=0) * unit * marks).sum(axis=1)
 
 
 def _money(subject: Subject, field: str, row: int, seen: str) -> Finding:

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from trimtab.research import metrics as measure
 from trimtab.research.metrics_table import METRICS, sampling_convention
 from trimtab.research.trips import entry_notional, holding_days
-from trimtab.sim.simulate import Result
-from trimtab.types import COST_KINDS, F64, I64, Panel, Spec
+from trimtab.types import COST_KINDS, F64, I64, Panel
 
 if TYPE_CHECKING:
     from trimtab.research.run import Run
@@ -24,13 +23,14 @@ class Curves:
     pnl, cost     (D, M) cumulative
     """
 
-    def __init__(self, result: Result, holding: Result, panel: Panel, spec: Spec) -> None:
-        self.capital = spec.capital
-        self.ts: I64 = panel.ts[result.sample]
+    def __init__(self, run: Run) -> None:
+        result = run.result
+        self.capital = run.capital
+        self.ts: I64 = run.panel.ts[result.sample]
         self.equity: F64 = result.curve[:, 0]
         self.costs: F64 = result.curve[:, 1]
         self.gross: F64 = self.equity + self.costs
-        self.holding: F64 = holding.curve[:, 0]
+        self.holding: F64 = run.holding.curve[:, 0]
         self.pnl: F64 = result.pnl
         self.cost: F64 = result.cost
         positive = np.where(self.equity > 0.0, self.equity, np.nan)
@@ -79,7 +79,7 @@ def figures_of_run(run: Run) -> dict[str, Any]:
     periods = periods_of(run.panel)
     trips = run.trips.book
     total, notional = float(charges.sum()), float(head["traded"])
-    trading = measure.Trading(notional, float(head["equity"]) - spec.capital + total, total)
+    trading = measure.Trading(notional, float(head["equity"]) - run.capital + total, total)
     held, exposure = curves.returns(curves.holding), np.nan_to_num(curves.gross_exposure)
     net = Line(curves.begun(curves.equity), _trades(run, trips), trading, held, float(head["worst"]), exposure)
     gross = net._replace(
@@ -97,7 +97,7 @@ def figures_of_run(run: Run) -> dict[str, Any]:
         "costs": dict(zip(COST_KINDS, (float(v) for v in charges.sum(axis=(0, 1))), strict=True)),
         "crossing_saved": float(head["saved"]),
         "break_even_cost": trading.gross_profit / notional if notional > 0.0 else np.nan,
-        "capital": spec.capital,
+        "capital": run.capital,
         "final_equity": float(head["equity"]),
         "currency": spec.base_currency,
         "periods": periods,
@@ -128,7 +128,7 @@ def _model_figures(run: Run, m: int, periods: float) -> dict[str, Any]:
     pair: dict[str, Any] = {"budget": budget, "pnl": profit, "costs": total}
     for kind, spent in (("net", total), ("gross", 0.0)):
         returns = curves.model_returns(m, budget, kind == "gross")
-        equity = budget * run.spec.capital * np.concatenate(([1.0], np.cumprod(1.0 + returns)))
+        equity = budget * run.capital * np.concatenate(([1.0], np.cumprod(1.0 + returns)))
         trading = measure.Trading(notional, profit + total, spent)
         line = Line(equity, _trades(run, trips, gross=kind == "gross"), trading, curves.returns(curves.holding))
         pair[kind] = _measured(run, line, periods)

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import platform as machine
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from trimtab.bounds import model_names
 from trimtab.research import frames
 from trimtab.research.curves import Curves, figures_of_run
 from trimtab.research.trips import Trips, trips_of
+from trimtab.rules.book import Setup
 from trimtab.rules.limits import LIMIT_NAMES
-from trimtab.sim.simulate import Result
+from trimtab.rules.market import Market
+from trimtab.sim.simulate import Result, simulate
 from trimtab.types import F64, Costs, Panel, Spec, Weights
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     import polars as pl
+
+
+class Fold(NamedTuple):
+    """What the driver was given and what it wrote.
+
+    holding   what it wrote when it held the same instruments in equal parts
+    """
+
+    market: Market
+    weights: Weights
+    setup: Setup
+    result: Result
+    holding: Result
 
 
 class Run:
@@ -29,8 +44,7 @@ class Run:
     spec        the whole run as one value; its sha256 is run_id
     panel       the bars it ran on
     costs       (N,) Costs of each instrument
-    result      what the driver wrote
-    holding     the same driver holding the instruments in equal parts
+    fold        what the driver was given; result: what it wrote; holding: of the instruments held in equal parts
     given       the weights, where they were given as numbers; then the spec holds their hash
     """
 
@@ -39,17 +53,15 @@ class Run:
         spec: Spec,
         panel: Panel,
         costs: tuple[Costs, ...],
-        result: Result,
-        holding: Result,
-        again: Callable[[], Result],
+        fold: Fold,
         given: Weights | None = None,
     ) -> None:
         self._spec = spec
         self.panel = panel
         self.costs = costs
-        self.result = result
-        self.holding = holding
-        self.again = again
+        self.fold = fold
+        self.result = fold.result
+        self.holding = fold.holding
         self.given = given
         #: sha256 of each strategy file of the user's own: Trimtab's version says nothing of it.
         self.strategy_files = {m.strategy: hash_file(m.strategy) for m in spec.models if m.strategy.endswith(".py")}
@@ -110,7 +122,12 @@ class Run:
     @property
     def model_names(self) -> tuple[str, ...]:
         """A name per model: its own, else its strategy's, numbered where two would be the same."""
-        return names_of(self.spec)
+        return model_names(self.spec.models)
+
+    @property
+    def capital(self) -> float:
+        """Equity at the start, base currency."""
+        return self.fold.setup.capital
 
     # --- tables --------------------------------------------------------------------------------------------------
 
@@ -122,12 +139,14 @@ class Run:
     @cached_property
     def equity(self) -> pl.DataFrame:
         """ts, equity at every bar, drawdown."""
-        return frames.equity(self.bar_equity, self.panel.ts, self.spec.capital)
+        return frames.equity(self.bar_equity, self.panel.ts, self.capital)
 
     @cached_property
     def bar_equity(self) -> F64:
         """(T,) equity at every bar: kept by nobody until asked, then the driver runs once more, to the same bits."""
-        return self.result.equity if len(self.result.equity) else self.again().equity
+        if len(self.result.equity):
+            return self.result.equity
+        return simulate(self.fold.market, self.fold.weights, self.fold.setup).equity
 
     @cached_property
     def orders(self) -> pl.DataFrame:
@@ -164,7 +183,7 @@ class Run:
     @cached_property
     def curves(self) -> Curves:
         """Equity, costs, exposure and models at day ends."""
-        return Curves(self.result, self.holding, self.panel, self.spec)
+        return Curves(self)
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -210,14 +229,6 @@ class Run:
         from trimtab.research.bundle import write_bundle
 
         return write_bundle(self, Path(folder), report)
-
-
-def names_of(spec: Spec) -> tuple[str, ...]:
-    """A name per model: its own, else its strategy's; numbered where two would be the same."""
-    given = [model.name or Path(model.strategy).stem for model in spec.models]
-    return tuple(
-        f"{name}_{given[:k].count(name) + 1}" if given.count(name) > 1 else name for k, name in enumerate(given)
-    )
 
 
 def hash_panel(panel: Panel) -> str:

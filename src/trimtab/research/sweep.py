@@ -118,7 +118,7 @@ def table_of(sets: list[Any], names: list[str], figures: F64) -> pl.DataFrame:
 def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], threads: int, progress: Progress) -> F64:
     """SUMMARY of every set (S, 7); NaN where a set has too few bars for a forecast."""
     setup = setup_of(spec, panel, costs_of_panel(panel, spec.costs))
-    market, periods = market_of(panel), periods_of(panel)
+    market, periods = market_of(panel, spec.base_currency), periods_of(panel)
     given = _Given(spec, panel, strategy, sets, setup, market, periods, per_period(spec.risk_free_rate, periods))
     alone = len(panel.instruments) == 1 and not resizes(spec.rebalance)
     fill = _compiled(given) if alone and folds_of(strategy).sweep is not None else partial(_one_by_one, given)

@@ -14,9 +14,25 @@ from trimtab.app import fields
 from trimtab.app.document import Place, Scalar
 from trimtab.app.fields import Field
 from trimtab.app.schema import schema
-from trimtab.types import Costs, Execution, Limits, Model, Rebalance, Spec
+from trimtab.types import (
+    AllocatorUse,
+    Caps,
+    CashFlow,
+    Costs,
+    Execution,
+    Limits,
+    Model,
+    Rebalance,
+    RegimeUse,
+    SizerUse,
+    Spec,
+)
 
-SECTIONS = {"universe", "models", "costs", "limits", "execution", "rebalance"}
+SECTIONS = {"universe", "models", "cash_flows", "fx", "costs", "limits", "caps", "execution", "rebalance"} | {
+    "sizer",
+    "allocator",
+    "regimes",
+}
 
 
 def scalar(text: str) -> Scalar:
@@ -30,7 +46,12 @@ def scalar(text: str) -> Scalar:
         (fields.LIMITS, set(Limits._fields)),
         (fields.EXECUTION, set(Execution.__struct_fields__)),
         (fields.REBALANCE, set(Rebalance.__struct_fields__)),
-        (fields.MODEL, set(Model.__struct_fields__) - {"params", "universe"}),
+        (fields.CAPS, set(Caps.__struct_fields__)),
+        (fields.CASH_FLOW, set(CashFlow.__struct_fields__)),
+        (fields.MODEL, set(Model.__struct_fields__) - {"params", "universe", "sizer", "allocator", "regime_budgets"}),
+        (fields.SIZER, set(SizerUse.__struct_fields__) - {"params"}),
+        (fields.ALLOCATOR, set(AllocatorUse.__struct_fields__)),
+        (fields.REGIME, set(RegimeUse.__struct_fields__) - {"params", "reads"}),
         (fields.SPEC, set(Spec.__struct_fields__) - SECTIONS),
     ],
 )
@@ -96,6 +117,8 @@ def test_the_schema_knows_every_key():
     assert set(properties["models"]["items"]["properties"]) == set(Model.__struct_fields__)
     assert set(properties["limits"]["properties"]) == set(Limits._fields)
     assert set(properties["costs"]["anyOf"][1]["properties"]) == set(Costs._fields)
+    assert set(properties["caps"]["properties"]) == set(Caps.__struct_fields__)
+    assert set(properties["cash_flows"]["items"]["properties"]) == set(CashFlow.__struct_fields__)
     assert not properties["limits"]["additionalProperties"]
     json.dumps(schema(), allow_nan=False)
 
@@ -128,4 +151,6 @@ def test_defaults_of_the_schema_are_the_nouns():
     for key, default in Costs._field_defaults.items():
         stated = schema()["properties"]["costs"]["anyOf"][1]["properties"][key]["default"]
         assert float(stated) == default
-    assert schema()["properties"]["capital"]["default"] == msgspec.structs.fields(Spec)[7].default
+    assert schema()["properties"]["capital"]["default"] == next(
+        field.default for field in msgspec.structs.fields(Spec) if field.name == "capital"
+    )

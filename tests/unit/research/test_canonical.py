@@ -13,12 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trimtab.app.config import complete, param_field, parse_spec
-from trimtab.app.fields import COSTS, EXECUTION, LIMITS, REBALANCE, SPEC, Field
+from trimtab.app.fields import CASH, CASH_FLOW, COSTS, EXECUTION, LIMITS, RATE, REBALANCE, SPEC, Field
+from trimtab.bounds import RANGES, contradictions, model_names
+from trimtab.data.catalogue import ASSET_CLASSES
 from trimtab.research.canonical import canonical_json, plain, run_id, to_yaml
 from trimtab.strategies import find
-from trimtab.types import TIMEFRAMES, Costs, Execution, Limits, Model, Rebalance, Spec, TrimtabError
+from trimtab.types import TIMEFRAMES, Caps, CashFlow, Costs, Execution, Limits, Model, Rebalance, Spec, TrimtabError
 
 SINGLE = ("sma_cross", "momentum", "buy_and_hold", "index_mean_reversion", "equity_trend")
+WALLETS = ("binance/USDT", "EUR", "sim/USD")
 SYMBOLS = ("BTCEUR", "NO", "1_000", "null", "2021-03-02", "BRK.B", "^GSPC", "é€", "1e3", "~", "a:b", "#x")
 
 texts = st.text(st.characters(codec="utf-8"), max_size=30).filter(lambda t: t.isprintable() and t == t.strip())
@@ -72,22 +75,38 @@ def models_of(draw: st.DrawFn, universe: tuple[str, ...], timeframe: str) -> tup
 
 
 @st.composite
+def caps_of(draw: st.DrawFn, models: tuple[str, ...]) -> Caps:
+    names = {"asset_classes": ASSET_CLASSES, "venues": ("binance", "sim"), "models": models}
+    cap = {section: value_of(Field("fraction", "", RANGES[f"caps.{section}"])) for section in names}
+    return Caps(**{s: draw(st.dictionaries(st.sampled_from((*known, "*")), cap[s])) for s, known in names.items()})
+
+
+def flows() -> st.SearchStrategy[CashFlow]:
+    return st.builds(
+        CashFlow,
+        at=st.sampled_from(("2020-06-01", "2020-03-01T12:30:00Z")),
+        amount=value_of(CASH_FLOW["amount"]),
+        wallet=st.sampled_from(("", *WALLETS)),
+    )
+
+
+@st.composite
 def specs(draw: st.DrawFn) -> Spec:
     universe = tuple(draw(st.lists(st.sampled_from(SYMBOLS), unique=True, min_size=1)))
     timeframe = draw(st.sampled_from([*TIMEFRAMES]))
-    limits = draw(noun_of(LIMITS, Limits))
-    limits = limits._replace(
-        max_weight=limits.max_weight
-        if math.isinf(limits.max_weight)
-        else min(limits.max_weight, limits.gross_leverage),
-        drawdown_derisk=math.inf if limits.drawdown_derisk >= limits.drawdown_halt else limits.drawdown_derisk,
-    )
+    models = draw(models_of(universe, timeframe))
+    limits, caps = draw(noun_of(LIMITS, Limits)), draw(caps_of(model_names(models)))
+    for path, _ in [*contradictions((), limits, caps, Execution())]:
+        section, _, name = path.partition(".")
+        limits = limits._replace(**{name: math.inf}) if section == "limits" else limits
+        caps = caps if section == "limits" else Caps()
     execution = draw(noun_of(EXECUTION, Execution))
     if execution.kind == "MARKET" or execution.post_only:
         execution = msgspec.structs.replace(execution, offset=0.0, post_only=False)
-    own = {key: value_of(SPEC[key]) for key in ("capital", "volume", "risk_free_rate", "seed")}
+    own = {key: value_of(SPEC[key]) for key in ("volume", "risk_free_rate", "seed")}
+    own["capital"] = value_of(SPEC["capital"]) | st.dictionaries(st.sampled_from(WALLETS), value_of(CASH), min_size=1)
     return Spec(
-        models=draw(models_of(universe, timeframe)),
+        models=models,
         name=draw(texts),
         universe=universe,
         timeframe=timeframe,
@@ -96,6 +115,9 @@ def specs(draw: st.DrawFn) -> Spec:
         end=draw(st.sampled_from(("", "2021-01-01"))),
         costs=draw(st.sampled_from(("venue", "binance", "none")) | noun_of(COSTS, Costs)),
         limits=limits,
+        caps=caps,
+        cash_flows=tuple(draw(st.lists(flows(), max_size=3))),
+        fx=draw(st.dictionaries(st.sampled_from(("EUR", "USDT")), st.just("EURUSD") | value_of(RATE))),
         execution=execution,
         rebalance=draw(noun_of(REBALANCE, Rebalance)),
         **{key: draw(value) for key, value in own.items()},

@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 
 import trimtab as tt
+from trimtab.bounds import model_names
 from trimtab.research.backtest import run_weights, window_of
-from trimtab.research.run import hash_panel, names_of
+from trimtab.research.run import hash_panel
 from trimtab.types import HOUR, Weights
 
 START = np.datetime64("2024-01-01T00:00:00", "us")
@@ -91,7 +92,7 @@ def test_models_are_numbered_where_they_would_have_one_name():
     named = tt.Model(strategy="sma_cross", name="mine", budget=0.2)
     file = tt.Model(strategy="/some/where/breakout.py", budget=0.2)
     spec = tt.Spec(models=(model, named, model, file), universe=("S0",))
-    assert names_of(spec) == ("sma_cross_1", "mine", "sma_cross_2", "breakout")
+    assert model_names(spec.models) == ("sma_cross_1", "mine", "sma_cross_2", "breakout")
 
 
 # --- notes -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,131 @@
+"""The cash of a run: what is in each wallet at the start, and what is paid in and out on the way."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trimtab.data.panel import instant
+from trimtab.rules.book import wallets_of
+from trimtab.types import F64, SECOND, CashFlow, Flows, Panel, Spec, TrimtabError
+from trimtab.words import near, utc
+
+#: (venue, currency) -> its place in the cash of a book.
+Wallets = dict[tuple[str, str], int]
+
+
+def check_currencies(spec: Spec, panel: Panel) -> None:
+    """TrimtabError where the book's equity would need an exchange rate that the panel does not have."""
+    quotes = sorted({i.quote for i in panel.instruments})
+    foreign = [quote for quote in quotes if quote != spec.base_currency]
+    if not foreign or "fx" in panel.fields:
+        return
+    if len(quotes) == 1:
+        raise TrimtabError(
+            f"base_currency is {spec.base_currency}, but {', '.join(panel.symbols)} are quoted in {quotes[0]}: set "
+            f"base_currency: {quotes[0]}, or give an exchange rate: {_example(foreign[0], spec.base_currency)}"
+        )
+    raise TrimtabError(
+        f"the book mixes quote currencies ({', '.join(quotes)}), so its equity in {spec.base_currency} needs exchange "
+        f"rates: {_example(foreign[0], spec.base_currency)}. Or run one spec per currency."
+    )
+
+
+def _example(quote: str, base: str) -> str:
+    """How a rate of exchange is given, in a spec and in a program."""
+    pair = f"{quote}{base}"
+    return (
+        f"`fx: {{{quote}: {pair}}}` in a spec, load(…, fx={{{quote!r}: {pair!r}}}) in a program (a pair of the store)"
+    )
+
+
+def opening_of(spec: Spec, panel: Panel, rates: F64) -> tuple[float, F64]:
+    """Equity at the start in base currency, and cash (C,) of each wallet in its own.
+
+    rates  (C,) base currency per unit of each wallet's currency at the first row; 0: not known
+
+    One capital is enough where there is one wallet: cash of one venue or currency buys nothing in another.
+    """
+    wallets = wallets_of(panel.instruments)
+    for (_, quote), place in wallets.items():
+        if not rates[place] > 0.0:
+            raise TrimtabError(
+                f"no exchange rate of {quote} in {spec.base_currency} is known at the first row ({utc(panel.ts[0])}): "
+                f"start the run later, or load a longer series of the pair. The panel's field `fx` says {quote}'s rate "
+                f"in {spec.base_currency} (NaN: not known)"
+            )
+    if not isinstance(spec.capital, dict):
+        if len(wallets) > 1:
+            raise TrimtabError(
+                f"the book has {len(wallets)} wallets ({', '.join(map(name_of, wallets))}) but one capital, and cash "
+                "is not fungible across venues and currencies: say how much is in each, such as capital: "
+                f"{{{', '.join(f'{name_of(w)}: 50_000' for w in wallets)}}}"
+            )
+        return float(spec.capital), np.array([float(spec.capital) / rates[0]])
+    cash = np.full(len(wallets), np.nan)
+    for name, amount in spec.capital.items():
+        place = place_of(name, wallets, f"capital.{name}")
+        if cash[place] == cash[place]:
+            raise TrimtabError(f"capital.{name}: the cash of this wallet is given twice")
+        cash[place] = amount
+    for wallet, place in wallets.items():
+        if cash[place] != cash[place]:
+            raise TrimtabError(
+                f"capital says nothing of the wallet {name_of(wallet)}: add {name_of(wallet)}: 0 if it begins empty"
+            )
+    capital = float((cash * rates).sum())
+    if not capital > 0.0:
+        raise TrimtabError("capital: every wallet begins empty; expected some cash in one of them")
+    return capital, cash
+
+
+def name_of(wallet: tuple[str, str]) -> str:
+    """`venue/currency`, as a wallet is called in a spec."""
+    return "/".join(wallet)
+
+
+def place_of(name: str, wallets: Wallets, path: str) -> int:
+    """The place of a wallet by `venue/currency`, or by a currency (a venue) that only one wallet has.
+
+    An empty name is the first. TrimtabError, beginning with the setting's path, for a name that fits none or several.
+    """
+    if not name:
+        return 0
+    fit = [place for wallet, place in wallets.items() if name == name_of(wallet) or name == wallet[1]]
+    if len(fit) == 1:
+        return fit[0]
+    names = [name_of(wallet) for wallet in wallets]
+    if fit:
+        raise TrimtabError(f"{path}: {len(fit)} wallets hold {name}; say which: {', '.join(names)}")
+    hint = near(name, [*names, *(wallet[1] for wallet in wallets)])
+    raise TrimtabError(f"{path}: there is no wallet {name!r}{hint}; the book has {', '.join(names)}")
+
+
+def flows_of(spec: Spec, panel: Panel) -> Flows:
+    """The cash flows as rows of a panel: each counts at the first close from its instant on.
+
+    TrimtabError for one outside the window of the bars: nothing would come of it.
+    """
+    wallets, found = wallets_of(panel.instruments), [_row_of(k, f, panel) for k, f in enumerate(spec.cash_flows)]
+    row = np.array(found, np.int64)
+    wallet = [place_of(f.wallet, wallets, f"cash_flows.{k}.wallet") for k, f in enumerate(spec.cash_flows)]
+    order = np.argsort(row, kind="stable")
+    amount = np.array([float(f.amount) for f in spec.cash_flows])
+    return Flows(row[order], np.array(wallet, np.int64)[order], amount[order])
+
+
+def _row_of(k: int, flow: CashFlow, panel: Panel) -> int:
+    at = instant(flow.at, f"cash_flows.{k}.at")
+    if at is None:
+        raise TrimtabError(f"cash_flows.{k}.at is empty: expected a date such as 2021-03-02")
+    ns = int(at.timestamp()) * SECOND + at.microsecond * 1_000
+    first, last = span_of(panel)
+    if not first <= ns <= last:
+        raise TrimtabError(
+            f"cash_flows.{k}.at: {flow.at} is outside the bars of this run, which go from {utc(first)} to {utc(last)}"
+        )
+    return int(np.searchsorted(panel.ts, ns))
+
+
+def span_of(panel: Panel) -> tuple[int, int]:
+    """When the first bar of a panel opened, and when its last one closed, ns UTC."""
+    return int(panel.ts[0] - np.nanmin(panel.values[0, :, panel.fields.index("duration")])), int(panel.ts[-1])
