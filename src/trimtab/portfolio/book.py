@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from trimtab.bounds import BUDGET_ROUNDING, model_names, typed
+from trimtab.bounds import BUDGET_ROUNDING, allocators_of, model_names, typed
 from trimtab.portfolio.allocators import find_allocator
 from trimtab.portfolio.regime import adaptive, table
 from trimtab.portfolio.regime.budgets import factors_of, words_of
@@ -42,11 +42,6 @@ def find_sizer(name: str) -> Sizer:
     if name in SIZERS:
         return SIZERS[name]
     raise TrimtabError(f"no sizer is named {name!r}{near(name, SIZERS)}; expected one of {', '.join(SIZERS)}")
-
-
-def sizer_of(spec: Spec, model: Model) -> SizerUse | None:
-    """The sizer of a model: its own, else the book's."""
-    return model.sizer or spec.sizer
 
 
 def sizer_params(use: SizerUse) -> Any:
@@ -87,19 +82,6 @@ def sources_of(use: RegimeUse) -> dict[str, str]:
     return {field: use.reads.get(field, field) for field in regime.fields}
 
 
-def is_plain(spec: Spec, model: Model) -> bool:
-    """Is a model's weight its forecast times its share of the book, and nothing else?"""
-    again = spec.rebalance
-    return (
-        sizer_of(spec, model) is None
-        and not model.regime_budgets
-        and model.allocator is None
-        and spec.allocator is None
-        and again.min_trade == 0.0
-        and again.every == 0.0
-    )
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # What does not fit
 # ---------------------------------------------------------------------------------------------------------------------
@@ -114,7 +96,7 @@ def misfits_of_book(spec: Spec) -> Problems:
         yield from _of_sizer(path, use, spec)
     for k, use in enumerate(spec.regimes):
         yield from _of_regime(f"regimes.{k}", use, spec)
-    for path, use in _allocators(spec):
+    for path, use in allocators_of(spec):
         yield from _of_allocator(path, use)
     for k, model in enumerate(spec.models):
         if model.allocator is not None and model.sizing != "equal":
@@ -145,14 +127,6 @@ def _sizers(spec: Spec) -> Iterator[tuple[str, SizerUse]]:
     for k, model in enumerate(spec.models):
         if model.sizer is not None:
             yield f"models.{k}.sizer", model.sizer
-
-
-def _allocators(spec: Spec) -> Iterator[tuple[str, AllocatorUse]]:
-    if spec.allocator is not None:
-        yield "allocator", spec.allocator
-    for k, model in enumerate(spec.models):
-        if model.allocator is not None:
-            yield f"models.{k}.allocator", model.allocator
 
 
 def _of_sizer(path: str, use: SizerUse, spec: Spec) -> Problems:

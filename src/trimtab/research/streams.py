@@ -1,20 +1,44 @@
-"""What every model of a spec decided, row by row: strategies folded over their rows into streams of weights."""
+"""What every model of a spec decided, row by row: strategies folded over their rows into streams of weights.
+
+forecast -> the sizer's multiple -> the regimes' and the allocators' factors -> the share of the budget. A model without
+any of these is its forecasts, and nothing of it is computed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from trimtab.bounds import misfits
+from trimtab.bounds import is_plain, misfits, sizer_of
 from trimtab.data.timeframes import canonical
 from trimtab.portfolio.budgets import Stream, share_of
+from trimtab.portfolio.standing import Changes, Events, Pace, Room, fold, standing_init
 from trimtab.research.prepared import model_rows
 from trimtab.sim.fold import decisions, forecasts, spread
 from trimtab.strategies import find, params_of
-from trimtab.types import F64, Model, NotEnoughData, Panel, Rebalance, Spec, Strategy, TrimtabError
+from trimtab.types import (
+    DAY,
+    F64,
+    I64,
+    SECOND,
+    Model,
+    NotEnoughData,
+    Panel,
+    Rebalance,
+    SizerUse,
+    Spec,
+    Strategy,
+    TrimtabError,
+)
+
+_WEEK = 7 * DAY
+_MONDAY = 4 * DAY  # 1970-01-05, the first Monday of the epoch
+
+#: No change of factor: it is 1 throughout.
+STEADY = Changes(np.empty(0, np.int64), np.empty(0))
 
 
 def resizes(again: Rebalance) -> bool:
@@ -24,12 +48,24 @@ def resizes(again: Rebalance) -> bool:
 
 def streams_of(spec: Spec, panel: Panel) -> list[Stream]:
     """Every unit of every model folded over its rows."""
+    if not all(is_plain(spec, model) for model in spec.models):
+        from trimtab.portfolio.book import check_book
+
+        check_book(spec)
     found: list[Stream] = []
     every = resizes(spec.rebalance)
+    factors = _Factors(spec, panel)
     for m, model in enumerate(spec.models):
         strategy = find(model.strategy)
         params = params_of(strategy, model.params)
-        found.extend(model_streams(m, model, strategy, params, panel, every))
+        if is_plain(spec, model):
+            found.extend(model_streams(m, model, strategy, params, panel, every))
+            continue
+        said = said_of(spec, model, strategy, params, panel)
+        share = share_of(model, strategy, len(said))
+        pace = pace_of(spec, model, share)
+        for k, unit in enumerate(said):
+            found.append(stand(m, unit, factors.of(m, k), pace, share, panel.ts))
     return found
 
 
@@ -44,12 +80,26 @@ def units_of(model: Model, strategy: Strategy, panel: Panel) -> list[list[int]]:
 
 
 def model_streams(m: int, model: Model, strategy: Strategy, params: Any, panel: Panel, every: bool) -> list[Stream]:
-    """What each unit of one model decided, at the rows of the panel at which it decided it."""
-    timeframe = model.timeframe or panel.timeframe
+    """What each unit of one model decided, at the rows of the panel at which it decided it, before any sizing."""
     units = units_of(model, strategy, panel)
     share = share_of(model, strategy, len(units))
-    need = strategy.warmup(params)
+    blocks = blocks_of(model, strategy, params, panel, units)
+    if strategy.across is not None:
+        index, table = _table_of(strategy, params, blocks)
+        made = spread(strategy, params, table, every)
+        return [Stream(m, index[made.row], np.array([u[0] for u in units])[made.leg], made.value, share)]
     found: list[Stream] = []
+    for unit, (index, x) in zip(units, blocks, strict=True):
+        made = decisions(strategy, params, x, every)
+        found.append(Stream(m, index[made.row], np.array(unit)[made.leg], made.value, share))
+    return found
+
+
+def blocks_of(
+    model: Model, strategy: Strategy, params: Any, panel: Panel, units: Sequence[Sequence[int]]
+) -> list[tuple[I64, F64]]:
+    """The rows of each unit of a model; NotEnoughData where none of them is long enough for a forecast."""
+    timeframe, need = model.timeframe or panel.timeframe, strategy.warmup(params)
     blocks = [model_rows(panel, unit, timeframe, strategy.fields) for unit in units]
     longest = max(len(index) for index, _ in blocks)
     if longest <= need:
@@ -57,14 +107,7 @@ def model_streams(m: int, model: Model, strategy: Strategy, params: Any, panel: 
             f"model {model.name or strategy.name}: {longest} bars of {timeframe} are fewer than the {need + 1} it "
             "needs before its first forecast; load a longer window or shorten its lookbacks"
         )
-    if strategy.across is not None:
-        index, table = _table_of(strategy, params, blocks)
-        made = spread(strategy, params, table, every)
-        return [Stream(m, index[made.row], np.array([u[0] for u in units])[made.leg], made.value, share)]
-    for unit, (index, x) in zip(units, blocks, strict=True):
-        made = decisions(strategy, params, x, every)
-        found.append(Stream(m, index[made.row], np.array(unit)[made.leg], made.value, share))
-    return found
+    return blocks
 
 
 def _table_of(strategy: Strategy, params: Any, blocks: Sequence[tuple[Any, F64]]) -> tuple[Any, F64]:
@@ -74,3 +117,115 @@ def _table_of(strategy: Strategy, params: Any, blocks: Sequence[tuple[Any, F64]]
     for k, (rows, x) in enumerate(blocks):
         table[np.searchsorted(index, rows), k] = forecasts(strategy, params, x)
     return index, table
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# With a sizer, factors, a calendar or a least trade
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class Said(NamedTuple):
+    """What one unit of a model said: its panel instruments (L,), and when it said which leg weights."""
+
+    instruments: I64
+    events: Events
+
+
+def said_of(spec: Spec, model: Model, strategy: Strategy, params: Any, panel: Panel) -> list[Said]:
+    """The forecasts of each unit of a model with the multiples of its sizer."""
+    units = units_of(model, strategy, panel)
+    blocks = blocks_of(model, strategy, params, panel, units)
+    use = sizer_of(spec, model)
+    # A sizer and a calendar may make a decision of any row, so each one is looked at.
+    every = resizes(spec.rebalance) or use is not None or spec.rebalance.every > 0.0
+    found: list[Said] = []
+    if strategy.across is not None:
+        index, table = _table_of(strategy, params, blocks)
+        made = spread(strategy, params, table, every)
+        for k, (unit, (own, _)) in enumerate(zip(units, blocks, strict=True)):
+            mine = made.leg == k
+            row, value = index[made.row[mine]], made.value[mine]
+            at: I64 = np.searchsorted(own, row, side="right") - 1  # the instrument's last bar at each of these rows
+            forecast = np.full(len(own), np.nan)
+            fresh = (at >= 0) & (own[at] == row)
+            forecast[at[fresh]] = value[fresh]
+            multiple = np.append(_multiples(use, model, panel, unit, forecast), np.nan)[at]
+            found.append(Said(np.array(unit), Events(row, value[:, None].copy(), multiple)))
+        return found
+    for unit, (index, x) in zip(units, blocks, strict=True):
+        made = decisions(strategy, params, x, every)
+        row, value = made.row[:: len(unit)], made.value.reshape(-1, len(unit))
+        forecast = np.full(len(index), np.nan)
+        if len(unit) == 1:
+            forecast[row] = value[:, 0]
+        elif use is not None:
+            forecast = forecasts(strategy, params, x)
+        multiple = _multiples(use, model, panel, unit, forecast)[row]
+        found.append(Said(np.array(unit), Events(index[row], value, multiple)))
+    return found
+
+
+def _multiples(use: SizerUse | None, model: Model, panel: Panel, unit: Sequence[int], forecast: F64) -> F64:
+    """The sizer's multiple at the rows of a unit, from its forecasts there: (R,), NaN abstains."""
+    if use is None:
+        return np.ones(len(forecast))
+    from trimtab.portfolio.book import find_sizer, sizer_params
+
+    sizer, params = find_sizer(use.name), sizer_params(use)
+    _, x = model_rows(panel, unit, model.timeframe or panel.timeframe, ("close",))
+    out = np.empty(len(forecast))
+    sizer.fold(params, sizer.init(params), forecast, np.ascontiguousarray(x[:, 0, 0]), out)
+    return out
+
+
+def pace_of(spec: Spec, model: Model, share: float) -> Pace:
+    """How a model's weights follow what it wants, in units of the share of one of its units."""
+    use, again = sizer_of(spec, model), spec.rebalance
+    cap = np.inf
+    if use is not None and use.name == "adaptive":
+        from trimtab.portfolio.book import sizer_params
+
+        cap = sizer_params(use).cap  # of volatility and regime together
+    every = round(again.every * SECOND)
+    least = again.min_trade / share if share > 0.0 else 0.0
+    return Pace(cap, int(resizes(again)), least, every, _MONDAY if every % _WEEK == 0 else 0)
+
+
+def stand(m: int, unit: Said, changes: Changes, pace: Pace, share: float, ts: I64) -> Stream:
+    """One unit's weights as they stand."""
+    legs = len(unit.instruments)
+    size = legs * (len(unit.events.row) + len(changes.row))
+    room = Room(np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size))
+    n = fold(pace, standing_init(legs), ts, unit.events, changes, len(ts), room)
+    return Stream(m, room.row[:n], unit.instruments[room.leg[:n]], room.value[:n], share)
+
+
+class _Factors:
+    """What the regimes multiply each model's budget by, as changes in order of rows."""
+
+    def __init__(self, spec: Spec, panel: Panel) -> None:
+        self.spec, self.panel = spec, panel
+        self.made: dict[int, Changes] = {}
+
+    def of(self, m: int, unit: int) -> Changes:
+        """Of one unit of a model."""
+        if m not in self.made:
+            self.made[m] = self._regimes(m)
+        return self.made[m]
+
+    def _regimes(self, m: int) -> Changes:
+        model = self.spec.models[m]
+        if not model.regime_budgets:
+            return STEADY
+        from trimtab.portfolio.book import factor_of
+        from trimtab.research.regimes import regime_labels
+
+        factor = factor_of(self.spec, model, regime_labels(self.spec, self.panel))
+        return STEADY if factor is None else changes_of(factor)
+
+
+def changes_of(factor: F64) -> Changes:
+    """The rows at which a factor (T,) is another one than before; it is 1 before the first."""
+    before = np.concatenate(([1.0], factor[:-1]))
+    row = np.flatnonzero(factor != before).astype(np.int64)
+    return Changes(row, np.ascontiguousarray(factor[row]))

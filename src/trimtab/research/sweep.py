@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import numpy as np
 
+from trimtab.bounds import is_plain
 from trimtab.portfolio.budgets import combine, share_of
 from trimtab.research.backtest import check_weights, costs_of_panel, setup_of, spec_of
 from trimtab.research.curves import periods_of
@@ -120,7 +121,7 @@ def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], thre
     setup = setup_of(spec, panel, costs_of_panel(panel, spec.costs))
     market, periods = market_of(panel, spec.base_currency), periods_of(panel)
     given = _Given(spec, panel, strategy, sets, setup, market, periods, per_period(spec.risk_free_rate, periods))
-    alone = len(panel.instruments) == 1 and not resizes(spec.rebalance)
+    alone = len(panel.instruments) == 1 and not resizes(spec.rebalance) and is_plain(spec, spec.models[0])
     fill = _compiled(given) if alone and folds_of(strategy).sweep is not None else partial(_one_by_one, given)
     out = np.empty((len(sets), len(SUMMARY)))
     queue = iter(range(0, len(sets), CHUNK))
