@@ -262,7 +262,9 @@ def misfits(
     if at and at not in strategy.timeframes:
         yield "timeframe", f"{strategy.name} is not made for {at}; it works on {', '.join(strategy.timeframes)}"
     count, legs = len(model.universe or universe), strategy.n_legs
-    if count % legs:
+    if not legs and count < 2:
+        yield "universe", f"{strategy.name} trades its instruments together and needs 2 or more; it has {count}"
+    elif legs and count % legs:
         yield (
             "universe",
             f"{strategy.name} trades {legs} legs at a time, so its universe needs a multiple of {legs} instruments, "

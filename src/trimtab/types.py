@@ -326,14 +326,41 @@ class Panel(msgspec.Struct, frozen=True, eq=False, weakref=True):
         return cls(ts, named, fields, values, timeframe, lines if len(fields) <= LINE - 2 else None)
 
 
+class Fit(msgspec.Struct, frozen=True, kw_only=True):
+    """What a strategy estimates now and then from its last rows, in plain Python (a likelihood, a selection of pairs).
+
+    of(p, x) -> fitted   x (W, L, K) are the last W rows, the one that has just closed included, in memory of their own;
+                         fitted has the types that `State.fitted` has after `init`, whose place it takes before `step`
+    window(p)            W, rows of the model's timeframe, 2 or more
+    every(p)             ns: it is called on the first row at or after each multiple of this since 1970-01-01 00:00 UTC,
+                         wherever the data begins, as soon as W rows are there
+
+    A TrimtabError from `of` refuses the window: `State.fitted` is again what `init` makes it, with which `step` must
+    abstain (NaN), until the next one.
+    """
+
+    of: Callable[..., Any]
+    window: Callable[..., int]
+    every: Callable[..., int]
+
+
+class Refusal(NamedTuple):
+    """A window that a fit refused: the instant at which it was called (ns UTC), and its reason."""
+
+    ts: int
+    reason: str
+
+
 class Strategy(msgspec.Struct, frozen=True, kw_only=True):
     """A strategy is a value: compiled `init(p) -> s` and `step(p, s, x) -> (s, forecast)` with what is known of them.
 
     fields          the K axis of x, in this order; x is (L, K), this row only, for the strategy's L legs
     params, ranges  a NamedTuple of defaults; per name the inclusive (low, high) that is searched and accepted
     warmup(p)       rows of its timeframe before the first forecast that is not NaN
+    n_legs          instruments that one forecast is about; 0: all that the model trades
     legs(p, s, x, f) -> (L,)   leg weights with sum of |w| = |f| (pairs and baskets)
     across(p, f)    -> (N,)    over the model's instruments after step and before sizing, NaN = abstain (rank, demean)
+    fit             what is estimated on a schedule and becomes `State.fitted`
     """
 
     name: str
@@ -349,6 +376,11 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True):
     n_legs: int = 1
     legs: Callable[..., Any] | None = None
     across: Callable[..., Any] | None = None
+    fit: Fit | None = None
+
+    def legs_of(self, instruments: int) -> int:
+        """Legs of one unit of a model that trades so many instruments."""
+        return self.n_legs or instruments
 
 
 class SizerUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

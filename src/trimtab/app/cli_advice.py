@@ -150,7 +150,7 @@ def on_compiling(names: Iterable[str], error: Exception) -> str:
         strategy = find(name)
         # The compiled loop around a step carries the step's module in its name.
         if name not in BUILT_IN and strategy.step.__module__ in str(error):
-            row = np.ones((1, strategy.n_legs, len(strategy.fields)))
+            row = np.ones((1, strategy.legs_of(2), len(strategy.fields)))
             return f"{explain(strategy, strategy.params, row, error)[0]}. More: trimtab check {name}"
     return ""
 

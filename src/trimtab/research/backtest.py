@@ -125,7 +125,8 @@ def check_weights(weights: Weights, spec: Spec, panel: Panel, *, given: bool = F
     if strategy.across is not None:
         what, mend = "the weight from `across`", "a finite number, or NaN to keep what is held"
     elif strategy.legs is not None:
-        leg = (model.universe or panel.symbols).index(panel.symbols[i]) % strategy.n_legs
+        traded = model.universe or panel.symbols
+        leg = traded.index(panel.symbols[i]) % strategy.legs_of(len(traded))
         what, mend = f"weight {leg} of `legs`", "finite numbers; where a pair is not to be traded, `step` returns NaN"
     raise TrimtabError(f"model {model_names(spec.models)[m]}: {what} for {found}: expected {mend}")
 

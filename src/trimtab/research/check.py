@@ -14,6 +14,7 @@ import msgspec
 
 from trimtab.research import (
     check_contract,
+    check_fit,
     check_forecasts,
     check_legs,
     check_memory,
@@ -32,7 +33,11 @@ def _always(strategy: Strategy) -> bool:
 
 
 def _has_legs(strategy: Strategy) -> bool:
-    return strategy.n_legs > 1
+    return strategy.legs is not None
+
+
+def _has_fit(strategy: Strategy) -> bool:
+    return strategy.fit is not None
 
 
 def _has_across(strategy: Strategy) -> bool:
@@ -50,6 +55,7 @@ class Law(NamedTuple):
 
 LAWS: Final[tuple[Law, ...]] = (
     Law("contract", check_contract.contract, "compiles, State keeps its types, init gives memory of its own"),
+    Law("fit", check_fit.fit, "a function of its window alone; before the first one the strategy abstains", _has_fit),
     Law("split", check_forecasts.split, "cut anywhere and resumed from a snapshot: the same forecasts, bit for bit"),
     Law("prefix", check_forecasts.prefix, "nothing after a row changes its forecast: no look-ahead"),
     Law("determinism", check_forecasts.determinism, "the same twice, side by side and in a fresh process"),
@@ -82,8 +88,8 @@ def check_strategy(
     seed      of the synthetic bars and of the random cuts: the same seed finds the same breaks
     progress  told (law, laws done, laws in all)
 
-    A law that has no meaning for the strategy (legs, across) is left out, and so are all others where the contract is
-    broken. TrimtabError for parameters and timeframes that do not fit, NotEnoughData for a panel that is too short.
+    A law that has no meaning for the strategy (fit, legs, across) is left out, and so are all others where the contract
+    is broken. TrimtabError for parameters and timeframes that do not fit, NotEnoughData for a panel that is too short.
     """
     given = dict(params or {})
     found = _contradiction(strategy, given)

@@ -57,17 +57,17 @@ def contract(subject: Subject) -> list[Finding]:
     """Does it compile, does State keep its types, does init give every unit memory of its own?"""
     unit = subject.units[0]
     try:
-        first = subject.folds.start(subject.params)
+        first = subject.start()
         before = [(path, type_of(v)) for path, v in leaves(first)]
         out = np.full(2, np.nan)
-        last = subject.folds.dense(subject.params, first, unit.x[:2].copy(), out)
+        last = subject.dense(first, unit.ts[:2], unit.x[:2].copy(), out)
     except Exception as error:  # whatever the compiler or a user's step may raise
         return [subject.broken("contract", *explain(subject.strategy, subject.params, unit.x, error))]
     after = [(path, type_of(v)) for path, v in leaves(last)]
     found = [
         _retyped(subject, path, was, now) for (path, was), (_, now) in zip(before, after, strict=False) if was != now
     ]
-    shared = shared_members(subject.folds.start(subject.params), subject.folds.start(subject.params))
+    shared = shared_members(subject.start(), subject.start())
     if shared:
         found.append(
             subject.broken(
@@ -174,10 +174,11 @@ class Reached(NamedTuple):
 
 
 def reached(strategy: Strategy) -> list[Reached]:
-    """Module-level values and default arguments that init, step, legs and across use, also through what they call."""
+    """Module-level values and default arguments that a strategy's functions use, also through what they call."""
     found: dict[str, Reached] = {}
     seen: set[int] = set()
-    for function in (strategy.init, strategy.step, strategy.legs, strategy.across):
+    fit = strategy.fit.of if strategy.fit else None
+    for function in (strategy.init, strategy.step, strategy.legs, strategy.across, fit):
         if function is not None:
             for item in _reach(function, seen):
                 found.setdefault(item.name, item)
@@ -310,7 +311,7 @@ def untouched(subject: Subject) -> list[Finding]:
     for unit in subject.units:
         x = unit.x.copy()
         out = np.full(len(x), np.nan)
-        subject.folds.dense(subject.params, subject.folds.start(subject.params), x, out)
+        subject.dense(subject.start(), unit.ts, x, out)
         if bits(x) != bits(unit.x):
             place = np.argwhere(x.view(np.int64) != unit.x.view(np.int64))[0]
             row, leg, k = (int(v) for v in place)

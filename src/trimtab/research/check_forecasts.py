@@ -54,7 +54,7 @@ def cuts_of(subject: Subject, law: str, rows: int) -> list[int]:
 def split(subject: Subject) -> list[Finding]:
     """Cut anywhere, resume from a snapshot: the same forecasts, bit for bit."""
     for unit in subject.units:
-        end, whole = fold(subject, unit.x)
+        end, whole = fold(subject, unit.ts, unit.x)
         for n, cut in enumerate(cuts_of(subject, "split", len(unit.x))):
             found = _resumed(subject, unit, whole, end, cut, SNAPSHOTS[n % len(SNAPSHOTS)])
             if found:
@@ -76,9 +76,9 @@ SNAPSHOTS: Final[tuple[Callable[[Any], Any], ...]] = (copy.deepcopy, _pickled, s
 def _resumed(
     subject: Subject, unit: Unit, whole: F64, end: Any, cut: int, snapshot: Callable[[Any], Any]
 ) -> Finding | None:
-    state, _ = fold(subject, unit.x[:cut])
+    memory, _ = fold(subject, unit.ts, unit.x[:cut])
     try:
-        saved = snapshot(state)
+        saved = snapshot(memory)
     except Exception as error:  # whatever a member's own copying may raise
         return subject.broken(
             "split",
@@ -88,13 +88,13 @@ def _resumed(
             (unit, cut),
         )
     # The original goes on over other rows: what the snapshot shares with it shows up as a difference.
-    fold(subject, unit.x[::-1], state=state)
-    last, rest = fold(subject, unit.x[cut:], state=saved)
+    fold(subject, unit.ts[cut:], unit.x[::-1][: len(unit.x) - cut], memory=memory)
+    last, rest = fold(subject, unit.ts[cut:], unit.x[cut:], memory=saved)
     row = first_difference(whole[cut:], rest)
     member = changed_member(end, last)
     if row is None and member is None:
         return None
-    shared = shared_members(state, state)
+    shared = shared_members(memory, memory)
     at = cut + (row if row is not None else len(rest) - 1)
     if shared:
         cause = (
@@ -119,9 +119,10 @@ def _resumed(
 def _one_by_one(subject: Subject, unit: Unit, whole: F64) -> Finding | None:
     """One row at a time, as live does, each from a snapshot of the state before."""
     rows = min(len(unit.x), subject.warmup + 200)
-    state, out = subject.folds.start(subject.params), np.full(rows, np.nan)
+    memory, out = subject.start(), np.full(rows, np.nan)
     for t in range(rows):
-        state = subject.folds.dense(subject.params, copy.deepcopy(state), unit.x[t : t + 1].copy(), out[t : t + 1])
+        one = slice(t, t + 1)
+        memory = subject.dense(copy.deepcopy(memory), unit.ts[one], unit.x[one].copy(), out[one])
     row = first_difference(whole[:rows], out)
     if row is None:
         return None
@@ -140,12 +141,12 @@ def _one_by_one(subject: Subject, unit: Unit, whole: F64) -> Finding | None:
 def prefix(subject: Subject) -> list[Finding]:
     """What comes after row t changes nothing up to t, and no row sees its neighbours."""
     first = subject.units[0]
-    moved = first_difference(*(fold(subject, first.x)[1] for _ in range(2))) is not None
+    moved = first_difference(*(fold(subject, first.ts, first.x)[1] for _ in range(2))) is not None
     if moved and neighbours_seen(subject, first) is None:
         told = "cannot be tested while the same rows give different forecasts: mend determinism first"
         return [subject.broken("prefix", told)]
     for unit in subject.units:
-        _, whole = fold(subject, unit.x)
+        _, whole = fold(subject, unit.ts, unit.x)
         found = _future_changed(subject, unit, whole) or _shortened(subject, unit, whole)
         row = neighbours_seen(subject, unit) if found is None else None
         if row is not None:
@@ -158,7 +159,7 @@ def prefix(subject: Subject) -> list[Finding]:
 def _shortened(subject: Subject, unit: Unit, whole: F64) -> Finding | None:
     """The first rows alone, in memory of their own, against the first rows of all."""
     for cut in cuts_of(subject, "prefix", len(unit.x)):
-        _, first = fold(subject, unit.x[:cut])
+        _, first = fold(subject, unit.ts, unit.x[:cut])
         row = first_difference(whole[:cut], first)
         if row is not None:
             return _peeked(subject, unit, row, None, f"the first {cut} rows alone give another forecast")
@@ -187,7 +188,7 @@ def _future_changed(subject: Subject, unit: Unit, whole: F64) -> Finding | None:
                 for cut in cuts:
                     x = unit.x.copy()
                     x[cut:, leg, k] = change(x[cut:, leg, k])
-                    out, _ = fold_until_error(subject, x)
+                    out, _ = fold_until_error(subject, unit.ts, x)
                     row = first_difference(whole[:cut], out[:cut])
                     if row is not None:
                         seen = (
@@ -202,12 +203,12 @@ def neighbours_seen(subject: Subject, unit: Unit) -> int | None:
     rows = min(len(unit.x), subject.warmup + 60)
     answers: list[F64] = []
     for poison in (*POISONS, POISONS[0]):
-        state, out = subject.folds.start(subject.params), np.full(rows, np.nan)
+        memory, out = subject.start(), np.full(rows, np.nan)
         around = np.full((17, *unit.x.shape[1:]), poison)
         for t in range(rows):
             around[:] = poison
             around[8] = unit.x[t]
-            state = subject.folds.dense(subject.params, state, around[8:9], out[t : t + 1])
+            memory = subject.dense(memory, unit.ts[t : t + 1], around[8:9], out[t : t + 1])
         answers.append(out)
     if first_difference(answers[0], answers[2]) is not None:
         return None  # not even the same neighbours give the same forecast: that is no peeking
@@ -222,8 +223,8 @@ def determinism(subject: Subject) -> list[Finding]:
     if any(neighbours_seen(subject, unit) is not None for unit in subject.units):
         return []  # what lies beside a row in memory is chance; the law of prefix tells
     for unit in subject.units:
-        _, once = fold(subject, unit.x)
-        _, again = fold(subject, unit.x)
+        _, once = fold(subject, unit.ts, unit.x)
+        _, again = fold(subject, unit.ts, unit.x)
         row = first_difference(once, again)
         if row is not None:
             return [
@@ -245,9 +246,9 @@ def determinism(subject: Subject) -> list[Finding]:
 
 def _fold_agrees(subject: Subject, unit: Unit, dense: F64) -> Finding | None:
     """The loop of a backtest, which skips unchanged forecasts, decides at the same rows."""
-    if subject.strategy.n_legs > 1:
+    if subject.strategy.legs is not None:
         return None
-    made = decisions(subject.strategy, subject.params, unit.x.copy(), True)
+    made = decisions(subject.strategy, subject.params, unit.x.copy(), True, unit.ts)
     kept = np.flatnonzero(~np.isnan(dense))
     if np.array_equal(made.row, kept) and first_difference(made.value, dense[kept]) is None:
         return None
@@ -257,15 +258,15 @@ def _fold_agrees(subject: Subject, unit: Unit, dense: F64) -> Finding | None:
 def _side_by_side(subject: Subject) -> Finding | None:
     """Two units stepped in turns, as live does, against each on its own."""
     pair = (subject.units * 2)[:2]
-    alone = [fold(subject, unit.x)[1] for unit in pair]
-    states = [subject.folds.start(subject.params) for _ in pair]
+    alone = [fold(subject, unit.ts, unit.x)[1] for unit in pair]
+    memories = [subject.start() for _ in pair]
     outs = [np.full(len(unit.x), np.nan) for unit in pair]
     step = 7
     for t in range(0, min(max(len(u.x) for u in pair), 4 * subject.warmup + 400), step):
         for n, unit in enumerate(pair):
             rows = unit.x[t : t + step].copy()
             if len(rows):
-                states[n] = subject.folds.dense(subject.params, states[n], rows, outs[n][t : t + step])
+                memories[n] = subject.dense(memories[n], unit.ts[t : t + len(rows)], rows, outs[n][t : t + step])
                 row = first_difference(alone[n][t : t + step], outs[n][t : t + step])
                 if row is not None:
                     return subject.broken(
@@ -285,8 +286,8 @@ def _elsewhere(subject: Subject) -> Finding | None:
     if source is None:
         return None
     unit = subject.units[0]
-    here = forecasts_hash(fold(subject, unit.x)[1])
-    there = forecasts_elsewhere(source, subject.params._asdict(), unit.x)
+    here = forecasts_hash(fold(subject, unit.ts, unit.x)[1])
+    there = forecasts_elsewhere(source, subject.params._asdict(), unit.ts, unit.x)
     constants = constants_of(subject.strategy)
     moved = [name for name in constants if there.constants.get(name, constants[name]) != constants[name]]
     if there.error:

@@ -16,9 +16,9 @@ _CLOSE: Final = 1e-9
 def legs(subject: Subject) -> list[Finding]:
     """Leg weights: as many as legs, finite, with sum |w| = |f|; asking for them changes nothing."""
     for unit in subject.units:
-        end, dense = fold(subject, unit.x)
+        end, dense = fold(subject, unit.ts, unit.x)
         kept = np.flatnonzero(~np.isnan(dense))
-        made = decisions(subject.strategy, subject.params, unit.x.copy(), True)
+        made = decisions(subject.strategy, subject.params, unit.x.copy(), True, unit.ts)
         count = unit.x.shape[1]
         rows, weights = made.row[::count], made.value.reshape(-1, count)
         if not np.array_equal(rows, kept):
@@ -32,7 +32,7 @@ def legs(subject: Subject) -> list[Finding]:
             row = int(kept[n])
             seen = f"legs are {', '.join(f'{w:g}' for w in weights[n])} for a forecast of {dense[row]:g}"
             return [_leg_break(subject, unit, row, seen)]
-        found = _legs_are_pure(subject, unit, end)
+        found = _legs_are_pure(subject, unit, end.state)
         if found:
             return [found]
     return []

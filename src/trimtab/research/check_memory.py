@@ -30,9 +30,9 @@ def warm_up(subject: Subject) -> list[Finding]:
     firsts: list[int] = []
     ends: list[tuple[int, float]] = []
     for unit in subject.units:
-        _, whole = fold(subject, unit.x)
+        _, whole = fold(subject, unit.ts, unit.x)
         for start in (0, *starts_of(subject, unit)):
-            _, out = fold(subject, unit.x[start:])
+            _, out = fold(subject, unit.ts[start:], unit.x[start:])
             finite = np.flatnonzero(~np.isnan(out))
             if not len(finite):
                 continue
@@ -98,9 +98,9 @@ def history(subject: Subject) -> list[Finding]:
     """How much the first row still matters, right after the warm-up and after ten: a size, not a verdict."""
     near, far, reach = 0.0, 0.0, False
     for unit in subject.units:
-        _, whole = fold(subject, unit.x)
+        _, whole = fold(subject, unit.ts, unit.x)
         for start in starts_of(subject, unit):
-            _, out = fold(subject, unit.x[start:])
+            _, out = fold(subject, unit.ts[start:], unit.x[start:])
             gap = differences(whole[start:], out)
             w = subject.warmup
             near = max(near, float(gap[w : w + max(w, 20)].max(initial=0.0)))

@@ -2,7 +2,7 @@
 
 A strategy that leans on the clock, on addresses or on hashes of text has other constants there (compiled code may hide
 that, for the disk cache keeps the old ones); one that draws random numbers has other forecasts. FOLDER holds `ask.json`
-(strategy, params) and `x.npy` (R, L, K).
+(strategy, params), `ts.npy` (R,) and `x.npy` (R, L, K).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from trimtab.types import F64
+from trimtab.types import F64, I64
 
 _SECONDS: Final = 300
 
@@ -37,10 +37,11 @@ class Elsewhere(NamedTuple):
     error: str
 
 
-def forecasts_elsewhere(source: str, params: Mapping[str, Any], x: F64) -> Elsewhere:
+def forecasts_elsewhere(source: str, params: Mapping[str, Any], ts: I64, x: F64) -> Elsewhere:
     """Hashes of the forecasts and of the file's constants in a new process with another hash seed."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "ask.json").write_text(json.dumps({"strategy": source, "params": dict(params)}))
+        np.save(Path(folder, "ts.npy"), ts)
         np.save(Path(folder, "x.npy"), x)
         done = subprocess.run(  # nosec B603
             [sys.executable, "-m", "trimtab.research.check_process", folder],
@@ -65,7 +66,8 @@ def main(folder: Path) -> str:
 
     ask = json.loads((folder / "ask.json").read_text())
     strategy = find(ask["strategy"])
-    out = forecasts(strategy, params_of(strategy, ask["params"]), np.load(folder / "x.npy"))
+    x, ts = np.load(folder / "x.npy"), np.load(folder / "ts.npy")
+    out = forecasts(strategy, params_of(strategy, ask["params"]), x, ts)
     return json.dumps({"forecasts": forecasts_hash(out), "constants": constants_of(strategy)})
 
 

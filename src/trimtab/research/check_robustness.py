@@ -36,7 +36,7 @@ def in_range(subject: Subject) -> list[Finding]:
     """Every forecast is NaN or within [-1, 1], on quiet and on wild data, and no row makes the step raise."""
     for unit in subject.units:
         for name, x in stress_of(subject, unit):
-            out, error = fold_until_error(subject, x)
+            out, error = fold_until_error(subject, unit.ts, x)
             if error is not None:
                 return [
                     subject.broken(
@@ -74,7 +74,7 @@ def out_of_range(subject: Subject, unit: Unit, out: F64, where: str, law: str = 
 def missing(subject: Subject) -> list[Finding]:
     """One NaN, and a few in a row, in a field: the strategy abstains or goes on, and comes back."""
     for unit in subject.units:
-        _, clean = fold(subject, unit.x)
+        _, clean = fold(subject, unit.ts, unit.x)
         at = subject.warmup + (len(unit.x) - subject.warmup) // 4
         tail = at + min(2 * subject.warmup + 50, (len(unit.x) - at) // 2)
         for leg in range(unit.x.shape[1]):
@@ -92,7 +92,7 @@ def missing(subject: Subject) -> list[Finding]:
 
 def _recovers(subject: Subject, unit: Unit, clean: F64, x: F64, rows: tuple[int, int], field: str) -> Finding | None:
     at, tail = rows
-    out, error = fold_until_error(subject, x)
+    out, error = fold_until_error(subject, unit.ts, x)
     if error is not None:
         seen = f"step raised {type(error).__name__}: {error}"
     elif out_of_range(subject, unit, out, "") is not None:
@@ -165,7 +165,7 @@ def _fault_of(subject: Subject, x: F64, values: dict[str, Any]) -> str | None:
     try:
         params = params_of(subject.strategy, values)
         declared = int(subject.strategy.warmup(params))
-        _, out = fold(subject, x, params)
+        _, out = fold(subject, subject.units[0].ts, x, params)
     except TrimtabError:
         return None
     except Exception as error:  # whatever a user's functions may raise

@@ -13,8 +13,9 @@ import numpy as np
 from trimtab.data.panel import rows_of
 from trimtab.data.timeframes import divides
 from trimtab.research.synthetic import synthetic_panel
-from trimtab.sim.fold import Folds, folds_of
+from trimtab.sim.fold import Folds, folds_of, memory_of, resume_dense
 from trimtab.strategies import BUILT_IN, find, params_of
+from trimtab.strategies.fitting import Memory
 from trimtab.types import BAR_FIELDS, F64, I64, TIMEFRAMES, NotEnoughData, Panel, Strategy, TrimtabError
 
 #: Units that are folded; a wide universe adds time and no evidence.
@@ -41,11 +42,12 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Unit(NamedTuple):
-    """What one forecast is about (an instrument, or the legs of a pair): panel rows (R,) and x (R, L, K)."""
+    """What one forecast is about (an instrument, or the legs of a pair): panel rows and closes (R,), x (R, L, K)."""
 
     name: str
     symbols: tuple[str, ...]
     rows: I64
+    ts: I64
     x: F64
 
     def place(self, row: int) -> int:
@@ -67,6 +69,14 @@ class Subject(NamedTuple):
     @property
     def folds(self) -> Folds:
         return folds_of(self.strategy)
+
+    def start(self, params: Any = None) -> Memory:
+        """The memory of a unit before its first row."""
+        return memory_of(self.strategy, self.params if params is None else params, self.units[0].x.shape[1])
+
+    def dense(self, memory: Memory, ts: I64, x: F64, out: F64, params: Any = None) -> Memory:
+        """Step rows x into out, fits included where they are due; the memory that went in is used up."""
+        return resume_dense(self.strategy, self.params if params is None else params, memory, ts, x, out)[0]
 
     def rng(self, law: str) -> np.random.Generator:
         """Random numbers of one law: the same in every process."""
@@ -99,7 +109,7 @@ def subject_of(strategy: Strategy, panel: Panel, params: Mapping[str, Any], seed
     panel = _one_account(panel)
     timeframe = timeframe_for(strategy, panel)
     symbols = list(panel.symbols)
-    legs = strategy.n_legs
+    legs = strategy.legs_of(len(symbols))
     if len(symbols) < legs:
         raise NotEnoughData(
             f"{strategy.name} trades {legs} legs at a time, but the data has {len(symbols)} instrument(s) on one venue "
@@ -109,7 +119,7 @@ def subject_of(strategy: Strategy, panel: Panel, params: Mapping[str, Any], seed
     units: list[Unit] = []
     for group in groups:
         index, x = rows_of(panel, group, timeframe, strategy.fields)
-        units.append(Unit("/".join(group), group, index, np.array(x, dtype=np.float64, order="C")))
+        units.append(Unit("/".join(group), group, index, panel.ts[index], np.array(x, dtype=np.float64, order="C")))
     longest = max(len(unit.rows) for unit in units)
     if longest < warmup + LEAST_ROWS:
         raise NotEnoughData(
@@ -205,19 +215,21 @@ def source_of(strategy: Strategy) -> str | None:
 # --- folding ---------------------------------------------------------------------------------------------------------
 
 
-def fold(subject: Subject, x: F64, params: Any = None, state: Any = None) -> tuple[Any, F64]:
-    """(state, forecasts (R,)) over a copy of x, from a new state unless one is given (which is then used up)."""
-    chosen = subject.params if params is None else params
+def fold(subject: Subject, ts: I64, x: F64, params: Any = None, memory: Memory | None = None) -> tuple[Memory, F64]:
+    """(memory, forecasts (R,)) over a copy of x, from a new memory unless one is given (which is then used up).
+
+    ts  the closes of those rows; there may be more of them
+    """
     out = np.full(len(x), np.nan)
-    begun = subject.folds.start(chosen) if state is None else state
-    return subject.folds.dense(chosen, begun, np.array(x, order="C"), out), out
+    begun = subject.start(params) if memory is None else memory
+    return subject.dense(begun, ts[: len(x)], np.array(x, order="C"), out, params), out
 
 
-def fold_until_error(subject: Subject, x: F64) -> tuple[F64, Exception | None]:
+def fold_until_error(subject: Subject, ts: I64, x: F64) -> tuple[F64, Exception | None]:
     """Forecasts up to the row at which the strategy raised, and what it raised; later rows are NaN."""
     out = np.full(len(x), np.nan)
     try:
-        subject.folds.dense(subject.params, subject.folds.start(subject.params), np.array(x, order="C"), out)
+        subject.dense(subject.start(), ts[: len(x)], np.array(x, order="C"), out)
     except Exception as error:  # whatever a user's step may raise
         return out, error
     return out, None
@@ -235,7 +247,10 @@ def first_difference(a: F64, b: F64) -> int | None:
 def leaves(value: Any, path: str = "State") -> Generator[tuple[str, Any]]:
     """Every number and array inside a state, with the name a user gave it: State.past.ring."""
     names = getattr(value, "_fields", None)
-    if isinstance(value, tuple):
+    if isinstance(value, Memory):
+        yield from leaves(value.state, path)
+        yield from ((f"Memory.{name}", kept) for name, kept in zip(("ts", "rows"), value[1:], strict=True))
+    elif isinstance(value, tuple):
         items = cast("tuple[Any, ...]", value)
         for k, item in enumerate(items):
             yield from leaves(item, f"{path}.{names[k]}" if names else f"{path}[{k}]")

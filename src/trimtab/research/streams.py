@@ -75,7 +75,7 @@ def units_of(model: Model, strategy: Strategy, panel: Panel) -> list[list[int]]:
     for key, problem in misfits(named, strategy, panel.symbols, panel.timeframe):
         raise TrimtabError(f"model {model.name or strategy.name}: {key}: {problem}")
     positions = [panel.symbols.index(s) for s in model.universe or panel.symbols]
-    legs = strategy.n_legs
+    legs = strategy.legs_of(len(positions))
     return [positions[k : k + legs] for k in range(0, len(positions), legs)]
 
 
@@ -85,12 +85,12 @@ def model_streams(m: int, model: Model, strategy: Strategy, params: Any, panel: 
     share = share_of(model, strategy, len(units))
     blocks = blocks_of(model, strategy, params, panel, units)
     if strategy.across is not None:
-        index, table = _table_of(strategy, params, blocks)
+        index, table = _table_of(strategy, params, blocks, panel.ts)
         made = spread(strategy, params, table, every)
         return [Stream(m, index[made.row], np.array([u[0] for u in units])[made.leg], made.value, share)]
     found: list[Stream] = []
     for unit, (index, x) in zip(units, blocks, strict=True):
-        made = decisions(strategy, params, x, every)
+        made = decisions(strategy, params, x, every, panel.ts[index])
         found.append(Stream(m, index[made.row], np.array(unit)[made.leg], made.value, share))
     return found
 
@@ -110,12 +110,12 @@ def blocks_of(
     return blocks
 
 
-def _table_of(strategy: Strategy, params: Any, blocks: Sequence[tuple[Any, F64]]) -> tuple[Any, F64]:
+def _table_of(strategy: Strategy, params: Any, blocks: Sequence[tuple[Any, F64]], ts: I64) -> tuple[Any, F64]:
     """Forecasts of all units on the union of their rows: index (R,), (R, units); NaN where a unit has no bar."""
     index = np.unique(np.concatenate([rows for rows, _ in blocks]))
     table = np.full((len(index), len(blocks)), np.nan)
     for k, (rows, x) in enumerate(blocks):
-        table[np.searchsorted(index, rows), k] = forecasts(strategy, params, x)
+        table[np.searchsorted(index, rows), k] = forecasts(strategy, params, x, ts[rows])
     return index, table
 
 
@@ -136,11 +136,11 @@ def said_of(spec: Spec, model: Model, strategy: Strategy, params: Any, panel: Pa
     units = units_of(model, strategy, panel)
     blocks = blocks_of(model, strategy, params, panel, units)
     use = sizer_of(spec, model)
-    # A sizer and a calendar may make a decision of any row, so each one is looked at.
-    every = resizes(spec.rebalance) or use is not None or spec.rebalance.every > 0.0
+    # A sizer and a calendar may make a decision of any row, so each is looked at; of a basket, all its legs.
+    every = resizes(spec.rebalance) or use is not None or spec.rebalance.every > 0.0 or strategy.n_legs == 0
     found: list[Said] = []
     if strategy.across is not None:
-        index, table = _table_of(strategy, params, blocks)
+        index, table = _table_of(strategy, params, blocks, panel.ts)
         made = spread(strategy, params, table, every)
         for k, (unit, (own, _)) in enumerate(zip(units, blocks, strict=True)):
             mine = made.leg == k
@@ -153,13 +153,13 @@ def said_of(spec: Spec, model: Model, strategy: Strategy, params: Any, panel: Pa
             found.append(Said(np.array(unit), Events(row, value[:, None].copy(), multiple)))
         return found
     for unit, (index, x) in zip(units, blocks, strict=True):
-        made = decisions(strategy, params, x, every)
+        made = decisions(strategy, params, x, every, panel.ts[index])
         row, value = made.row[:: len(unit)], made.value.reshape(-1, len(unit))
         forecast = np.full(len(index), np.nan)
         if len(unit) == 1:
             forecast[row] = value[:, 0]
         elif use is not None:
-            forecast = forecasts(strategy, params, x)
+            forecast = forecasts(strategy, params, x, panel.ts[index])
         multiple = _multiples(use, model, panel, unit, forecast)[row]
         found.append(Said(np.array(unit), Events(index[row], value, multiple)))
     return found

@@ -19,7 +19,18 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from trimtab.compiled import cache_folder, point_cache
-from trimtab.types import F64, I64, Strategy, TrimtabError
+from trimtab.strategies.fitting import (
+    Memory,
+    advanced,
+    begin,
+    due,
+    every_of,
+    refitted,
+    segments,
+    window_at,
+    window_of,
+)
+from trimtab.types import F64, I64, Refusal, Strategy, TrimtabError
 
 _HEAD: Final = '''"""Compiled folds of {name}: written by trimtab.sim.fold, safe to delete."""
 
@@ -77,6 +88,25 @@ def {loop}(p, s, x, last, row, leg, value):
     return s, last, n
 """
 
+#: Of a basket each leg has its own last weight: one may move while what all of them add up to stands still.
+_BASKET: Final = """
+@njit(cache=True, nogil=True, error_model="numpy")
+def {loop}(p, s, x, last, row, leg, value):
+    n = 0
+    for t in range(x.shape[0]):
+        s, f = step(p, s, x[t])
+        if f == f:
+            w = legs(p, s, x[t], f)
+            for k in range(x.shape[1]):
+                if {wanted}:
+                    row[n] = t
+                    leg[n] = k
+                    value[n] = w[k]
+                    n += 1
+                    last[k] = w[k]
+    return s, last, n
+"""
+
 _ACROSS: Final = """
 @njit(cache=True, nogil=True, error_model="numpy")
 def spread(p, f, last, every, row, leg, value):
@@ -118,7 +148,8 @@ class Folds(NamedTuple):
 
     start(p) -> s
     dense(p, s, x, out) -> s                  a forecast for every row of x (R, L, K)
-    fold(p, s, x, last, row, leg, value) -> (s, last, n)          the n forecasts that are new
+    fold(p, s, x, last, row, leg, value) -> (s, last, n)          the n forecasts that are new; last is the one before,
+                                                                  of a basket (n_legs 0) the leg weights (L,) before
     fold_all(p, s, x, last, row, leg, value) -> (s, last, n)      all n forecasts, new or not
     spread(p, f, last, every, row, leg, value) -> n               across over forecasts (R, N)
     sweep(...)                                many sets of one-leg parameters through the driver, see research.sweep
@@ -135,11 +166,11 @@ class Folds(NamedTuple):
 def _text(strategy: Strategy, module: str) -> str:
     names = ["init", "step", *(["legs"] if strategy.legs else []), *(["across"] if strategy.across else [])]
     text = _HEAD.format(name=strategy.name, module=module, names=", ".join(names))
-    body = _LEGS if strategy.legs else _SINGLE
-    text += body.format(loop="fold", wanted="f != last") + "\n" + body.format(loop="fold_all", wanted="True")
+    body, new = (_LEGS if strategy.legs else _SINGLE, "f != last") if strategy.n_legs else (_BASKET, "w[k] != last[k]")
+    text += body.format(loop="fold", wanted=new) + "\n" + body.format(loop="fold_all", wanted="True")
     if strategy.across:
         text += "\n" + _ACROSS
-    if strategy.n_legs == 1 and not strategy.across:
+    if strategy.n_legs == 1 and not strategy.across and not strategy.fit:
         params = strategy.params
         values = ", ".join(f"{type(value).__name__}(sets[c, {k}])" for k, value in enumerate(params))
         text += f"\nimport numpy as np\n\nfrom {type(params).__module__} import {type(params).__name__} as Params\n"
@@ -199,23 +230,94 @@ class Decisions(NamedTuple):
     row: I64  # row of the model's own rows
     leg: I64
     value: F64
+    refused: tuple[Refusal, ...] = ()  # windows that the strategy's fit refused
 
 
-def decisions(strategy: Strategy, params: Any, x: F64, every: bool) -> Decisions:
-    """Fold a strategy over all rows of one unit: x (R, L, K) -> the forecasts (leg weights, for L > 1) that are new."""
-    folds = folds_of(strategy)
+def memory_of(strategy: Strategy, params: Any, legs: int) -> Memory:
+    """The memory of a unit before its first row."""
+    return begin(folds_of(strategy).start(params), legs, len(strategy.fields))
+
+
+def nothing_before(strategy: Strategy, legs: int) -> Any:
+    """What a fold compares its first forecast with: nothing equals it."""
+    return np.nan if strategy.n_legs else np.full(legs, np.nan)
+
+
+def _in_segments(
+    strategy: Strategy, params: Any, memory: Memory, ts: I64 | None, x: F64, loop: Callable[[Any, int, int], Any]
+) -> tuple[Memory, tuple[Refusal, ...]]:
+    """Call loop(state, first, end) -> state from fit to fit; without a fit, once."""
+    fit = strategy.fit
+    if fit is None:
+        return memory._replace(state=loop(memory.state, 0, len(x))), ()
+    if ts is None:
+        raise TrimtabError(f"strategy {strategy.name} has a fit: folding it needs the instants of its rows")
+    window = window_of(strategy, params)
+    state, refused = memory.state, list[Refusal]()
+    for first, end, fits in segments(memory, ts, due(memory, ts, every_of(strategy, params), window)):
+        if fits:
+            state, refusal = refitted(strategy, fit, params, state, window_at(memory, x, first, window), int(ts[first]))
+            refused.extend([refusal] if refusal else [])
+        state = loop(state, first, end)
+    return advanced(memory, state, ts, x, window), tuple(refused)
+
+
+def resume(
+    strategy: Strategy, params: Any, memory: Memory, last: Any, ts: I64 | None, x: F64, every: bool
+) -> tuple[Decisions, Memory, Any]:
+    """Fold further rows of one unit: what is new, the memory after them, and the last forecast (weights, of a basket).
+
+    ts   (R,) close instants, increasing; only a strategy with a fit reads them
+    x    (R, L, K)
+    last what the fold before gave back, or `nothing_before`
+
+    A memory that went in must not be used again.
+    """
     size = x.shape[0] * x.shape[1]
     row, leg, value = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
-    loop = folds.fold_all if every else folds.fold
-    _, _, n = loop(params, folds.start(params), x, np.nan, row, leg, value)
-    return Decisions(row[:n], leg[:n], value[:n])
-
-
-def forecasts(strategy: Strategy, params: Any, x: F64) -> F64:
-    """Every forecast of one unit: x (R, L, K) -> (R,); NaN abstains."""
     folds = folds_of(strategy)
-    out = np.empty(x.shape[0])
-    folds.dense(params, folds.start(params), x, out)
+    fold = folds.fold_all if every else folds.fold
+    used = 0
+
+    def loop(state: Any, first: int, end: int) -> Any:
+        nonlocal last, used
+        state, last, n = fold(params, state, x[first:end], last, row[used:], leg[used:], value[used:])
+        row[used : used + n] += first
+        used += n
+        return state
+
+    memory, refused = _in_segments(strategy, params, memory, ts, x, loop)
+    return Decisions(row[:used], leg[:used], value[:used], refused), memory, last
+
+
+def resume_dense(
+    strategy: Strategy, params: Any, memory: Memory, ts: I64 | None, x: F64, out: F64
+) -> tuple[Memory, tuple[Refusal, ...]]:
+    """Fold further rows of one unit into out (R,), the forecast of every row; NaN abstains."""
+    dense = folds_of(strategy).dense
+
+    def loop(state: Any, first: int, end: int) -> Any:
+        return dense(params, state, x[first:end], out[first:end])
+
+    return _in_segments(strategy, params, memory, ts, x, loop)
+
+
+def decisions(strategy: Strategy, params: Any, x: F64, every: bool, ts: I64 | None = None) -> Decisions:
+    """Fold a strategy over all rows of one unit: x (R, L, K) -> the forecasts (leg weights, for L > 1) that are new.
+
+    ts  (R,) close instants, which a strategy with a fit needs
+    """
+    legs = x.shape[1]
+    made, _, _ = resume(
+        strategy, params, memory_of(strategy, params, legs), nothing_before(strategy, legs), ts, x, every
+    )
+    return made
+
+
+def forecasts(strategy: Strategy, params: Any, x: F64, ts: I64 | None = None) -> F64:
+    """Every forecast of one unit: x (R, L, K), for a fit with ts (R,) -> (R,); NaN abstains."""
+    out = np.full(x.shape[0], np.nan)
+    resume_dense(strategy, params, memory_of(strategy, params, x.shape[1]), ts, x, out)
     return out
 
 

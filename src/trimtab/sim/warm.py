@@ -29,7 +29,7 @@ def main() -> None:
     for name in BUILT_IN:
         strategy = find(name)
         folds = folds_of(strategy)
-        x = np.repeat(close[:, None, None], len(strategy.fields), axis=2).repeat(strategy.n_legs, axis=1)
+        x = np.repeat(close[:, None, None], len(strategy.fields), axis=2).repeat(strategy.legs_of(3), axis=1)
         out = np.empty(rows)
         folds.dense(strategy.params, folds.start(strategy.params), x, out)
 

@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from trimtab.types import Spec, Strategy, TrimtabError
+from trimtab.types import Fit, Spec, Strategy, TrimtabError
 
 #: How the names of strategy files' modules begin.
 MODULE: Final = "trimtab_strategy_"
@@ -138,11 +138,20 @@ def _fault(s: Any) -> str:
     fields: Any = s.fields
     if not (isinstance(fields, tuple) and fields and len(set(cast(tuple[Any, ...], fields))) == len(fields)):
         return f"fields is {fields!r}; expected a tuple of one or more different column names, such as ('close',)."
-    if not (isinstance(s.n_legs, int) and s.n_legs >= 1):
-        return f"n_legs is {s.n_legs!r}; expected 1 or more."
-    if s.n_legs > 1 and s.legs is None:
-        return f"legs is missing; expected legs(p, s, x, f) -> weights of the {s.n_legs} legs."
-    return _params_fault(s.params, s.ranges)
+    if not (isinstance(s.n_legs, int) and s.n_legs >= 0):
+        return f"n_legs is {s.n_legs!r}; expected 1 or more, or 0 for all that the model trades."
+    if s.n_legs != 1 and s.legs is None:
+        return f"legs is missing; expected legs(p, s, x, f) -> weights of the {s.n_legs or 'L'} legs."
+    return _fit_fault(s.fit) or _params_fault(s.params, s.ranges)
+
+
+def _fit_fault(fit: Any) -> str:
+    if fit is None:
+        return ""
+    if not isinstance(fit, Fit):
+        return f"fit is {fit!r}; expected trimtab.types.Fit(of=…, window=…, every=…)."
+    wrong = next((name for name in ("of", "window", "every") if not callable(getattr(fit, name))), "")
+    return f"fit.{wrong} is {getattr(fit, wrong)!r}; expected a function of the parameters." if wrong else ""
 
 
 def _params_fault(params: Any, ranges: Any) -> str:
