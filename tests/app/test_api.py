@@ -170,7 +170,9 @@ def test_metrics_are_net_and_gross_of_the_book_and_of_each_model(run: tt.Run):
     }  # fmt: skip
     assert list(figures["models"]) == ["sma_cross"]
     assert set(figures["models"]["sma_cross"]) == {"budget", "pnl", "costs", "net", "gross"}
-    assert list(figures["costs"]) == ["fee", "spread", "slippage", "impact", "latency"]
+    assert list(figures["costs"]) == [
+        "fee", "spread", "slippage", "impact", "latency", "funding", "borrow", "interest",
+    ]  # fmt: skip
     assert figures["gross"]["total_return"] > figures["net"]["total_return"]
     assert figures["gross"].keys() == figures["net"].keys() == figures["models"]["sma_cross"]["net"].keys()
     assert figures["periods"] == 365.0

@@ -267,7 +267,8 @@ def test_every_reason_and_limit_is_explained():
     from trimtab.rules.orders import REASONS
     from trimtab.types import ORDER_KINDS, TIFS
 
-    page = " ".join((ROOT / "docs" / "fills.md").read_text(encoding="utf-8").split())
+    pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("fills.md", "accounts.md")]
+    page = " ".join(" ".join(pages).split())
     words = (*filter(None, REASONS), *LIMIT_NAMES, *ACTIONS, *ORDER_KINDS, *TIFS, *tt.Costs._fields, *tt.Limits._fields)
     assert not [word for word in words if f"`{word}`" not in page]
 
