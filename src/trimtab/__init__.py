@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from trimtab.research.run import Run
     from trimtab.research.sweep import sweep
     from trimtab.types import (
+        AllocatorUse,
         Caps,
         CashFlow,
         Costs,
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
         NotEnoughData,
         Panel,
         Rebalance,
+        RegimeUse,
+        SizerUse,
         Spec,
         Strategy,
         TrimtabError,
     )
 
 __all__ = [
+    "AllocatorUse",
     "Caps",
     "CashFlow",
     "Costs",
@@ -39,7 +43,9 @@ __all__ = [
     "NotEnoughData",
     "Panel",
     "Rebalance",
+    "RegimeUse",
     "Run",
+    "SizerUse",
     "Spec",
     "Strategy",
     "TrimtabError",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from trimtab.research.run import Run
 
-TABLES: Final = ("equity", "orders", "fills", "trades", "weights", "actions")
+TABLES: Final = ("equity", "orders", "fills", "trades", "weights", "actions", "regimes", "attribution")
 
 #: What a run's numbers depend on beside its spec, and how a difference of it is told.
 IDENTITY: Final = {
@@ -39,7 +39,7 @@ _OLD: Final = ".old-"
 
 
 def write_bundle(run: Run, folder: Path, report: bool = True) -> Path:
-    """Write folder/<run_id>/ : spec.yaml, summary.json, six Parquet tables, report.html; replaces an older one.
+    """Write folder/<run_id>/ : spec.yaml, summary.json, a Parquet file per table, report.html; replaces an older one.
 
     Everything is written beside its place and moved in at the end, so an interrupted write leaves no half bundle; what
     a killed one left behind is cleared by the next. A strategy file is named by its whole path: the bundle can be run

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from trimtab.research import metrics as measure
+from trimtab.research.attribution import by_view
 from trimtab.research.canonical import plain
 from trimtab.research.report import Fills, Prices, ReportData, verdict
 from trimtab.types import F64, ORDER_KINDS
@@ -133,6 +134,7 @@ def summary_of(run: Run) -> dict[str, Any]:
         "verdict": run.verdict,
         "halted": run.halted,
         "metrics": nulled_figures(run.metrics),
+        "attribution": nulled_figures(by_view(run.attribution)),
         "notes": list(run.notes),
         "instruments": [msgspec.to_builtins(i) for i in run.panel.instruments],
         "costs": {i.symbol: nulled_figures(_finite(c)) for i, c in zip(run.panel.instruments, run.costs, strict=True)},

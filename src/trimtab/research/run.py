@@ -174,6 +174,20 @@ class Run:
         return frames.actions(self.result, self.panel)
 
     @cached_property
+    def regimes(self) -> pl.DataFrame:
+        """ts, regime, label: from that close on the label stands, and acts on the decision of that row."""
+        from trimtab.research.regimes import regime_frame
+
+        return regime_frame(self.spec, self.panel)
+
+    @cached_property
+    def attribution(self) -> pl.DataFrame:
+        """Profit by model, instrument, asset class, side and regime: by, name, net, costs, gross, days."""
+        from trimtab.research.attribution import attribution
+
+        return attribution(self)
+
+    @cached_property
     def trips(self) -> Trips:
         """Round trips of the book and of its models, as the driver's records."""
         return trips_of(self.result)
