@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from trimtab.bounds import is_plain, misfits, sizer_of
+from trimtab.data.panel import as_of
 from trimtab.data.timeframes import canonical
 from trimtab.portfolio.budgets import Stream, share_of
 from trimtab.portfolio.standing import Changes, Events, Pace, Room, fold, standing_init
@@ -145,11 +146,8 @@ def said_of(spec: Spec, model: Model, strategy: Strategy, params: Any, panel: Pa
         for k, (unit, (own, _)) in enumerate(zip(units, blocks, strict=True)):
             mine = made.leg == k
             row, value = index[made.row[mine]], made.value[mine]
-            at: I64 = np.searchsorted(own, row, side="right") - 1  # the instrument's last bar at each of these rows
-            forecast = np.full(len(own), np.nan)
-            fresh = (at >= 0) & (own[at] == row)
-            forecast[at[fresh]] = value[fresh]
-            multiple = np.append(_multiples(use, model, panel, unit, forecast), np.nan)[at]
+            forecast = _at(np.full(len(own), np.nan), own, row, value)
+            multiple = as_of(own, _multiples(use, model, panel, unit, forecast), row)
             found.append(Said(np.array(unit), Events(row, value[:, None].copy(), multiple)))
         return found
     for unit, (index, x) in zip(units, blocks, strict=True):
@@ -163,6 +161,14 @@ def said_of(spec: Spec, model: Model, strategy: Strategy, params: Any, panel: Pa
         multiple = _multiples(use, model, panel, unit, forecast)[row]
         found.append(Said(np.array(unit), Events(index[row], value, multiple)))
     return found
+
+
+def _at(out: F64, own: I64, row: I64, value: F64) -> F64:
+    """Values put in at those of their rows that are an instrument's own."""
+    at = np.searchsorted(own, row)
+    there = np.append(own, -1)[at] == row
+    out[at[there]] = value[there]
+    return out
 
 
 def _multiples(use: SizerUse | None, model: Model, panel: Panel, unit: Sequence[int], forecast: F64) -> F64:
