@@ -87,7 +87,7 @@ def open_orders(book: Book) -> list[bytes]:
 
 #: Cursors of the driver's own bookkeeping, and scratch that has no meaning between rows.
 CURSORS = ("floor", "ceiling", "sample", "recorded")
-SCRATCH = ("wanted", "allowed", "todo")
+SCRATCH = ("wanted", "allowed", "todo", "sums")
 
 
 def same_book(one: Book, other: Book) -> None:

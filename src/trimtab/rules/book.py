@@ -177,6 +177,7 @@ class Book(NamedTuple):
     allowed: I64  # (N,) scratch of one decision: lots that the gate lets through
     dirty: I64  # (N,) scratch: decided anew in this decision
     todo: I64  # (N,) scratch: instruments that a row has to look at
+    sums: F64  # (N,) scratch: notional by group
     working: I64  # (N,) 1: must be matched on every bar
     low: F64  # (N,) a bar whose low is at or below meets a resting order; -inf when there is none
     high: F64  # (N,) likewise for its high; +inf when there is none
@@ -286,6 +287,7 @@ def open_book(capital: float, terms: NDArray[np.void], models: int, cash: F64 = 
         allowed=np.zeros(n, np.int64),
         dirty=np.zeros(n, np.int64),
         todo=np.zeros(n, np.int64),
+        sums=np.zeros(n),
         working=np.zeros(n, np.int64),
         low=np.full(n, -np.inf),
         high=np.full(n, np.inf),

@@ -16,6 +16,7 @@ from trimtab.rules.limits import (
     ASSET_CLASS,
     CONCENTRATION,
     GROUP_GROSS,
+    HEADROOM,
     HEAT,
     MODEL,
     NET_EXPOSURE,
@@ -51,6 +52,12 @@ def notional_of(lots, book, marks, i):
     return abs(lots[i]) * book.unit[i] * marks[i]
 
 
+@part
+def scale_to(bound, asked, held):
+    """The factor that brings what is asked inside a bound; a little below where what is held is beyond it already."""
+    return bound * (1.0 - HEADROOM if held > bound else 1.0) / asked
+
+
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
@@ -67,7 +74,10 @@ def cap_models(book, log, marks, setup, row, ts, todo):
             decided |= book.dirty[i] == 1 and book.target[m, i] != 0.0
         if not decided or not gross > caps[m] * equity * (1.0 + SLACK):
             continue
-        scale = caps[m] * equity / gross
+        held = 0.0
+        for i in range(n):
+            held += abs(book.held[m, i]) * book.unit[i] * marks[i]
+        scale = scale_to(caps[m] * equity, gross, held)
         for i in range(n):
             if book.target[m, i] == 0.0:
                 continue
@@ -118,21 +128,37 @@ def gate_order(book, log, marks, setup, row, ts, i):
 @part
 def gate_group(book, log, marks, group, k, cap, limit, row, ts):
     """Scale everything of one group to its cap; noted at the largest of it."""
-    equity = max(book.head[0].equity, 0.0)
-    gross, largest, at = 0.0, -1.0, 0
+    bound = cap * max(book.head[0].equity, 0.0)
+    gross, held, largest, at = 0.0, 0.0, -1.0, 0
     for i in range(group.shape[0]):
         if group[i] == k:
             notional = notional_of(book.allowed, book, marks, i)
             gross += notional
+            held += abs(book.quantity[i]) * marks[i]
             if notional > largest:
                 largest, at = notional, i
-    if not gross > cap * equity:
+    if not gross > bound:
         return
-    scale = cap * equity / gross
+    scale = scale_to(bound, gross, held)
     for i in range(group.shape[0]):
         if group[i] == k:
             book.allowed[i] = np.int64(book.allowed[i] * scale)
-    note(log, row, ts, limit, at, gross / equity if equity > 0.0 else np.inf, cap, SCALE)
+    note(log, row, ts, limit, at, gross / bound * cap if bound > 0.0 else np.inf, cap, SCALE)
+
+
+@part
+def gate_groups(book, log, marks, group, caps, cap, limit, row, ts):
+    """Scale every group that is over its cap: that of caps (G,), or the same cap for all where there are none."""
+    n = book.goal.shape[0]
+    equity = max(book.head[0].equity, 0.0)
+    for k in range(n):
+        book.sums[k] = 0.0
+    for i in range(n):
+        book.sums[group[i]] += notional_of(book.allowed, book, marks, i)
+    for k in range(n):
+        own = cap if caps.shape[0] == 0 else (caps[k] if k < caps.shape[0] else np.inf)
+        if book.sums[k] > own * equity:
+            gate_group(book, log, marks, group, k, own, limit, row, ts)
 
 
 @part
@@ -170,10 +196,10 @@ def gate_positions(book, log, market, setup, row, ts):
     for i in range(n):
         if limits.stale < np.inf and book.allowed[i] != 0:
             gate_stale(book, log, market, setup, row, ts, i)
-    for k in range(groups.class_cap.shape[0]):
-        gate_group(book, log, marks, groups.asset_class, k, groups.class_cap[k], ASSET_CLASS, row, ts)
-    for k in range(groups.venue_cap.shape[0]):
-        gate_group(book, log, marks, groups.venue, k, groups.venue_cap[k], VENUE, row, ts)
+    if groups.class_cap.shape[0] > 0:
+        gate_groups(book, log, marks, groups.asset_class, groups.class_cap, np.inf, ASSET_CLASS, row, ts)
+    if groups.venue_cap.shape[0] > 0:
+        gate_groups(book, log, marks, groups.venue, groups.venue_cap, np.inf, VENUE, row, ts)
     gate_concentration(book, log, marks, setup, row, ts)
     gross = 0.0
     for i in range(n):
@@ -190,8 +216,9 @@ def gate_positions(book, log, market, setup, row, ts):
 def gate_net(book, log, marks, setup, row, ts):
     """The heavier side is scaled until the sum of signed notionals is inside net_exposure."""
     equity = max(book.head[0].equity, 0.0)
-    long, short = 0.0, 0.0
+    long, short, held = 0.0, 0.0, 0.0
     for i in range(book.goal.shape[0]):
+        held += book.quantity[i] * marks[i]
         notional = notional_of(book.allowed, book, marks, i)
         if book.allowed[i] > 0:
             long += notional
@@ -201,7 +228,8 @@ def gate_net(book, log, marks, setup, row, ts):
     if not abs(long - short) > bound:
         return
     heavy = 1 if long > short else -1
-    scale = (min(long, short) + bound) / max(long, short)
+    drifted = abs(held) > bound and (held > 0.0) == (long > short)
+    scale = (min(long, short) + bound * (1.0 - HEADROOM if drifted else 1.0)) / max(long, short)
     for i in range(book.goal.shape[0]):
         if book.allowed[i] * heavy > 0:
             book.allowed[i] = np.int64(book.allowed[i] * scale)
@@ -213,12 +241,13 @@ def gate_net(book, log, marks, setup, row, ts):
 def gate_heat(book, log, marks, setup, row, ts):
     """Everything is scaled until the initial margin it needs is inside heat."""
     equity = max(book.head[0].equity, 0.0)
-    need = 0.0
+    need, held = 0.0, 0.0
     for i in range(book.goal.shape[0]):
         need += notional_of(book.allowed, book, marks, i) * setup.terms[i].initial_margin
+        held += abs(book.quantity[i]) * marks[i] * setup.terms[i].initial_margin
     if not need > setup.limits.heat * equity:
         return
-    scale = setup.limits.heat * equity / need
+    scale = scale_to(setup.limits.heat * equity, need, held)
     for i in range(book.goal.shape[0]):
         book.allowed[i] = np.int64(book.allowed[i] * scale)
     note(log, row, ts, HEAT, -1, need / equity if equity > 0.0 else np.inf, setup.limits.heat, SCALE)
@@ -247,8 +276,8 @@ def gate_portfolio(book, log, market, setup, row, ts):
         gate_heat(book, log, marks, setup, row, ts)
     day = clusters_at(groups, row)
     if limits.group_gross < np.inf and day >= 0:
-        for k in range(book.goal.shape[0]):
-            gate_group(book, log, marks, groups.cluster[day], k, limits.group_gross, GROUP_GROSS, row, ts)
+        none = groups.model_cap[:0]
+        gate_groups(book, log, marks, groups.cluster[day], none, limits.group_gross, GROUP_GROSS, row, ts)
 
 
 @apart

@@ -10,7 +10,7 @@ import numpy as np
 
 from trimtab.compiled import part, rule, spliced
 from trimtab.rules.book import TARGET
-from trimtab.rules.exposure import gate_portfolio, gate_positions, is_unusual, reduced, room_more
+from trimtab.rules.exposure import gate_portfolio, gate_positions, is_unusual, reduced, room_more, scale_to
 from trimtab.rules.limits import (
     DRAWDOWN_DERISK,
     GROSS_LEVERAGE,
@@ -92,8 +92,9 @@ def room_for(book, market, setup, t, i, lots, reducible, fresh):
     ->          lots, and the reason why not all
     """
     head, limits, marks = book.head[0], setup.limits, market.mark[t - 1]
-    bounded = min(limits.gross_leverage, limits.max_weight) < np.inf and not (fresh and head.tight == 0)
-    if not bounded and setup.more == 0:
+    if fresh and head.tight == 0:
+        return lots, NO_REASON
+    if min(limits.gross_leverage, limits.max_weight) == np.inf and setup.more == 0:
         return lots, NO_REASON
     equity = head.equity * (1.0 + SLACK)
     if not equity > 0.0:
@@ -128,7 +129,7 @@ def gate(book, log, market, setup, row, ts):
     head, limits, marks = book.head[0], setup.limits, market.mark[row]
     equity = max(head.equity, 0.0)
     most = equity * limits.max_weight if limits.max_weight != np.inf else np.inf
-    gross, worst, cut, unusual = 0.0, 0.0, 0, False
+    gross, worst, held, cut, unusual = 0.0, 0.0, 0.0, 0, False
     for i in range(book.wanted.shape[0]):
         wanted = book.wanted[i]
         book.allowed[i] = wanted
@@ -139,14 +140,16 @@ def gate(book, log, market, setup, row, ts):
             notional = abs(book.allowed[i]) * per_lot
             cut |= book.allowed[i] != wanted
         gross += notional
-        worst += max(abs(book.quantity[i]) * marks[i], notional)
+        standing = abs(book.quantity[i]) * marks[i]
+        held += standing
+        worst += max(standing, notional)
     if setup.more != 0:
         gross = gate_positions(book, log, market, setup, row, ts)
         unusual = is_unusual(book, log, market, setup, row, ts)
         cut = 1
     head.tight = 1 if worst > limits.gross_leverage * equity else 0
     if gross > limits.gross_leverage * equity:
-        scale = limits.gross_leverage * equity / gross
+        scale = scale_to(limits.gross_leverage * equity, gross, held)
         for i in range(book.allowed.shape[0]):
             book.allowed[i] = np.int64(book.allowed[i] * scale)
         leverage = gross / equity if equity > 0.0 else np.inf
@@ -154,6 +157,9 @@ def gate(book, log, market, setup, row, ts):
         cut = 1
     if setup.more != 0:
         gate_portfolio(book, log, market, setup, row, ts)
+        for i in range(book.allowed.shape[0]):
+            if reduced(book.allowed[i], book.positions[i].lots) != book.positions[i].lots:
+                head.tight = 1  # something is to go, and what comes in may have to wait for it
     if head.derisked == 1 or head.state != ACTIVE or head.locked != 0 or head.killed != 0 or unusual:
         gate_account(book, log, limits, row, ts, unusual)
         cut = 1

@@ -10,6 +10,9 @@ from trimtab.types import codes
 #: Relative room for rounding where a fill is measured by a limit: weights that are exactly at it are not cut.
 SLACK: Final = 1e-9
 
+#: What has drifted over a limit is cut this much below it, relatively, or every later decision would cut it again.
+HEADROOM: Final = 0.01
+
 # What acted; index = code, the word is what a user reads in the actions table.
 LIMIT_NAMES: Final = (
     "max_weight",
