@@ -95,8 +95,8 @@ def _passes(pace: Pace, s: Standing, scale: float, due: bool) -> bool:
 @inlined
 def _decide(pace: Pace, s: Standing, t: int, due: bool, n: int, room: Room) -> int:
     """One row: what is wanted is said if it passes and is new; what was said is said again where drift is watched."""
-    if s.wanted[0] != s.wanted[0]:
-        return n  # nothing was forecast yet
+    if s.size[0] != s.size[0]:
+        return n  # nothing was said yet
     scale = min(pace.cap, s.size[0] * s.size[1])
     same = True
     for k in range(s.wanted.size):
