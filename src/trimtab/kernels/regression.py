@@ -91,8 +91,8 @@ def slope(s: WindowPair) -> float:
 
 
 @compiled
-def ring_spread(xs: F64, ys: F64, first: int, length: int, hedge: float) -> tuple[float, float]:
-    """Of y - hedge * x over `length` pairs from slot `first` on: newest less mean, and sum of squared deviations."""
+def ring_spread(xs: F64, ys: F64, first: int, length: int, hedge: float) -> tuple[float, float, float]:
+    """Of y - hedge * x over `length` pairs from slot `first` on: the oldest, mean less oldest, sum of squared gaps."""
     mask = np.uint64(xs.shape[0] - 1)
     start = np.uint64(first) & mask
     shift = ys[start] - hedge * xs[start]
@@ -101,33 +101,40 @@ def ring_spread(xs: F64, ys: F64, first: int, length: int, hedge: float) -> tupl
         slot = np.uint64(first + k) & mask
         total += ys[slot] - hedge * xs[slot] - shift
     offset = total / length
-    gap = 0.0
     m2 = 0.0
     for k in range(length):
         slot = np.uint64(first + k) & mask
         gap = ys[slot] - hedge * xs[slot] - shift - offset
         m2 += gap * gap
-    return gap, m2
+    return shift, offset, m2
 
 
 @inlined
-def zscore(s: WindowPair, hedge: float) -> float:
-    """Deviations (ddof = 1) of the newest spread y - hedge * x from the window's mean spread, the newest row included.
+def score(s: WindowPair, x: float, y: float, hedge: float) -> float:
+    """Deviations (ddof = 1) of the spread y - hedge * x from the window's mean spread; (x, y) may be in it or not.
 
-    ->  NaN until the window is full, and where the spread does not vary (as of two copies of one series)
+    ->  NaN until the window is full, and where its spread does not vary (as of two copies of one series)
 
-    Bounded by (length - 1) / sqrt(length). The one `hedge` values the whole window: a hedge ratio that moves does not
-    enter the spread's history. Computed from the moments, and from the rings where those would cancel.
+    The one `hedge` values the whole window: a hedge ratio that moves does not enter the spread's history. Computed from
+    the moments, and from the rings where those would cancel. With the slope of the window itself as `hedge` and a pair
+    that is not in it, the numerator is what least squares through the row before leaves of y.
     """
-    size = s.xs.shape[0]
-    newest = np.uint64(s.age + s.length - 1 + size) & np.uint64(size - 1)
-    gap = (s.ys[newest] - s.shift_y - s.offset_y) - hedge * (s.xs[newest] - s.shift_x - s.offset_x)
+    gap = (y - s.shift_y - s.offset_y) - hedge * (x - s.shift_x - s.offset_x)
     m2 = s.m_yy - 2.0 * hedge * s.m_xy + hedge * hedge * s.m_xx
     level = s.m_yy + hedge * hedge * s.m_xx
     if m2 < CANCELLED * level:
-        gap, m2 = ring_spread(s.xs, s.ys, s.age, s.length, hedge)
+        shift, offset, m2 = ring_spread(s.xs, s.ys, s.age, s.length, hedge)
+        gap = y - hedge * x - shift - offset
     # Below 1e-12 of the level what is left is the rounding of the two series, not a spread.
     scale = 1e-12 * (abs(s.shift_y) + abs(hedge * s.shift_x))
     if not m2 > (s.length - 1) * scale * scale:
         return np.nan
     return gap / np.sqrt(m2 / (s.length - 1))
+
+
+@inlined
+def zscore(s: WindowPair, hedge: float) -> float:
+    """score of the newest pair of the window, which is in it: bounded by (length - 1) / sqrt(length)."""
+    size = s.xs.shape[0]
+    newest = np.uint64(s.age + s.length - 1 + size) & np.uint64(size - 1)
+    return score(s, s.xs[newest], s.ys[newest], hedge)

@@ -116,7 +116,7 @@ def _cache_folder(name: str) -> Generator[None]:
     index that an earlier text has left would ask for a module that no longer exists.
     """
     # Kernels first, or those that the file is the first to import would be compiled again for every text.
-    for kernel in ("window", "regression", "smoothing"):
+    for kernel in ("window", "regression", "smoothing", "kalman"):
         importlib.import_module(f"trimtab.kernels.{kernel}")
     config = cast(Any, importlib.import_module("numba.core.config"))
     shared = config.CACHE_DIR
