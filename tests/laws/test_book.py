@@ -1,0 +1,165 @@
+"""Laws 1 and 3 for a book with sizers, regimes, a calendar and allocators: no row after t changes what is decided at t,
+and every view of the profit adds up to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+import trimtab as tt
+from trimtab.portfolio.book import SIZERS
+from trimtab.research.regimes import regime_labels
+from trimtab.types import BAR_FIELDS, DAY, HOUR
+
+ROWS = 900
+#: Short windows, so that a few hundred rows see every sizer warm.
+SHORT: dict[str, dict[str, Any]] = {
+    "volatility_target": {"window": 10, "cap": 2.0},
+    "volatility_target_window": {"window": 10, "cap": 2.0},
+    "kelly": {"window": 30, "cap": 2.0},
+    "convexity": {"window": 25},
+    "adaptive": {"vol_window": 10, "cap": 1.5},
+}
+REGIMES = (
+    tt.RegimeUse(regime="equity", reads="A", params={"average": 20, "slope": 4, "band": 0.01}),
+    tt.RegimeUse(regime="vix", name="fear", reads="VIX"),
+    tt.RegimeUse(regime="volatility", name="grid", reads="B", timeframe="4h", params={
+        "window": 5, "history": 60, "least": 20,
+    }),
+)  # fmt: skip
+MODELS = (
+    tt.Model(strategy="sma_cross", params={"fast": 4, "slow": 15, "short": True}, budget=0.3, regime_budgets={
+        "equity": {"bear": 0.5, "unknown": 0.25}, "fear": {"crisis": 0.0, "high": 0.6},
+    }),
+    tt.Model(
+        strategy="momentum", timeframe="1d", params={"lookback": 12, "vol_window": 8}, budget=0.3,
+        universe=("B", "C"), regime_budgets={"grid": {"high": 0.5, "low": 1.2}},
+    ),
+    tt.Model(strategy="pairs_reversion", params={"lookback": 30}, universe=("A", "C"), budget=0.3),
+)  # fmt: skip
+COSTS = tt.Costs(taker_fee=0.001, half_spread=0.0005, vol_spread=0.02, slippage=0.0002, impact=0.1)
+
+
+def make_panel(seed: int = 11) -> tt.Panel:
+    """Three instruments on a 4h grid with gaps, and a daily series that nobody trades."""
+    rng = np.random.default_rng(seed)
+    ts = 1_704_067_200 * 10**9 + 4 * HOUR * np.arange(1, ROWS + 1, dtype=np.int64)
+    vol = 0.006 * np.exp(np.cumsum(rng.normal(0.0, 0.08, (ROWS, 1)), axis=0).clip(-1.0, 1.5))
+    close = 100.0 * np.exp(np.cumsum(rng.normal(0.0, 1.0, (ROWS, 3)) * vol, axis=0))
+    opened = np.vstack([np.full((1, 3), 100.0), close[:-1]])
+    fear = np.full((ROWS, 3), np.nan)
+    daily = np.flatnonzero(ts % DAY == 0)
+    fear[daily] = 20.0 * np.exp(np.cumsum(rng.normal(0.0, 0.2, len(daily)))).clip(0.5, 3.0)[:, None]
+    columns = (
+        opened,
+        np.maximum(opened, close) * 1.001,
+        np.minimum(opened, close) * 0.999,
+        close,
+        rng.lognormal(12.0, 1.0, (ROWS, 3)),
+        np.full((ROWS, 3), 4.0 * HOUR),
+        fear,
+    )
+    values = np.stack(columns, axis=2)
+    values[rng.random((ROWS, 3)) < 0.03, :5] = np.nan
+    made = tuple(tt.Instrument(symbol=s, asset_class=c) for s, c in (("A", "equity"), ("B", "crypto"), ("C", "equity")))
+    return tt.Panel(ts, made, (*BAR_FIELDS, "VIX"), values, "4h")
+
+
+PANEL = make_panel()
+BOOK = tt.Spec(
+    models=MODELS,
+    universe=PANEL.symbols,
+    timeframe="4h",
+    regimes=REGIMES,
+    costs=COSTS,
+    rebalance=tt.Rebalance(buffer=0.01, min_trade=0.005, every=3 * 86_400.0),
+)
+SPECS = {
+    name: msgspec.structs.replace(BOOK, sizer=tt.SizerUse(name=name, params=SHORT.get(name, {}))) for name in SIZERS
+} | {
+    "no sizer": BOOK,
+    "on change": msgspec.structs.replace(BOOK, rebalance=tt.Rebalance()),
+}  # fmt: skip
+
+
+def cut(panel: tt.Panel, rows: int) -> tt.Panel:
+    return msgspec.structs.replace(panel, ts=panel.ts[:rows].copy(), values=panel.values[:rows].copy(), lines=None)
+
+
+def decided(run: tt.Run, rows: int) -> list[tuple[Any, ...]]:
+    """Weights, and what the limits and orders were, of the rows before `rows`."""
+    w = run.fold.weights
+    early = w.row < rows
+    return [column[early].tobytes() for column in w]
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_cutting_history_changes_nothing_before_the_cut(name: str) -> None:
+    whole = tt.backtest(SPECS[name], PANEL)
+    assert len(np.unique(whole.fold.weights.model)) == 3
+    for rows in (301, 600, 787):
+        part = tt.backtest(SPECS[name], cut(PANEL, rows))
+        assert decided(part, rows) == decided(whole, rows)
+        assert part.bar_equity.tobytes() == whole.bar_equity[:rows].tobytes()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_another_future_changes_nothing_before_it(name: str) -> None:
+    whole = tt.backtest(SPECS[name], PANEL)
+    rng = np.random.default_rng(5)
+    for rows in (301, 604):
+        values = PANEL.values.copy()
+        values[rows:, :, :4] *= np.exp(rng.normal(0.0, 0.3, (ROWS - rows, 3)))[:, :, None]
+        values[rows:, :, 6] *= 1.7
+        other = tt.backtest(SPECS[name], msgspec.structs.replace(PANEL, values=values, lines=None))
+        assert decided(other, rows) == decided(whole, rows)
+        assert decided(other, ROWS) != decided(whole, ROWS)
+
+
+def test_a_label_is_known_at_its_row_and_acts_on_the_decision_of_that_row() -> None:
+    """The field of a day is new at the close at midnight: that row's label is of it, and so is that row's decision."""
+    spec = msgspec.structs.replace(
+        BOOK,
+        models=(tt.Model(strategy="buy_and_hold", budget=0.5, regime_budgets={"fear": {"crisis": 0.25}}),),
+        rebalance=tt.Rebalance(),
+    )
+    labels = regime_labels(spec, PANEL)["fear"]
+    turns = np.flatnonzero((labels[1:] == 3) != (labels[:-1] == 3)) + 1
+    assert len(turns) > 2
+    assert (PANEL.ts[turns] % DAY == 0).all()
+    weights = tt.backtest(spec, PANEL).fold.weights
+    later = weights.row >= turns[0]
+    assert np.unique(weights.row[later]).tolist() == turns.tolist()
+    for row in turns:
+        mine = weights.value[weights.row == row]
+        np.testing.assert_allclose(mine, 0.5 / 3 * (0.25 if labels[row] == 3 else 1.0))
+
+
+@pytest.mark.parametrize("name", ["volatility_target", "no sizer", "on change"])
+def test_every_view_of_the_profit_adds_up_to_it(name: str) -> None:
+    run = tt.backtest(SPECS[name], PANEL)
+    head, table = run.result.book.head[0], run.attribution
+    profit = float(head["equity"]) - run.capital
+    views = table.partition_by("by", as_dict=True)
+    assert {key[0] for key in views} == {
+        "model", "instrument", "asset_class", "side", "regime equity", "regime fear", "regime grid",
+    }  # fmt: skip
+    for view in views.values():
+        assert abs(view["net"].sum() - profit) < 1e-9 * run.capital
+        assert abs(view["costs"].sum() - run.result.book.charges.sum()) < 1e-9 * run.capital
+    for by in ("regime equity", "regime fear", "regime grid"):
+        assert views[(by,)]["days"].sum() == pytest.approx((PANEL.ts[-1] - PANEL.ts[0]) / DAY)
+        assert views[(by,)].height > 2
+
+
+def test_a_sizer_of_one_is_no_sizer() -> None:
+    plain = msgspec.structs.replace(BOOK, rebalance=tt.Rebalance(), regimes=(), models=tuple(
+        msgspec.structs.replace(m, regime_budgets={}) for m in MODELS
+    ))  # fmt: skip
+    sized = msgspec.structs.replace(plain, sizer=tt.SizerUse(name="fixed_fraction"))
+    one, other = tt.backtest(plain, PANEL), tt.backtest(sized, PANEL)
+    assert decided(one, ROWS) == decided(other, ROWS)
+    assert one.bar_equity.tobytes() == other.bar_equity.tobytes()
