@@ -11,11 +11,12 @@ import numpy as np
 from trimtab.bounds import check, model_names
 from trimtab.data.catalogue import costs_for, preset
 from trimtab.portfolio.budgets import combine
+from trimtab.portfolio.caps import groups_of
 from trimtab.research.funds import check_currencies, flows_of, opening_of
 from trimtab.research.prepared import market_of, prepared
 from trimtab.research.run import Fold, Run
 from trimtab.research.streams import resizes, streams_of
-from trimtab.rules.book import Setup, Style, terms_of
+from trimtab.rules.book import NO_GROUPS, Setup, Style, terms_of
 from trimtab.sim.simulate import simulate as fold_market
 from trimtab.sim.simulate import weights_of
 from trimtab.strategies import find, params_of
@@ -75,7 +76,8 @@ def setup_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...]) -> Setup:
     rates[terms["wallet"]] = np.where(terms["column"] >= 0, first[terms["column"]], 1.0)
     capital, cash = opening_of(spec, panel, rates)
     flows = flows_of(spec, panel)
-    return Setup(terms, spec.limits, style_of(spec), capital, len(spec.models), flows=flows, cash=cash)
+    groups = groups_of(spec.caps, panel.instruments, model_names(spec.models))
+    return Setup(terms, spec.limits, style_of(spec), capital, len(spec.models), flows=flows, groups=groups, cash=cash)
 
 
 def _check_volume(spec: Spec, panel: Panel) -> None:
@@ -105,7 +107,7 @@ def run_weights(spec: Spec, panel: Panel, weights: Weights, given: Weights | Non
     market = market_of(panel, spec.base_currency)
     result = fold_market(market, weights, setup, keep_equity=False)
     plain = setup.style._replace(kind=0, tif=0, post_only=0, always=0, buffer=0.0)
-    alone = setup._replace(models=1, limits=Limits(), style=plain)
+    alone = setup._replace(models=1, limits=Limits(), style=plain, groups=NO_GROUPS)
     holding = fold_market(market, hold_weights(panel), alone, keep_equity=False)
     return Run(spec, panel, costs, Fold(market, weights, setup, result, holding), given)
 

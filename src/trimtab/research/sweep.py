@@ -23,6 +23,7 @@ from trimtab.rules.book import Setup, open_book
 from trimtab.rules.market import Market
 from trimtab.sim.driver import run
 from trimtab.sim.fold import folds_of
+from trimtab.sim.setup import complete
 from trimtab.sim.simulate import new_log
 from trimtab.sim.summary import SUMMARY, summarise
 from trimtab.strategies import find, params_of
@@ -118,8 +119,8 @@ def table_of(sets: list[Any], names: list[str], figures: F64) -> pl.DataFrame:
 
 def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], threads: int, progress: Progress) -> F64:
     """SUMMARY of every set (S, 7); NaN where a set has too few bars for a forecast."""
-    setup = setup_of(spec, panel, costs_of_panel(panel, spec.costs))
     market, periods = market_of(panel, spec.base_currency), periods_of(panel)
+    setup = complete(setup_of(spec, panel, costs_of_panel(panel, spec.costs)), market)
     given = _Given(spec, panel, strategy, sets, setup, market, periods, per_period(spec.risk_free_rate, periods))
     alone = len(panel.instruments) == 1 and not resizes(spec.rebalance) and is_plain(spec, spec.models[0])
     fill = _compiled(given) if alone and folds_of(strategy).sweep is not None else partial(_one_by_one, given)
