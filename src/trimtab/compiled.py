@@ -20,10 +20,7 @@ _SOURCES = (
     "rules",
     "sim",
     "strategies",
-    "portfolio/regime",
-    "portfolio/sizing/formulas.py",
-    "portfolio/sizing/sizers.py",
-    "portfolio/standing.py",
+    "portfolio",
 )
 
 

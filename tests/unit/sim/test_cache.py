@@ -74,7 +74,7 @@ def test_the_cache_folder_follows_the_sources(tmp_path: Path) -> None:
     root = Path(sys.modules["trimtab"].__path__[0])
     script = "import json; from trimtab.compiled import cache_folder; print(json.dumps([cache_folder().name]))"
     copy = tmp_path / "trimtab"
-    for name in ("__init__.py", "types.py", "compiled.py", "rules", "sim", "kernels", "strategies"):
+    for name in ("__init__.py", "types.py", "compiled.py", "rules", "sim", "kernels", "strategies", "portfolio"):
         source = root / name
         for file in sorted(source.rglob("*.py")) if source.is_dir() else (source,):
             target = copy / file.relative_to(root)
