@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trimtab.sim.fold import folds_of
+from trimtab.sim.fold import memory_of, nothing_before, resume, resume_dense
 from trimtab.strategies import BUILT_IN, find
+from trimtab.types import DAY
 
 ROWS = 700
+TS = DAY * np.arange(19_000, 19_000 + ROWS, dtype=np.int64)
 
 
 def prices(legs: int, fields: int) -> np.ndarray:
@@ -26,31 +28,27 @@ def prices(legs: int, fields: int) -> np.ndarray:
 
 def fold(strategy: Any, x: np.ndarray, cuts: list[int], every: bool) -> tuple[bytes, bytes, bytes]:
     """New forecasts as (row, leg, value) of a fold that is cut at those rows."""
-    folds, p = folds_of(strategy), strategy.params
-    state, last = folds.start(p), np.nan
+    p, legs = strategy.params, x.shape[1]
+    memory, last = memory_of(strategy, p, legs), nothing_before(strategy, legs)
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for a, b in zip([0, *cuts], [*cuts, len(x)], strict=True):
-        size = max((b - a) * x.shape[1], 1)
-        row, leg, value = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
-        kept = copy.deepcopy(state)
-        loop = folds.fold_all if every else folds.fold
-        state, last, n = loop(p, kept, x[a:b], last, row, leg, value)
-        parts.append((row[:n] + a, leg[:n], value[:n]))
+        made, memory, last = resume(strategy, p, copy.deepcopy(memory), last, TS[a:b], x[a:b], every)
+        parts.append((made.row + a, made.leg, made.value))
     return tuple(np.concatenate([part[k] for part in parts]).tobytes() for k in range(3))  # type: ignore[return-value]
 
 
 def dense(strategy: Any, x: np.ndarray, cuts: list[int]) -> bytes:
-    folds, p = folds_of(strategy), strategy.params
-    state, out = folds.start(p), np.empty(len(x))
+    p, out = strategy.params, np.empty(len(x))
+    memory = memory_of(strategy, p, x.shape[1])
     for a, b in zip([0, *cuts], [*cuts, len(x)], strict=True):
-        state = folds.dense(p, copy.deepcopy(state), x[a:b], out[a:b])
+        memory, _ = resume_dense(strategy, p, copy.deepcopy(memory), TS[a:b], x[a:b], out[a:b])
     return out.tobytes()
 
 
 @pytest.mark.parametrize("name", list(BUILT_IN))
 def test_built_in_strategies(name: str) -> None:
     strategy = find(name)
-    x = prices(strategy.n_legs, len(strategy.fields))
+    x = prices(strategy.legs_of(4), len(strategy.fields))
     whole = {every: fold(strategy, x, [], every) for every in (False, True)}
     forecasts = dense(strategy, x, [])
     values = np.frombuffer(forecasts)

@@ -131,7 +131,15 @@ def test_index_mean_reversion(close: np.ndarray, changed: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize(
-    "changed", [{}, {"lookback": 60, "vol_window": 20, "band": 0.0, "periods": 365}, {"long_only": True}]
+    "changed",
+    [
+        {},
+        {"lookback": 60, "vol_window": 20, "band": 0.0, "periods": 365},
+        {"long_only": True},
+        {"entry_z": 1.0, "full_z": 2.0, "lookback": 120},
+        {"full_z": 1.5, "lookback": 40, "band": 0.02},
+        {"entry_z": 0.5, "lookback": 20, "long_only": True},
+    ],
 )
 def test_momentum(close: np.ndarray, changed: dict[str, Any]) -> None:
     p = params_of(find("momentum"), changed)
@@ -139,12 +147,17 @@ def test_momentum(close: np.ndarray, changed: dict[str, Any]) -> None:
     vol = price.pct_change().ewm(com=p.vol_window).std(bias=True) * np.sqrt(p.periods)
     sign = np.sign(price - price.shift(p.lookback))
     target = (sign.clip(lower=0.0) if p.long_only else sign) * np.minimum(1.0, p.vol_target / vol)
+    score = np.log(price / price.shift(p.lookback)).abs() / (vol / np.sqrt(p.periods) * np.sqrt(p.lookback))
+    if p.full_z:
+        target = target * (score / p.full_z).clip(upper=1.0)
     warm = max(p.lookback, p.vol_window)
     expected = [np.nan] * warm
     for t in range(warm, len(price)):
         last = expected[-1]
-        keep = np.sign(target[t]) == np.sign(last) and abs(target[t] - last) <= p.band
-        expected.append(last if keep else target[t])
+        enough = p.entry_z / 2 if np.sign(target[t]) == np.sign(last) else p.entry_z
+        goal = target[t] if score[t] >= enough else 0.0
+        keep = np.sign(goal) == np.sign(last) and abs(goal - last) <= p.band
+        expected.append(last if keep else goal)
     np.testing.assert_allclose(forecasts("momentum", close, changed), expected, rtol=1e-9)
 
 

@@ -20,6 +20,7 @@ from trimtab.words import near
 #: Name -> module. A test holds the names against the STRATEGY values.
 BUILT_IN: Final[Mapping[str, str]] = {
     "buy_and_hold": "trimtab.strategies.buy_and_hold",
+    "crypto_momentum": "trimtab.strategies.crypto_momentum",
     "equity_trend": "trimtab.strategies.equity_trend",
     "index_mean_reversion": "trimtab.strategies.index_mean_reversion",
     "momentum": "trimtab.strategies.momentum",

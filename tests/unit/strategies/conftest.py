@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 from numba import njit
 
-from trimtab.types import Strategy
+from trimtab.sim.fold import memory_of, resume_dense
+from trimtab.strategies.fitting import NEVER
+from trimtab.types import DAY, Strategy
+
+#: The close of the first row that a strategy with a fit sees; the others are a day apart.
+FIRST = 19_000 * DAY
 
 
 @functools.cache
@@ -25,9 +30,17 @@ def _fold(init: Any, step: Any) -> Any:
 
 
 class Fold:
-    """Steps a strategy over rows (T, L, K); what comes back is the last state and the forecasts (T,)."""
+    """Steps a strategy over daily rows (T, L, K); what comes back is the last state and the forecasts (T,).
+
+    Of a strategy with a fit the state is its Memory, and the fits fall due as in a run.
+    """
 
     def __call__(self, strategy: Strategy, params: Any, x: np.ndarray, state: Any = None) -> tuple[Any, np.ndarray]:
+        if strategy.fit is not None:
+            memory, out = state or memory_of(strategy, params, x.shape[1]), np.empty(len(x))
+            last = FIRST - DAY if memory.ts == NEVER else memory.ts
+            ts = last + DAY * np.arange(1, len(x) + 1, dtype=np.int64)
+            return resume_dense(strategy, params, memory, ts, np.ascontiguousarray(x), out)[0], out
         s = strategy.init(params) if state is None else state
         return _fold(strategy.init, strategy.step)(params, s, x)
 
