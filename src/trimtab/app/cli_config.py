@@ -30,7 +30,7 @@ def read(path: Path, settings: list[str] | None = None, start: str | None = None
     """
     from trimtab.app.config import complete, read_spec
     from trimtab.app.overrides import overrides_of
-    from trimtab.strategies.files import with_rooted_files
+    from trimtab.research.canonical import with_rooted_files
     from trimtab.types import TrimtabError
 
     kind = _NO_SPECS.get(path.suffix.lower())

@@ -439,10 +439,21 @@ def _regime(node: Node, path: tuple[str, ...], faults: Faults) -> dict[str, Any]
     values["params"] = _params(_child(node, "params"), (*path, "params"), found, faults)
     reads = _child(node, "reads")
     if isinstance(reads, Mapping):
-        values["reads"] = _named(reads, (*path, "reads"), _reader(fields.SOURCE), "", faults)
+        named = _named(reads, (*path, "reads"), _reader(fields.SOURCE), "", faults)
+        values["reads"] = {key: value and _series(value, node) for key, value in named.items()}
     elif reads is not None:
-        values["reads"] = _value(reads, (*path, "reads"), fields.SOURCE, "", faults)
+        said = _value(reads, (*path, "reads"), fields.SOURCE, "", faults)
+        values["reads"] = said and _series(said, node)
     return values
+
+
+def _series(name: str, node: Mapping) -> str:
+    """The file of a series is looked for beside the settings file that names it, as a strategy's is."""
+    from trimtab.data.series import OF_FILE
+
+    file, mark, column = name.rpartition(OF_FILE)
+    beside = Path(node.entries["reads"].place.source).parent / file
+    return f"{beside}{mark}{column}" if mark and beside.is_file() else name
 
 
 def _resolved(name: str, node: Mapping) -> str:

@@ -24,10 +24,16 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 
 def panel_of(spec: Spec, root: str | None) -> Panel:
-    """The spec's universe, timeframe and window from the store."""
+    """The spec's universe, timeframe and window from the store, with the series that its regimes read."""
     from trimtab.data.panel import load
 
-    return load(*spec.universe, timeframe=spec.timeframe, start=spec.start or None, end=spec.end or None, root=root)
+    panel = load(*spec.universe, timeframe=spec.timeframe, start=spec.start or None, end=spec.end or None, root=root)
+    if not spec.regimes:
+        return panel
+    from trimtab.data.series import with_series
+    from trimtab.portfolio.book import series_of
+
+    return with_series(panel, series_of(spec, (*panel.symbols, *panel.fields)), root)
 
 
 def run_backtest(spec: Spec, *, root: str | None = None, progress: Progress = None) -> Run:

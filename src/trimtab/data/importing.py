@@ -175,7 +175,7 @@ def read_source(source: Source) -> tuple[pl.DataFrame, tuple[str, ...]]:
 
     if not source.path.is_file():
         raise TrimtabError(f"{source.path}: no such file")
-    raw = _read(source)
+    raw = read_table(source.path)
     names, notes = find_columns(raw.columns, source.columns, source.close_only, str(source.path))
     if raw.is_empty():
         raise TrimtabError(f"{source.path}: a header, but no bars")
@@ -192,10 +192,10 @@ def read_source(source: Source) -> tuple[pl.DataFrame, tuple[str, ...]]:
     return frame.with_columns(pl.col("volume").fill_nan(None)), (note, *notes)
 
 
-def _read(source: Source) -> pl.DataFrame:
+def read_table(path: Path) -> pl.DataFrame:
+    """A CSV or Parquet file as it is; TrimtabError where it cannot be read."""
     import polars as pl
 
-    path = source.path
     try:
         if path.suffix.lower() in _PARQUET:
             return pl.read_parquet(path, glob=False)

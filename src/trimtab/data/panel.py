@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ def load(
     end: Instant = None,
     root: str | Path | None = None,
     features: Sequence[str] = (),
+    series: Iterable[str] | Mapping[str, int] = (),
 ) -> Panel:
     """Bars of instruments in the store as one panel.
 
@@ -38,6 +39,7 @@ def load(
     start, end  ISO dates or datetimes (UTC; a date is its 00:00): bars that close after start and not after end
     root        the store's folder; default $TRIMTAB_DATA, else ./trimtab-data
     features    slower series as extra fields, such as "close@1d": the last value known at each row
+    series      series that are not traded, as fields: symbols of the store or file.csv#column, see data.series
 
     TrimtabError for an unknown symbol (with the closest known), NotEnoughData where no bar is in the window.
     """
@@ -56,7 +58,12 @@ def load(
             window = f"after {start or 'the first bar'} and until {end or 'the last'}"
             raise NotEnoughData(f"{symbol}: no {timeframe} bar closes {window}; see `trimtab data show {symbol}`")
     panel = Panel.from_frames(frames, timeframe, instruments)
-    return _with_features(panel, store, features) if features else panel
+    panel = _with_features(panel, store, features) if features else panel
+    if not series:
+        return panel
+    from trimtab.data.series import with_series
+
+    return with_series(panel, series, root)
 
 
 def bars_at(store: Store, instrument: Instrument, timeframe: str) -> pl.DataFrame:

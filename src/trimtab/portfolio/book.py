@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -80,6 +80,17 @@ def sources_of(use: RegimeUse) -> dict[str, str]:
         if field not in regime.fields:
             raise TrimtabError(f"{regime.name} has no field {field!r}; it reads {', '.join(regime.fields)}")
     return {field: use.reads.get(field, field) for field in regime.fields}
+
+
+def series_of(spec: Spec, there: Collection[str]) -> dict[str, int]:
+    """The series that regimes read and that are not there -> ns, the least from a value's date label to its use."""
+    found: dict[str, int] = {}
+    for use in spec.regimes:
+        lags = table.find(use.regime).lags
+        for field, source in sources_of(use).items():
+            if source not in there and source != field:  # a field that is not said is one of the panel's own
+                found[source] = max(found.get(source, 0), lags[field])
+    return found
 
 
 # ---------------------------------------------------------------------------------------------------------------------

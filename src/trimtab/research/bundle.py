@@ -12,9 +12,9 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from trimtab.research.canonical import to_yaml
+from trimtab.research.canonical import to_yaml, with_rooted_files
 from trimtab.research.page import summary_of
-from trimtab.strategies.files import rooted, with_rooted_files
+from trimtab.strategies.files import rooted
 from trimtab.types import TrimtabError
 
 if TYPE_CHECKING:

@@ -53,6 +53,21 @@ def to_yaml(spec: Spec) -> str:
     return yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
 
 
+def with_rooted_files(spec: Spec) -> Spec:
+    """The spec with its files of strategies and series by their whole paths, so that they are found from any folder."""
+    from trimtab.strategies.files import rooted
+
+    models = tuple(msgspec.structs.replace(model, strategy=rooted(model.strategy)) for model in spec.models)
+    regimes = tuple(msgspec.structs.replace(use, reads=_rooted_reads(use.reads)) for use in spec.regimes)
+    return msgspec.structs.replace(spec, models=models, regimes=regimes)
+
+
+def _rooted_reads(reads: str | dict[str, str]) -> str | dict[str, str]:
+    from trimtab.data.series import rooted
+
+    return rooted(reads) if isinstance(reads, str) else {field: rooted(source) for field, source in reads.items()}
+
+
 def _plain_model(model: Any) -> dict[str, Any]:
     values = msgspec.structs.asdict(model)
     values["universe"] = list(model.universe)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trimtab.data.panel import as_of
+from trimtab.data.series import field_of
 from trimtab.portfolio.book import name_of, regime_params, sources_of
 from trimtab.portfolio.regime import table
 from trimtab.portfolio.regime.budgets import words_of
@@ -57,11 +58,13 @@ def _observed(use: RegimeUse, panel: Panel, source: str, path: str) -> tuple[I64
     if source in panel.symbols:
         index, x = model_rows(panel, [panel.symbols.index(source)], use.timeframe, ("close",))
         return index, np.ascontiguousarray(x[:, 0, 0])
+    source = field_of(source)
     if source not in panel.fields:
         known = (*panel.symbols, *panel.fields)
         raise TrimtabError(
-            f"{path}: {source!r} is neither a symbol nor a field of the panel{near(source, known)}. A spec file joins "
-            f"it from the store; a program does with load(…, series=[{source!r}])"
+            f"{path}: {source!r} is neither a symbol nor a field of the panel{near(source, known)}: say what "
+            f"{use.regime} reads, such as `reads: SYMBOL` (a spec file joins it from the store; a program loads it "
+            f"with load(…, series=['SYMBOL']))"
         )
     return _field_rows(panel, source, use.timeframe)
 

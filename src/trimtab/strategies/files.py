@@ -15,9 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, cast
 
-import msgspec
-
-from trimtab.types import Fit, Spec, Strategy, TrimtabError
+from trimtab.types import Fit, Strategy, TrimtabError
 
 #: How the names of strategy files' modules begin.
 MODULE: Final = "trimtab_strategy_"
@@ -26,12 +24,6 @@ MODULE: Final = "trimtab_strategy_"
 def rooted(name: str) -> str:
     """A strategy file by its whole path, so that it is found from any folder; a strategy's name stays as it is."""
     return str(Path(name).expanduser().resolve()) if name.endswith(".py") else name
-
-
-def with_rooted_files(spec: Spec) -> Spec:
-    """The spec with its strategy files by their whole paths."""
-    models = tuple(msgspec.structs.replace(model, strategy=rooted(model.strategy)) for model in spec.models)
-    return msgspec.structs.replace(spec, models=models)
 
 
 def load(path: str) -> Strategy:
