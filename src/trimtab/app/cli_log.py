@@ -1,6 +1,7 @@
 """A run as structured events: one JSON object per line, for a file or another program.
 
-Events: run_started, action, trade, run_finished, error. Every row of a trade or an action is told with its own columns.
+Events: run_started, action, fit_refused, trade, run_finished, error. Every row of a trade or an action is told with its
+own columns.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from trimtab.app.console import jsonable
+from trimtab.words import utc
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -43,6 +45,8 @@ def log_run(events: Events, run: Any) -> None:
     events.info("run_started", run_id=run.run_id, name=run.spec.name, universe=list(run.spec.universe))
     for row in run.actions.iter_rows(named=True):
         events.warning("action", **_fields(row))
+    for refusal, m in run.refused:
+        events.warning("fit_refused", model=run.model_names[m], ts=utc(refusal.ts), reason=refusal.reason)
     for row in run.trades.iter_rows(named=True):
         events.info("trade", **_fields(row))
     events.info("run_finished", run_id=run.run_id, net=jsonable(run.metrics.get("net")), verdict=run.verdict)

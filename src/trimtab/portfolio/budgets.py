@@ -8,17 +8,21 @@ from typing import NamedTuple
 import numpy as np
 
 from trimtab.bounds import WORDS
-from trimtab.types import F64, I64, Model, Strategy, TrimtabError, Weights
+from trimtab.types import F64, I64, Model, Refusal, Strategy, TrimtabError, Weights
 
 
 class Stream(NamedTuple):
-    """What one unit of one model decided: panel rows, panel instruments, leg forecasts; parallel arrays (E,)."""
+    """What one unit of one model decided: panel rows, panel instruments, leg forecasts; parallel arrays (E,).
+
+    refused  the windows that the strategy's fit refused
+    """
 
     model: int
     row: I64
     instrument: I64
     forecast: F64
     share: float
+    refused: tuple[Refusal, ...] = ()
 
 
 def share_of(model: Model, strategy: Strategy, units: int) -> float:

@@ -31,6 +31,7 @@ from trimtab.types import (
     NotEnoughData,
     Panel,
     Rebalance,
+    Refusal,
     Spec,
     TrimtabError,
     Weights,
@@ -99,8 +100,17 @@ def hold_weights(panel: Panel) -> Weights:
     return Weights(first[order], np.zeros(n, np.int64), order.astype(np.int64), np.full(n, 1.0 / n))
 
 
-def run_weights(spec: Spec, panel: Panel, weights: Weights, given: Weights | None = None) -> Run:
-    """The driver over weights, and over holding the same instruments at the same costs without limits."""
+def run_weights(
+    spec: Spec,
+    panel: Panel,
+    weights: Weights,
+    given: Weights | None = None,
+    refused: tuple[tuple[Refusal, int], ...] = (),
+) -> Run:
+    """The driver over weights, and over holding the same instruments at the same costs without limits.
+
+    refused  windows that fits refused, with the model's number
+    """
     check_weights(weights, spec, panel, given=given is not None)
     costs = costs_of_panel(panel, spec.costs)
     setup = setup_of(spec, panel, costs)
@@ -109,7 +119,7 @@ def run_weights(spec: Spec, panel: Panel, weights: Weights, given: Weights | Non
     plain = setup.style._replace(kind=0, tif=0, post_only=0, always=0, buffer=0.0)
     alone = setup._replace(models=1, limits=Limits(), style=plain, groups=NO_GROUPS)
     holding = fold_market(market, hold_weights(panel), alone, keep_equity=False)
-    return Run(spec, panel, costs, Fold(market, weights, setup, result, holding), given)
+    return Run(spec, panel, costs, Fold(market, weights, setup, result, holding), given, refused)
 
 
 def check_weights(weights: Weights, spec: Spec, panel: Panel, *, given: bool = False) -> None:
@@ -232,7 +242,9 @@ def backtest(
     }
     spec = msgspec.structs.replace(spec, **{name: value for name, value in given.items() if value is not None})
     check(spec, ())  # before anything is folded; costs when the panel's instruments have theirs
-    return run_weights(spec, panel, combine(streams_of(spec, panel)))
+    streams = streams_of(spec, panel)
+    refused = tuple(sorted((refusal, stream.model) for stream in streams for refusal in stream.refused))
+    return run_weights(spec, panel, combine(streams), refused=refused)
 
 
 def spec_of(strategy: str, panel: Panel, params: Mapping[str, Any] | None = None) -> Spec:

@@ -145,12 +145,15 @@ def weights(result: Result, panel: Panel) -> pl.DataFrame:
     return pl.DataFrame(table)
 
 
-def actions(result: Result, panel: Panel) -> pl.DataFrame:
-    """One row per thing that a limit did; symbol "" is the whole book."""
+def actions(result: Result, panel: Panel, refused: Sequence[tuple[int, str]] = ()) -> pl.DataFrame:
+    """One row per thing that a limit did; symbol "" is the whole book.
+
+    refused  instants at which a model's fit was refused, with the model's name
+    """
     import polars as pl
 
     a = result.actions
-    return pl.DataFrame(
+    acts = pl.DataFrame(
         {
             "ts": _time(a["ts"]),
             "limit": _words(LIMIT_NAMES, a["limit"]),
@@ -160,3 +163,14 @@ def actions(result: Result, panel: Panel) -> pl.DataFrame:
             "action": _words(ACTIONS, a["action"]),
         }
     )
+    if not refused:
+        return acts
+    abstained = {
+        "ts": _time(np.array([ts for ts, _ in refused], np.int64)),
+        "limit": ["fit"] * len(refused),
+        "symbol": [name for _, name in refused],
+        "wanted": [np.nan] * len(refused),
+        "allowed": [np.nan] * len(refused),
+        "action": ["ABSTAIN"] * len(refused),
+    }
+    return pl.concat((acts, pl.DataFrame(abstained))).sort("ts", maintain_order=True)

@@ -18,7 +18,8 @@ from trimtab.rules.book import Setup
 from trimtab.rules.limits import LIMIT_NAMES
 from trimtab.rules.market import Market
 from trimtab.sim.simulate import Result, simulate
-from trimtab.types import F64, Costs, Panel, Spec, Weights
+from trimtab.types import F64, Costs, Panel, Refusal, Spec, Weights
+from trimtab.words import utc
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -46,6 +47,7 @@ class Run:
     costs       (N,) Costs of each instrument
     fold        what the driver was given; result: what it wrote; holding: of the instruments held in equal parts
     given       the weights, where they were given as numbers; then the spec holds their hash
+    refused     windows that fits refused, by instant, with the model's number: it abstained until its next fit
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Run:
         costs: tuple[Costs, ...],
         fold: Fold,
         given: Weights | None = None,
+        refused: tuple[tuple[Refusal, int], ...] = (),
     ) -> None:
         self._spec = spec
         self.panel = panel
@@ -63,6 +66,7 @@ class Run:
         self.result = fold.result
         self.holding = fold.holding
         self.given = given
+        self.refused = refused
         #: sha256 of each strategy file of the user's own: Trimtab's version says nothing of it.
         self.strategy_files = {m.strategy: hash_file(m.strategy) for m in spec.models if m.strategy.endswith(".py")}
 
@@ -170,8 +174,8 @@ class Run:
 
     @cached_property
     def actions(self) -> pl.DataFrame:
-        """What the limits did: ts, limit, symbol, wanted, allowed, action."""
-        return frames.actions(self.result, self.panel)
+        """What the limits did: ts, limit, symbol, wanted, allowed, action; and the fits that were refused."""
+        return frames.actions(self.result, self.panel, [(r.ts, self.model_names[m]) for r, m in self.refused])
 
     @cached_property
     def regimes(self) -> pl.DataFrame:
@@ -220,7 +224,19 @@ class Run:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know before believing the numbers."""
-        return notes_of(self.spec, self.panel, self.costs, self.result)
+        return (*self._refusals(), *notes_of(self.spec, self.panel, self.costs, self.result))
+
+    def _refusals(self) -> list[str]:
+        """A sentence for each model whose fit refused a window."""
+        found: list[str] = []
+        for m, name in enumerate(self.model_names):
+            mine = [refusal for refusal, model in self.refused if model == m]
+            if mine:
+                times = "once" if len(mine) == 1 else f"{len(mine):,} times, the first time"
+                found.append(
+                    f"{name} abstained until its next fit {times} on {utc(mine[0].ts)}: {mine[0].reason.rstrip('.')}."
+                )
+        return found
 
     # --- output --------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ any of these is its forecasts, and nothing of it is computed.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from trimtab.data.timeframes import canonical
 from trimtab.portfolio.budgets import Stream, share_of
 from trimtab.portfolio.standing import Changes, Events, Pace, Room, fold, standing_init
 from trimtab.research.prepared import model_rows
-from trimtab.sim.fold import decisions, forecasts, spread
+from trimtab.sim.fold import decisions, forecasts, memory_of, resume_dense, spread
 from trimtab.strategies import find, params_of
 from trimtab.types import (
     DAY,
@@ -29,6 +30,7 @@ from trimtab.types import (
     NotEnoughData,
     Panel,
     Rebalance,
+    Refusal,
     SizerUse,
     Spec,
     Strategy,
@@ -86,13 +88,14 @@ def model_streams(m: int, model: Model, strategy: Strategy, params: Any, panel: 
     share = share_of(model, strategy, len(units))
     blocks = blocks_of(model, strategy, params, panel, units)
     if strategy.across is not None:
-        index, table = _table_of(strategy, params, blocks, panel.ts)
+        index, table, refused = _table_of(strategy, params, blocks, panel.ts)
         made = spread(strategy, params, table, every)
-        return [Stream(m, index[made.row], np.array([u[0] for u in units])[made.leg], made.value, share)]
+        first = np.array([u[0] for u in units])
+        return [Stream(m, index[made.row], first[made.leg], made.value, share, tuple(itertools.chain(*refused)))]
     found: list[Stream] = []
     for unit, (index, x) in zip(units, blocks, strict=True):
         made = decisions(strategy, params, x, every, panel.ts[index])
-        found.append(Stream(m, index[made.row], np.array(unit)[made.leg], made.value, share))
+        found.append(Stream(m, index[made.row], np.array(unit)[made.leg], made.value, share, made.refused))
     return found
 
 
@@ -111,13 +114,21 @@ def blocks_of(
     return blocks
 
 
-def _table_of(strategy: Strategy, params: Any, blocks: Sequence[tuple[Any, F64]], ts: I64) -> tuple[Any, F64]:
-    """Forecasts of all units on the union of their rows: index (R,), (R, units); NaN where a unit has no bar."""
+def _table_of(
+    strategy: Strategy, params: Any, blocks: Sequence[tuple[Any, F64]], ts: I64
+) -> tuple[Any, F64, list[tuple[Refusal, ...]]]:
+    """Forecasts of all units on the union of their rows: index (R,), (R, units); NaN where a unit has no bar.
+
+    Beside them what each unit's fit refused.
+    """
     index = np.unique(np.concatenate([rows for rows, _ in blocks]))
     table = np.full((len(index), len(blocks)), np.nan)
+    refused: list[tuple[Refusal, ...]] = []
     for k, (rows, x) in enumerate(blocks):
-        table[np.searchsorted(index, rows), k] = forecasts(strategy, params, x, ts[rows])
-    return index, table
+        out = np.full(len(rows), np.nan)
+        refused.append(resume_dense(strategy, params, memory_of(strategy, params, x.shape[1]), ts[rows], x, out)[1])
+        table[np.searchsorted(index, rows), k] = out
+    return index, table, refused
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -126,10 +137,11 @@ def _table_of(strategy: Strategy, params: Any, blocks: Sequence[tuple[Any, F64]]
 
 
 class Said(NamedTuple):
-    """What one unit of a model said: its panel instruments (L,), and when it said which leg weights."""
+    """What one unit of a model said: its panel instruments (L,), when it said which leg weights, what fits refused."""
 
     instruments: I64
     events: Events
+    refused: tuple[Refusal, ...]
 
 
 def said_of(spec: Spec, model: Model, strategy: Strategy, params: Any, panel: Panel) -> list[Said]:
@@ -141,14 +153,14 @@ def said_of(spec: Spec, model: Model, strategy: Strategy, params: Any, panel: Pa
     every = resizes(spec.rebalance) or use is not None or spec.rebalance.every > 0.0 or strategy.n_legs == 0
     found: list[Said] = []
     if strategy.across is not None:
-        index, table = _table_of(strategy, params, blocks, panel.ts)
+        index, table, refused = _table_of(strategy, params, blocks, panel.ts)
         made = spread(strategy, params, table, every)
         for k, (unit, (own, _)) in enumerate(zip(units, blocks, strict=True)):
             mine = made.leg == k
             row, value = index[made.row[mine]], made.value[mine]
             forecast = _at(np.full(len(own), np.nan), own, row, value)
             multiple = as_of(own, _multiples(use, model, panel, unit, forecast), row)
-            found.append(Said(np.array(unit), Events(row, value[:, None].copy(), multiple)))
+            found.append(Said(np.array(unit), Events(row, value[:, None].copy(), multiple), refused[k]))
         return found
     for unit, (index, x) in zip(units, blocks, strict=True):
         made = decisions(strategy, params, x, every, panel.ts[index])
@@ -159,7 +171,7 @@ def said_of(spec: Spec, model: Model, strategy: Strategy, params: Any, panel: Pa
         elif use is not None:
             forecast = forecasts(strategy, params, x, panel.ts[index])
         multiple = _multiples(use, model, panel, unit, forecast)[row]
-        found.append(Said(np.array(unit), Events(index[row], value, multiple)))
+        found.append(Said(np.array(unit), Events(index[row], value, multiple), made.refused))
     return found
 
 
@@ -203,7 +215,7 @@ def stand(m: int, unit: Said, changes: Changes, pace: Pace, share: float, ts: I6
     size = legs * (len(unit.events.row) + len(changes.row))
     room = Room(np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size))
     n = fold(pace, standing_init(legs), ts, unit.events, changes, len(ts), room)
-    return Stream(m, room.row[:n], unit.instruments[room.leg[:n]], room.value[:n], share)
+    return Stream(m, room.row[:n], unit.instruments[room.leg[:n]], room.value[:n], share, unit.refused)
 
 
 class _Factors:
