@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 POINTS: Final = 2_000
 CANDLES: Final = 2_000
 MARKS: Final = 3_000
+BANDS: Final = 1_000
 ROLLING: Final = 126
 
 #: placeholder -> (light, dark)
@@ -48,6 +49,8 @@ PALETTE: Final[dict[str, tuple[str, str]]] = {
 }
 INK, MUTED, GRID, NET, GROSS, HOLDING, GOOD, BAD, NET_SURFACE = list(PALETTE)[:9]
 CARD: Final = "#f00015"
+#: What a regime's label is to a reader -> its colour.
+TONES: Final = {"good": GOOD, "bad": BAD, "high": "#f00011"}
 MODEL_COLOURS: Final = (NET, "#f00011", GROSS, "#f00010", "#f00012", "#f00013", "#f00014", BAD)
 
 
@@ -143,7 +146,23 @@ def equity(data: ReportData) -> go.Figure:
     at = thin(*(values for _, values, _, _ in curves))
     for name, values, colour, style in curves:
         figure.add_trace(line(name, stamps(ts[at]), values[at], colour, hovertemplate="%{y:,.0f}", **style))
+    figure.update_layout(shapes=bands(data))
     return figure
+
+
+def bands(data: ReportData) -> list[dict[str, Any]]:
+    """Rectangles behind a chart over time, one strip per regime; of very many the longest."""
+    names = list(dict.fromkeys(s.regime for s in data.regimes))
+    found: list[dict[str, Any]] = []
+    for stretches in data.regimes:
+        if not stretches.tone:
+            continue
+        top = 1.0 - names.index(stretches.regime) / len(names)
+        strip = {"yref": "paper", "y0": top - 1.0 / len(names), "y1": top, "line": {"width": 0}, "layer": "below"}
+        look = {"type": "rect", "fillcolor": TONES[stretches.tone], "opacity": 0.13, **strip}
+        for first, last in zip(stamps(stretches.start), stamps(stretches.end), strict=True):
+            found.append(look | {"x0": float(first), "x1": float(last)})
+    return sorted(found, key=lambda shape: shape["x0"] - shape["x1"])[:BANDS]
 
 
 def drawdown(data: ReportData) -> go.Figure:

@@ -10,7 +10,7 @@ import numpy as np
 from trimtab.research import metrics as measure
 from trimtab.research.attribution import by_view
 from trimtab.research.canonical import plain
-from trimtab.research.report import Fills, Prices, ReportData, verdict
+from trimtab.research.report import Fills, Prices, ReportData, Stretches, verdict
 from trimtab.types import F64, ORDER_KINDS
 
 if TYPE_CHECKING:
@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 
 #: Rows of the actions table that the page shows.
 MOST_ACTIONS = 200
+
+#: How a label of a regime is drawn; what is usual is not.
+TONE_OF = {
+    "bull": "good",
+    "low": "good",
+    "expansion": "good",
+    "high": "high",
+    "slowdown": "high",
+    "recovery": "good",
+    "bear": "bad",
+    "crisis": "bad",
+    "contraction": "bad",
+}
 
 
 def report_data(run: Run) -> ReportData:
@@ -50,6 +63,8 @@ def report_data(run: Run) -> ReportData:
         model_gross={name: pair["gross"] for name, pair in models.items()},
         cost_kinds=figures["costs"],
         crossing_saved=figures["crossing_saved"],
+        attribution=tuple(run.attribution.select("by", "name", "net", "costs", "gross", "days").iter_rows()),
+        regimes=stretches_of(run),
         prices=tuple(prices_of(run, i) for i in range(len(run.panel.instruments))),
         fills={symbol: fills_of(run, i) for i, symbol in enumerate(run.panel.symbols)},
         settings=plain(run.spec),
@@ -59,6 +74,27 @@ def report_data(run: Run) -> ReportData:
         actions=tuple(tuple(_cell(value) for value in row) for row in actions.head(MOST_ACTIONS).iter_rows()),
         actions_total=actions.height,
     )
+
+
+def stretches_of(run: Run) -> tuple[Stretches, ...]:
+    """When each label of each regime stood."""
+    if not run.spec.regimes:
+        return ()
+    from trimtab.portfolio.regime.labels import bands
+    from trimtab.portfolio.regime.table import REGIMES
+    from trimtab.research.regimes import regime_labels, use_names
+
+    uses, found = use_names(run.spec), list[Stretches]()
+    for name, labels in regime_labels(run.spec, run.panel).items():
+        drawn = bands(labels, run.panel.ts)
+        for k, label in enumerate(REGIMES[uses[name].regime].names):
+            mine = drawn.label == k
+            if mine.any():
+                tone = TONE_OF.get(label, "")
+                found.append(
+                    Stretches(regime=name, label=label, tone=tone, start=drawn.start[mine], end=drawn.end[mine])
+                )
+    return tuple(found)
 
 
 def provenance_of(run: Run) -> dict[str, str]:

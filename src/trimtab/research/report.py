@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.research.metrics_table import METRICS, describe_bands, format_metric, grade, sampling_convention
-from trimtab.types import F64, I64, NotEnoughData, TrimtabError
+from trimtab.types import DAY, F64, I64, NotEnoughData, TrimtabError
 
 Metrics = Mapping[str, float]
 
@@ -53,6 +53,16 @@ class Fills(msgspec.Struct, frozen=True, kw_only=True):
     reason: tuple[str, ...]
 
 
+class Stretches(msgspec.Struct, frozen=True, kw_only=True):
+    """When one label of a regime stood, ns UTC: parallel (B,), in order; tone: good, bad, high or "" (not drawn)."""
+
+    regime: str
+    label: str
+    tone: str
+    start: I64
+    end: I64
+
+
 class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     """All that the page shows. D day ends, M models; money in `currency`, after costs unless said.
 
@@ -65,6 +75,8 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     net_exposure    (D,)    sum of notional / equity
     pnl, cost       (D, M)  cumulative net profit and cumulative cost of each model
     cost_kinds              money paid by kind, over the run; crossing_saved: not paid, thanks to netting
+    attribution             by, name, net, costs, gross and days (None: not a regime's) of each part of each view
+    regimes                 a Stretches per label that stood
     net, gross, held        metrics by name, see METRICS; model_net, model_gross: the same for each model
     settings                the spec as plain values; provenance: run_id, data_hash, code_version, platform, seed
     notes                   what a reader must know before believing the page
@@ -94,6 +106,8 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     model_gross: Mapping[str, Metrics] = {}
     cost_kinds: Mapping[str, float] = {}
     crossing_saved: float = 0.0
+    attribution: tuple[tuple[str, str, float, float, float, float | None], ...] = ()
+    regimes: tuple[Stretches, ...] = ()
     prices: tuple[Prices, ...] = ()
     fills: Mapping[str, Fills] = {}
     settings: Mapping[str, Any] = {}
@@ -174,6 +188,8 @@ def render_report(data: ReportData) -> str:
         months=_months(data),
         groups=_groups(),
         models=_model_rows(data),
+        bands=_band_rows(data),
+        attribution=_attribution_rows(data),
         settings=yaml.safe_dump(dict(data.settings), sort_keys=False, allow_unicode=True) if data.settings else "",
         sampling=sampling_convention(data.periods, data.risk_free_rate),
         rolling=figures.ROLLING,
@@ -289,6 +305,25 @@ def _groups() -> list[tuple[str, list[str]]]:
     for name, metric in METRICS.items():
         groups.setdefault(metric.group, []).append(name)
     return list(groups.items())
+
+
+def _band_rows(data: ReportData) -> list[dict[str, Any]]:
+    """The legend of the bands behind the equity curve."""
+    from trimtab.research.figures import PALETTE, TONES
+
+    drawn = [s for s in data.regimes if s.tone]
+    return [{"name": f"{s.regime} {s.label}", "colours": PALETTE[TONES[s.tone]]} for s in drawn]
+
+
+def _attribution_rows(data: ReportData) -> list[dict[str, Any]]:
+    """A view with its rows: name, gross, costs, net, and of a regime the share of days and the net profit a year."""
+    views: dict[str, list[dict[str, str]]] = {}
+    whole = (int(data.ts[-1]) - int(data.ts[0])) / DAY
+    for by, name, net, costs, gross, days in data.attribution:
+        row = {"name": name, "gross": f"{gross:,.0f}", "costs": f"{costs:,.0f}", "net": f"{net:,.0f}"}
+        row["days"] = "" if days is None else f"{days:,.0f} days" + (f", {days / whole:.0%}" if whole > 0.0 else "")
+        views.setdefault(by, []).append(row)
+    return [{"by": by.replace("_", " "), "rows": rows} for by, rows in views.items()]
 
 
 def _model_rows(data: ReportData) -> list[dict[str, Any]]:
