@@ -38,6 +38,11 @@ def regime_labels(spec: Spec, panel: Panel) -> dict[str, Labels]:
     return found
 
 
+def use_names(spec: Spec) -> dict[str, RegimeUse]:
+    """Regime's name -> its use."""
+    return {name_of(use): use for use in spec.regimes}
+
+
 def labels_of(use: RegimeUse, panel: Panel, path: str = "regime") -> Labels:
     """The label of one regime known at the close of each row: (T,).
 
@@ -91,7 +96,7 @@ def regime_frame(spec: Spec, panel: Panel) -> pl.DataFrame:
     import polars as pl
 
     parts: list[pl.DataFrame] = []
-    uses = {name_of(use): use for use in spec.regimes}
+    uses = use_names(spec)
     for name, labels in regime_labels(spec, panel).items():
         rows = np.flatnonzero(np.append(True, labels[1:] != labels[:-1])) if len(labels) else np.empty(0, np.int64)
         words = pl.Series(words_of(table.find(uses[name].regime)), dtype=pl.String)
