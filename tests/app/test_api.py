@@ -30,6 +30,8 @@ COLUMNS = {
     "open",
     "weights": "ts BTCEUR ETHEUR",
     "actions": "ts limit symbol wanted allowed action",
+    "regimes": "ts regime label",
+    "attribution": "by name net costs gross days",
 }
 
 
