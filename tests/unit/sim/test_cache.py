@@ -12,7 +12,7 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from trimtab.compiled import cache_folder, entry, rule
+from trimtab.compiled import _SOURCES, cache_folder, entry, rule
 
 SCRIPT = """
 import json, os
@@ -74,7 +74,7 @@ def test_the_cache_folder_follows_the_sources(tmp_path: Path) -> None:
     root = Path(sys.modules["trimtab"].__path__[0])
     script = "import json; from trimtab.compiled import cache_folder; print(json.dumps([cache_folder().name]))"
     copy = tmp_path / "trimtab"
-    for name in ("__init__.py", "types.py", "compiled.py", "rules", "sim", "kernels", "strategies", "portfolio"):
+    for name in ("__init__.py", *_SOURCES):
         source = root / name
         for file in sorted(source.rglob("*.py")) if source.is_dir() else (source,):
             target = copy / file.relative_to(root)
@@ -96,7 +96,7 @@ def test_numbas_private_options_are_still_there() -> None:
         return total
 
     assert rule(add).targetoptions["_nrt"] is False
-    assert rule(add).targetoptions["forceinline"] is True
+    assert rule(add).part.targetoptions["forceinline"] is True
     assert entry(add).targetoptions["_nrt"] is False
     bare = numba.njit(error_model="numpy", _nrt=False, forceinline=True)(add)  # not from the disk: it has a text
     assert bare(1.0, np.ones(3)) == 4.0

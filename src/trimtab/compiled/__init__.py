@@ -11,10 +11,10 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 _SOURCES = (
-    "compiled.py",
+    "compiled",
     "types.py",
     "kernels",
     "rules",
@@ -26,7 +26,7 @@ _SOURCES = (
 
 def source_hash() -> str:
     """sha256 (16 hex digits) over the paths and bytes of all sources that are compiled, in sorted order."""
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     digest = hashlib.sha256(sys.version.encode())
     for name in _SOURCES:
         path = root / name
@@ -55,12 +55,12 @@ def point_cache() -> None:
         config.CACHE_DIR = folder  # type: ignore[attr-defined]  # numba's config module has no stubs
 
 
-def _njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """numba's njit; typed loosely, because numba's own type hints do not know its private options."""
-    import numba
+def _made(kind: str, function: Callable[..., Any], **options: Any) -> Any:
+    """A function by one of our pipelines; typed loosely, because numba publishes no types."""
+    from trimtab.compiled import pipeline
 
     point_cache()  # numba chooses a function's cache when it is decorated
-    return cast(Any, numba).njit(nogil=True, error_model="numpy", **options)
+    return pipeline.made(getattr(pipeline, kind), function, nogil=True, error_model="numpy", **options)
 
 
 def entry(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,36 +69,31 @@ def entry(function: Callable[..., Any]) -> Callable[..., Any]:
     Reference counting of the book's arrays costs more than the trading. `_nrt=False` (private in numba, hence the pin
     and the canary test) turns it off; such a function must never allocate or return an array.
     """
-    return _njit(cache=True, _nrt=False)(function)
+    return _made("Entry", function, cache=True, _nrt=False)
 
 
 def rule(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a rule on scalars: inlined wherever compiled code calls it, and callable from Python too."""
-    return _njit(_nrt=False, forceinline=True)(function)
+    return _made("Rule", function, _nrt=False)
 
 
 def loop(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a loop that may allocate: cached, releasing the GIL, IEEE division, with reference counts."""
-    return _njit(cache=True)(function)
+    return _made("Loop", function, cache=True)
 
 
 def part(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a part of a rule that holds the book: always inlined, and without the wrapper for calls from Python.
+    """Compile a part of a rule that holds the book: always inlined, and never called from Python.
 
-    The wrapper that unpacks a book's arrays would cost more to compile than the part itself. An `entry` calls it.
+    What would unpack a book's arrays for Python costs more to compile than the part itself. An `entry` calls it.
     """
-    return _njit(_nrt=False, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return _made("Part", function, _nrt=False)
 
 
-def spliced(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A part with a single caller that is pasted into it before types are inferred.
-
-    LLVM optimizes a part once for itself and once more in every caller above it; for the large parts in the middle of
-    the driver that is most of the compile time. Pasting everything would make type inference the bottleneck.
-    """
-    return _njit(_nrt=False, inline="always", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+#: A part with a single caller. It used to be pasted before types are inferred, which no longer pays.
+spliced = part
 
 
 def apart(function: Callable[..., Any]) -> Callable[..., Any]:
     """A part that is called and not inlined: for what happens seldom and would swell the loop around it."""
-    return _njit(_nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return _made("Apart", function, _nrt=False)
