@@ -12,9 +12,10 @@ import trimtab as tt
 from benchmarks.figures import Figure, Sample, exact, timed
 from benchmarks.markets import COSTS, FAST, SLOW, mean, panel_of
 from trimtab.data.panel import rows_of
-from trimtab.research.backtest import costs_of_panel, setup_of, spec_of
+from trimtab.research.backtest import spec_of
 from trimtab.research.curves import periods_of
 from trimtab.research.prepared import market_of
+from trimtab.research.setup import costs_of_panel, setup_of
 from trimtab.research.sweep import parameter_sets
 from trimtab.rules.book import open_book
 from trimtab.sim.fold import folds_of

@@ -210,7 +210,7 @@ def strangers(caps: Caps, **known: Iterable[str]) -> Iterator[tuple[str, str]]:
                 )
 
 
-#: The name of a cap that stands for everything that is not named.
+#: The name of a cap that stands for everything that is not named, each by itself.
 ALL: Final = "*"
 
 
@@ -372,7 +372,7 @@ def typed(owner: str, defaults: Any, ranges: Mapping[str, tuple[float, float]], 
 
 
 def _typed(where: str, default: Any, limits: tuple[float, float] | None, value: Any) -> bool | int | float:
-    number: Any = value.item() if isinstance(value, np.generic) else value
+    number: Any = value.item() if isinstance(value, np.generic) else value  # pyright: ignore[reportUnknownVariableType]
     if isinstance(default, bool):
         if isinstance(number, bool):
             return number

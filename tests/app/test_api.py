@@ -29,7 +29,7 @@ COLUMNS = {
     "trades": "model symbol side entry_ts exit_ts quantity entry_price exit_price pnl return fees costs holding_days "
     "open",
     "weights": "ts BTCEUR ETHEUR",
-    "actions": "ts limit symbol wanted allowed action",
+    "actions": "ts limit symbol model wanted allowed action",
     "regimes": "ts regime label",
     "attribution": "by name net costs gross days",
 }
@@ -168,7 +168,7 @@ def test_metrics_are_net_and_gross_of_the_book_and_of_each_model(run: tt.Run):
     figures = run.metrics
     assert set(figures) == {
         "net", "gross", "holding", "models", "costs", "crossing_saved", "break_even_cost", "capital", "final_equity",
-        "currency", "periods", "convention",
+        "currency", "periods", "convention", "cash_paid_in", "revaluation", "money_weighted_return",
     }  # fmt: skip
     assert list(figures["models"]) == ["sma_cross"]
     assert set(figures["models"]["sma_cross"]) == {"budget", "pnl", "costs", "net", "gross"}

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from trimtab.bounds import ALL
 from trimtab.rules.book import NO_GROUPS, NOTHING, Groups
 from trimtab.types import F64, I64, Caps, Instrument
-
-#: In a mapping of caps: everything that is not named, each by itself.
-REST = "*"
 
 
 def groups_of(caps: Caps, instruments: Sequence[Instrument], models: Sequence[str]) -> Groups:
@@ -32,4 +30,4 @@ def _grouped(names: Sequence[str], caps: Mapping[str, float]) -> tuple[I64, F64]
 
 
 def _caps(names: Sequence[str], caps: Mapping[str, float]) -> F64:
-    return np.array([caps.get(name, caps.get(REST, np.inf)) for name in names], np.float64)
+    return np.array([caps.get(name, caps.get(ALL, np.inf)) for name in names], np.float64)

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from trimtab.bounds import check, model_names
-from trimtab.data.catalogue import costs_for, preset
 from trimtab.portfolio.budgets import combine
-from trimtab.portfolio.caps import groups_of
-from trimtab.research.funds import check_currencies, flows_of, opening_of
+from trimtab.research.funds import base_of, check_currencies
+from trimtab.research.holding import holding_of
 from trimtab.research.prepared import market_of, prepared
 from trimtab.research.run import Fold, Run
-from trimtab.research.streams import resizes, streams_of
-from trimtab.rules.book import NO_GROUPS, Setup, Style, terms_of
+from trimtab.research.setup import costs_of_panel, setup_of
+from trimtab.research.streams import streams_of
 from trimtab.sim.simulate import simulate as fold_market
 from trimtab.sim.simulate import weights_of
 from trimtab.strategies import find, params_of
 from trimtab.types import (
-    ORDER_KINDS,
     SECOND,
-    TIFS,
+    Caps,
+    CashFlow,
     Costs,
     Execution,
     Limits,
@@ -42,64 +41,6 @@ from trimtab.words import utc
 GIVEN = "weights"
 
 
-def costs_of_panel(panel: Panel, costs: str | Costs | None) -> tuple[Costs, ...]:
-    """(N,) Costs: "venue" (or None) takes each instrument's preset, another text a preset by name, Costs themselves."""
-    if isinstance(costs, Costs):
-        return (costs,) * len(panel.instruments)
-    if costs is None or costs == "venue":
-        return tuple(costs_for(i) for i in panel.instruments)
-    return (preset(costs),) * len(panel.instruments)
-
-
-def style_of(spec: Spec) -> Style:
-    """The spec's execution, rebalance and volume rules as numbers."""
-    sent, again = spec.execution, spec.rebalance
-    return Style(
-        ORDER_KINDS.index(sent.kind),
-        sent.offset,
-        TIFS.index(sent.tif),
-        int(sent.post_only),
-        int(spec.volume == "ignore"),
-        int(resizes(again)),
-        again.buffer,
-        spec.seed,
-    )
-
-
-def setup_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...]) -> Setup:
-    """What the driver needs beside bars and weights; refuses what the accounts cannot hold."""
-    check_currencies(spec, panel)
-    check(spec, costs)
-    _check_volume(spec, panel)
-    terms = terms_of(panel.instruments, costs, spec.base_currency)
-    first = market_of(panel, spec.base_currency).mark[0]
-    rates = np.ones(int(terms["wallet"].max()) + 1)
-    rates[terms["wallet"]] = np.where(terms["column"] >= 0, first[terms["column"]], 1.0)
-    capital, cash = opening_of(spec, panel, rates)
-    flows = flows_of(spec, panel)
-    groups = groups_of(spec.caps, panel.instruments, model_names(spec.models))
-    return Setup(terms, spec.limits, style_of(spec), capital, len(spec.models), flows=flows, groups=groups, cash=cash)
-
-
-def _check_volume(spec: Spec, panel: Panel) -> None:
-    """An instrument without any volume can never fill: better said before the run than after."""
-    if spec.volume == "ignore":
-        return
-    silent = prepared(panel).silent
-    if silent:
-        raise TrimtabError(
-            f'{", ".join(silent)}: no bar has a known volume, so no order could fill. Say volume="ignore" '
-            "(`volume: ignore` in a spec) to fill regardless of volume."
-        )
-
-
-def hold_weights(panel: Panel) -> Weights:
-    """Buy every instrument once, in equal parts, at its first bar."""
-    n, first = len(panel.instruments), prepared(panel).first
-    order = np.argsort(first, kind="stable")
-    return Weights(first[order], np.zeros(n, np.int64), order.astype(np.int64), np.full(n, 1.0 / n))
-
-
 def run_weights(
     spec: Spec,
     panel: Panel,
@@ -116,9 +57,7 @@ def run_weights(
     setup = setup_of(spec, panel, costs)
     market = market_of(panel, spec.base_currency)
     result = fold_market(market, weights, setup, keep_equity=False)
-    plain = setup.style._replace(kind=0, tif=0, post_only=0, always=0, buffer=0.0)
-    alone = setup._replace(models=1, limits=Limits(), style=plain, groups=NO_GROUPS)
-    holding = fold_market(market, hold_weights(panel), alone, keep_equity=False)
+    holding = holding_of(panel, market, setup)
     return Run(spec, panel, costs, Fold(market, weights, setup, result, holding), given, refused)
 
 
@@ -149,19 +88,24 @@ def simulate(
     *,
     costs: str | Costs | None = None,
     limits: Limits | None = None,
-    capital: float = 1_000_000.0,
+    caps: Caps | None = None,
+    capital: float | Mapping[str, float] = 1_000_000.0,
+    cash_flows: Iterable[CashFlow] = (),
+    base_currency: str | None = None,
     volume: str = "require",
     seed: int = 0,
 ) -> Run:
     """Trade weights of your own: (T, N) fractions of equity decided at each close, NaN = hold.
 
-    weights  (T, N), or (T,) for one instrument
-    costs    Costs (holds exactly what it names), a preset's name, or None: each instrument's preset
-    limits   Limits, or None for none
-    capital  starting equity, quote currency
-    volume   "require": no fill where a bar's volume is zero or unknown; "ignore": fills there too, without impact
-    seed     of rejections, the only thing that is drawn
-    ->       Run. A weight of row t trades at the open of row t+1; docs/fills.md says how
+    weights        (T, N), or (T,) for one instrument
+    costs          Costs (holds exactly what it names), a preset's name, or None: each instrument's preset
+    limits, caps   None: none
+    capital        starting equity, base currency; or cash by wallet (venue/currency, or currency), in its own
+    cash_flows     cash paid in and out on the way
+    base_currency  of equity; None: that in which the instruments without a rate in the panel's field `fx` are quoted
+    volume         "require": no fill where a bar's volume is zero or unknown; "ignore": fills there, without impact
+    seed           of rejections, the only thing that is drawn
+    ->             Run. A weight of row t trades at the open of row t+1; docs/fills.md says how
 
     Raises TrimtabError for weights that are no numbers, infinite, or of another shape than the panel.
     """
@@ -181,12 +125,14 @@ def simulate(
         models=(Model(strategy=GIVEN),),
         universe=panel.symbols,
         timeframe=panel.timeframe,
-        base_currency=panel.instruments[0].quote,
+        base_currency=base_currency or base_of(panel),
         start=first,
         end=last,
-        capital=capital,
+        capital=said(capital),
+        cash_flows=tuple(cash_flows),
         costs=costs if costs is not None else "venue",
         limits=limits or Limits(),
+        caps=caps or Caps(),
         volume=volume,
         seed=seed,
     )
@@ -201,7 +147,10 @@ def backtest(
     params: Mapping[str, Any] | None = None,
     costs: str | Costs | None = None,
     limits: Limits | None = None,
-    capital: float | None = None,
+    caps: Caps | None = None,
+    capital: float | Mapping[str, float] | None = None,
+    cash_flows: Iterable[CashFlow] | None = None,
+    base_currency: str | None = None,
     execution: Execution | None = None,
     rebalance: Rebalance | None = None,
     volume: str | None = None,
@@ -209,24 +158,25 @@ def backtest(
 ) -> Run:
     """Backtest a strategy by name or file over all of a panel, or a whole Spec.
 
-    what       a strategy's name, the path of a strategy file, or a Spec; then the other arguments replace its own,
-               and None keeps them
-    params     the strategy's parameters, by name; the others keep their defaults
-    costs      Costs (holds exactly what it names), a preset's name, or None: each instrument's preset
-    limits     Limits, or None for none
-    capital    starting equity, quote currency; None: 1,000,000
-    execution  how orders are sent; None: market orders
-    rebalance  when a standing weight is sized again; None: when it changes
-    volume     "require" (None): no fill where a bar's volume is zero or unknown; "ignore": fills there too
-    seed       of rejections, the only thing that is drawn; None: 0
-    ->         Run
+    what           a strategy's name, the path of a strategy file, or a Spec; then the other arguments replace its own,
+                   and None keeps them
+    params         the strategy's parameters, by name; the others keep their defaults
+    costs          Costs (holds exactly what it names), a preset's name, or None: each instrument's preset
+    limits, caps   None: none
+    capital        starting equity, base currency (None: 1,000,000); or cash by wallet, in its own
+    cash_flows     cash paid in and out on the way; None: none
+    base_currency  of equity; None: that in which the instruments without a rate in the panel's field `fx` are quoted
+    execution      how orders are sent; None: market orders
+    rebalance      when a standing weight is sized again; None: when it changes
+    volume         "require" (None): no fill where a bar's volume is zero or unknown; "ignore": fills there too
+    seed           of rejections, the only thing that is drawn; None: 0
+    ->             Run
 
     Raises TrimtabError for unknown names, values out of range and a Spec that is not about this panel, NotEnoughData
     when no forecast could be made.
     """
     if isinstance(what, Spec):
         spec = what
-        check_panel(spec, panel)
         if params is not None:
             raise TrimtabError("params belong to a strategy's name; a Spec has its own in its models")
     else:
@@ -234,13 +184,17 @@ def backtest(
     given = {
         "costs": costs,
         "limits": limits,
-        "capital": capital,
+        "caps": caps,
+        "capital": None if capital is None else said(capital),
+        "cash_flows": None if cash_flows is None else tuple(cash_flows),
+        "base_currency": base_currency,
         "execution": execution,
         "rebalance": rebalance,
         "volume": volume,
         "seed": seed,
     }
     spec = msgspec.structs.replace(spec, **{name: value for name, value in given.items() if value is not None})
+    check_panel(spec, panel)
     check(spec, ())  # before anything is folded; costs when the panel's instruments have theirs
     streams = streams_of(spec, panel)
     refused = tuple(sorted((refusal, stream.model) for stream in streams for refusal in stream.refused))
@@ -255,10 +209,15 @@ def spec_of(strategy: str, panel: Panel, params: Mapping[str, Any] | None = None
         models=(Model(strategy=strategy, params=checked._asdict()),),
         universe=panel.symbols,
         timeframe=panel.timeframe,
-        base_currency=panel.instruments[0].quote,
+        base_currency=base_of(panel),
         start=first,
         end=last,
     )
+
+
+def said(capital: float | Mapping[str, float]) -> float | dict[str, float]:
+    """The capital as a Spec holds it."""
+    return dict(capital) if isinstance(capital, Mapping) else capital
 
 
 def window_of(panel: Panel) -> tuple[str, str]:

@@ -14,7 +14,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from trimtab.research.drawdown import underwater
-from trimtab.research.ratios import is_flat, period_returns, returns_from_equity, tails
+from trimtab.research.ratios import equity_from_returns, is_flat, period_returns, returns_from_equity, tails
 from trimtab.types import DAY, F64, I64
 
 Styled = tuple[str, F64, str, dict[str, Any]]  # name, values, colour, line style
@@ -120,7 +120,18 @@ def stamps(ts: I64, daily: bool = True) -> F64:
 
 def net_returns(data: ReportData) -> F64:
     """(D,) daily simple returns after costs."""
-    return returns_from_equity(np.concatenate(([data.capital], data.equity)))
+    return returns_of(data, data.equity)
+
+
+def returns_of(data: ReportData, values: F64) -> F64:
+    """(D,) daily simple returns of a curve of money (D,) that began at the capital, without the cash paid in."""
+    return returns_from_equity(np.concatenate(([data.capital], values)), data.flows)
+
+
+def fall_of(data: ReportData, values: F64) -> F64:
+    """(D,) how far such a curve is below its peak; where cash was paid in, that of its compounded returns."""
+    grown = equity_from_returns(returns_of(data, values))
+    return underwater(np.concatenate(([data.capital], values)) if data.flows is None else grown)[1:]
 
 
 def line(name: str, x: F64, y: F64, colour: str, **more: Any) -> go.Scatter:
@@ -167,10 +178,10 @@ def bands(data: ReportData) -> list[dict[str, Any]]:
 
 def drawdown(data: ReportData) -> go.Figure:
     figure = frame("below the peak, %", ".0%")
-    net = underwater(np.concatenate(([data.capital], data.equity)))[1:]
+    net = fall_of(data, data.equity)
     falls = [net]
     if data.holding is not None:
-        falls.append(underwater(np.concatenate(([data.capital], data.holding)))[1:])
+        falls.append(fall_of(data, data.holding))
     at = thin(*falls)
     x = stamps(data.ts[at])
     fill = {"fill": "tozeroy", "fillcolor": NET_SURFACE}
@@ -190,7 +201,7 @@ def rolling_sharpe(data: ReportData) -> go.Figure | None:
         curves.append(("Holding", data.holding, HOLDING, {"width": 1.2}))
     ends = np.unique(np.linspace(ROLLING - 1, data.ts.size - 1, min(POINTS, data.ts.size)).astype(np.int64))
     for name, values, colour, style in curves:
-        r = returns_from_equity(np.concatenate(([data.capital], values)))
+        r = returns_of(data, values)
         windows = r[ends[:, None] + np.arange(1 - ROLLING, 1)]
         deviation = windows.std(axis=1, ddof=1)
         deviation[np.ptp(windows, axis=1) <= 1e-12 * np.abs(windows).max(axis=1)] = np.nan
@@ -257,7 +268,7 @@ def exposure(data: ReportData) -> go.Figure:
 
 def costs(data: ReportData) -> go.Figure | None:
     """What was paid, by kind, and what internal crossing saved."""
-    rows = [(kind.capitalize(), paid, BAD) for kind, paid in data.cost_kinds.items() if paid]
+    rows = [(kind.capitalize(), paid, BAD if paid > 0.0 else GOOD) for kind, paid in data.cost_kinds.items() if paid]
     if data.crossing_saved:
         rows.append(("Saved by crossing", data.crossing_saved, GOOD))
     if not rows:
@@ -280,7 +291,9 @@ def costs(data: ReportData) -> go.Figure | None:
             hovertemplate=template,
         )
     )
-    figure.update_xaxes(title_text=f"money, {data.currency}", tickformat="~s", range=[0, 1.3 * max(values)], nticks=6)
+    reach = max(max(values), -min(values))  # funding may have been earned
+    low = -1.3 * reach if min(values) < 0.0 else 0.0
+    figure.update_xaxes(title_text=f"money, {data.currency}", tickformat="~s", range=[low, 1.3 * reach], nticks=6)
     figure.update_yaxes(tickformat=None, showgrid=False, tickfont={"size": 12, "color": INK})
     return figure
 

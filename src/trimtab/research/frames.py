@@ -34,12 +34,17 @@ def _symbols(panel: Panel, codes: Any, missing: str = "") -> Any:
     return _words((*panel.symbols, missing), codes)  # -1 is the last: the whole book
 
 
-def equity(values: F64, ts: I64, capital: float) -> pl.DataFrame:
-    """ts, equity, drawdown (fraction <= 0 of the highest so far, the capital included)."""
+def equity(values: F64, ts: I64, capital: float, paid: F64) -> pl.DataFrame:
+    """ts, equity, drawdown (fraction <= 0 of the highest so far, the capital included), paid where anything was.
+
+    paid  (T,) net cash paid in at each close: the peak moves with it
+    """
     import polars as pl
 
-    peak = np.maximum.accumulate(np.maximum(values, capital)) if len(values) else values
-    return pl.DataFrame({"ts": _time(ts), "equity": values, "drawdown": values / peak - 1.0})
+    brought = np.cumsum(paid)
+    peak = np.maximum.accumulate(np.maximum(values - brought, capital)) + brought if len(values) else values
+    table = pl.DataFrame({"ts": _time(ts), "equity": values, "drawdown": values / peak - 1.0})
+    return table.with_columns(paid=pl.Series(paid)) if paid.any() else table
 
 
 def orders(result: Result, panel: Panel) -> pl.DataFrame:
@@ -126,8 +131,8 @@ def trades(trips: Trips, unit: F64, panel: Panel, models: Sequence[str]) -> pl.D
     return pl.concat(parts)
 
 
-def weights(result: Result, panel: Panel) -> pl.DataFrame:
-    """ts and, per symbol, notional over equity at day ends, from the fills and the closes."""
+def weights(result: Result, panel: Panel, marks: F64) -> pl.DataFrame:
+    """ts and, per symbol, notional over equity at day ends, from the fills and marks (D, N) in base currency."""
     import polars as pl
 
     n = len(panel.instruments)
@@ -136,8 +141,6 @@ def weights(result: Result, panel: Panel) -> pl.DataFrame:
         mine = result.fills[result.fills["instrument"] == i]
         at = np.searchsorted(mine["row"], result.sample, side="right")
         lots[:, i] = np.concatenate(([0.0], mine["position"].astype(np.float64)))[at]
-    close = panel.values[:, :, panel.fields.index("close")]
-    marks = pl.DataFrame(close).fill_nan(None).fill_null(strategy="forward").fill_null(0.0).to_numpy()[result.sample]
     notional = lots * result.book.unit * marks
     table: dict[str, Any] = {"ts": _time(panel.ts[result.sample])}
     for i, symbol in enumerate(panel.symbols):
@@ -145,8 +148,10 @@ def weights(result: Result, panel: Panel) -> pl.DataFrame:
     return pl.DataFrame(table)
 
 
-def actions(result: Result, panel: Panel, refused: Sequence[tuple[int, str]] = ()) -> pl.DataFrame:
-    """One row per thing that a limit did; symbol "" is the whole book.
+def actions(
+    result: Result, panel: Panel, models: Sequence[str], refused: Sequence[tuple[int, str]] = ()
+) -> pl.DataFrame:
+    """One row per thing that a limit did; symbol "" is the whole book, model "" all models.
 
     refused  instants at which a model's fit was refused, with the model's name
     """
@@ -158,6 +163,7 @@ def actions(result: Result, panel: Panel, refused: Sequence[tuple[int, str]] = (
             "ts": _time(a["ts"]),
             "limit": _words(LIMIT_NAMES, a["limit"]),
             "symbol": _symbols(panel, a["instrument"]),
+            "model": _words((*models, ""), a["model"]),
             "wanted": a["wanted"],
             "allowed": a["allowed"],
             "action": _words(ACTIONS, a["action"]),
@@ -168,7 +174,8 @@ def actions(result: Result, panel: Panel, refused: Sequence[tuple[int, str]] = (
     abstained = {
         "ts": _time(np.array([ts for ts, _ in refused], np.int64)),
         "limit": ["fit"] * len(refused),
-        "symbol": [name for _, name in refused],
+        "symbol": [""] * len(refused),
+        "model": [name for _, name in refused],
         "wanted": [np.nan] * len(refused),
         "allowed": [np.nan] * len(refused),
         "action": ["ABSTAIN"] * len(refused),

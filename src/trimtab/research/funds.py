@@ -1,12 +1,13 @@
-"""The cash of a run: what is in each wallet at the start, and what is paid in and out on the way."""
+"""The cash of a run: what is in each wallet at the start, what is paid in and out on the way, and what it is worth."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from trimtab.data.panel import instant
-from trimtab.rules.book import wallets_of
-from trimtab.types import F64, SECOND, CashFlow, Flows, Panel, Spec, TrimtabError
+from trimtab.rules.book import Setup, wallets_of
+from trimtab.rules.market import Market
+from trimtab.types import F64, I64, SECOND, CashFlow, Flows, Panel, Spec, TrimtabError
 from trimtab.words import near, utc
 
 #: (venue, currency) -> its place in the cash of a book.
@@ -36,6 +37,20 @@ def _example(quote: str, base: str) -> str:
     return (
         f"`fx: {{{quote}: {pair}}}` in a spec, load(…, fx={{{quote!r}: {pair!r}}}) in a program (a pair of the store)"
     )
+
+
+def base_of(panel: Panel) -> str:
+    """The base currency that a panel speaks of: that of the instruments whose field `fx` is never a number.
+
+    Without such a field, or where it does not tell, the first instrument's.
+    """
+    quotes = [i.quote for i in panel.instruments]
+    if "fx" in panel.fields:
+        rates = panel.values[:, :, panel.fields.index("fx")]
+        own = {quote for i, quote in enumerate(quotes) if not np.isfinite(rates[:, i]).any()}
+        if len(own) == 1:
+            return own.pop()
+    return quotes[0]
 
 
 def opening_of(spec: Spec, panel: Panel, rates: F64) -> tuple[float, F64]:
@@ -129,3 +144,48 @@ def _row_of(k: int, flow: CashFlow, panel: Panel) -> int:
 def span_of(panel: Panel) -> tuple[int, int]:
     """When the first bar of a panel opened, and when its last one closed, ns UTC."""
     return int(panel.ts[0] - np.nanmin(panel.values[0, :, panel.fields.index("duration")])), int(panel.ts[-1])
+
+
+# --- what it is worth ------------------------------------------------------------------------------------------------
+
+
+def rates_of(market: Market, columns: I64, rows: I64) -> F64:
+    """Base currency per unit of a currency: columns (K,) of the marks, -1 for base currency, at rows (K,) -> (K,)."""
+    return np.where(columns >= 0, market.mark[rows, columns], 1.0)
+
+
+def columns_of(setup: Setup) -> I64:
+    """(C,) where the rate of each wallet's currency stands among the marks; -1: base currency."""
+    columns = np.full(int(setup.terms["wallet"].max()) + 1, -1, np.int64)
+    columns[setup.terms["wallet"]] = setup.terms["column"]
+    return columns
+
+
+def worth_of_flows(market: Market, setup: Setup) -> F64:
+    """(F,) each cash flow in base currency, at the rate of its row."""
+    flows = setup.flows
+    return flows.amount * rates_of(market, columns_of(setup)[flows.wallet], flows.row)
+
+
+def revaluation_of(market: Market, setup: Setup, rows: I64) -> F64:
+    """What the cash brought in gained by exchange rates alone, up to each of the rows (D,) -> (D,), base currency.
+
+    A model's profit is made in the currency of its instrument and counted at the rate of the day; what remains of the
+    change of equity, cash flows apart, is this.
+    """
+    columns, flows = columns_of(setup), setup.flows
+    if not (columns >= 0).any():
+        return np.zeros(len(rows))
+    worth = np.full(len(rows), setup.capital)
+    for row, value in zip(flows.row, worth_of_flows(market, setup), strict=True):
+        worth[rows >= row] += value
+    return brought_in(market, setup, rows).sum(axis=1) - worth
+
+
+def brought_in(market: Market, setup: Setup, rows: I64) -> F64:
+    """(R, C) the cash that was brought into each wallet up to each row, at that row's rates, base currency."""
+    columns = columns_of(setup)
+    brought = np.tile(setup.cash, (len(rows), 1))
+    for row, wallet, amount in zip(*setup.flows, strict=True):
+        brought[rows >= row, wallet] += amount
+    return brought * np.where(columns >= 0, market.mark[rows][:, columns], 1.0)

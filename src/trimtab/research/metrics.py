@@ -24,6 +24,7 @@ from trimtab.research.ratios import (
     equity_from_returns,
     gain_to_loss,
     is_flat,
+    money_weighted_return,
     omega_ratio,
     per_period,
     period_returns,
@@ -57,6 +58,7 @@ __all__ = [
     "information_ratio",
     "is_flat",
     "max_drawdown",
+    "money_weighted_return",
     "nulled",
     "omega_ratio",
     "per_period",
@@ -84,6 +86,7 @@ class Curve(NamedTuple):
     returns         (D,)    simple returns, fraction
     ts              (D,)    day-end instants, ns UTC, rising; a stamp of exactly 00:00 ends the day before
     equity          (D+1,)  money, the starting equity first; None: 1.0 compounded with returns
+    is_funded               cash was paid in or out: equity moves with it, and falls are those of 1.0 compounded
     benchmark       (D,)    simple returns of what it is measured against (holding), fraction
     gross_exposure  (D,)    sum of |notional| / equity at day ends
     max_drawdown            deepest drawdown seen at every bar, fraction <= 0; NaN: day ends only
@@ -95,6 +98,7 @@ class Curve(NamedTuple):
     benchmark: F64 | None = None
     gross_exposure: F64 | None = None
     max_drawdown: float = NAN
+    is_funded: bool = False
 
 
 class Trades(NamedTuple):
@@ -111,11 +115,13 @@ class Trading(NamedTuple):
     notional      sum of |notional| of all fills, buys and sells
     gross_profit  profit of the same fills at mid, before every cost
     costs         all costs paid (positive), so that net profit = gross_profit - costs
+    carry         of them what holding cost: funding (negative: earned), borrow, interest
     """
 
     notional: float
     gross_profit: float
     costs: float
+    carry: float = 0.0
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -226,17 +232,18 @@ def cost_metrics(trading: Trading, average_equity: float, years: float) -> dict[
     average_equity  money, mean over day ends
     ->  turnover           notional / 2 / average equity / years: one-sided, times the book per year
         costs              money; cost_drag the same per year, a fraction of average equity
-        break_even_cost    gross_profit / notional, fraction: the cost per unit traded, on each side, at which net
-                           profit is 0. Negative: no cost is low enough. Sizes are held as they were traded
-        break_even_multiple  gross_profit / costs: by how much the costs could have been multiplied
+        break_even_cost    (gross_profit - carry) / notional, fraction: the cost per unit traded, on each side, at
+                           which net profit is 0. Negative: no cost is low enough. Sizes are held as they were traded
+        break_even_multiple  the same profit / costs of trading: by how much these could have been multiplied
     """
+    earned, paid = trading.gross_profit - trading.carry, trading.costs - trading.carry
     yearly = average_equity * years if years > 0.0 and average_equity > 0.0 else NAN
     return {
         "turnover": trading.notional / 2.0 / yearly,
         "costs": trading.costs,
         "cost_drag": trading.costs / yearly,
-        "break_even_cost": trading.gross_profit / trading.notional if trading.notional > 0.0 else NAN,
-        "break_even_multiple": trading.gross_profit / trading.costs if trading.costs > 0.0 else NAN,
+        "break_even_cost": earned / trading.notional if trading.notional > 0.0 else NAN,
+        "break_even_multiple": earned / paid if paid > 0.0 else NAN,
     }
 
 
@@ -264,7 +271,8 @@ def summarise(
         raise TrimtabError(f"equity has shape {curve.equity.shape}: expected ({r.size + 1},), the start and each day")
     equity = equity_from_returns(r) if curve.equity is None else curve.equity
     years = r.size / periods
-    found = _growth(r, curve.ts, periods) | _falls(equity, curve.max_drawdown)
+    grown = equity_from_returns(r) if curve.is_funded else equity
+    found = _growth(r, curve.ts, periods) | _falls(grown, curve.max_drawdown)
     found["var_95"], found["cvar_95"], found["tail_ratio"] = tails(r)
     found["skew"] = skewness(r)
     found["sharpe"] = sharpe_ratio(r, periods, risk_free_rate)

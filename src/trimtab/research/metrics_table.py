@@ -41,7 +41,14 @@ _NO_TRADES = "no closed trade"
 _NO_BENCHMARK = "no benchmark, or a benchmark that never moves"
 
 _TABLE: Final[tuple[Metric, ...]] = (
-    Metric("total_return", "Total return", "Return", "percent", "equity at the end over equity at the start, less 1"),
+    Metric(
+        "total_return",
+        "Total return",
+        "Return",
+        "percent",
+        "equity at the end over equity at the start, less 1; "
+        "where cash was paid in or out, the daily returns without it, compounded",
+    ),
     Metric(
         "cagr",
         "CAGR",
@@ -323,8 +330,8 @@ _TABLE: Final[tuple[Metric, ...]] = (
         "Break-even cost",
         "Book",
         "bps",
-        "gross profit over notional traded: the cost per unit traded, each way, at which net profit is 0; sizes held "
-        "as traded; negative: no cost is low enough",
+        "gross profit, less funding, borrow and interest, over notional traded: the cost per unit traded, each way, at "
+        "which net profit is 0; sizes held as traded; negative: no cost is low enough",
         undefined="nothing traded",
         bands=(0.0010, 0.0030),
     ),
@@ -333,7 +340,7 @@ _TABLE: Final[tuple[Metric, ...]] = (
         "Break-even, times the costs",
         "Book",
         "ratio",
-        "gross profit over the costs paid: below 1 the run lost money",
+        "the same profit over the costs of trading: below 1 the run lost money",
         undefined="nothing was paid",
         bands=(1.5, 3.0),
     ),

@@ -48,6 +48,8 @@ def report_data(run: Run) -> ReportData:
         equity=curves.equity,
         equity_gross=curves.gross,
         holding=curves.holding,
+        flows=curves.flows if curves.is_funded else None,
+        money_weighted=(figures["money_weighted_return"]["net"], figures["money_weighted_return"]["holding"]),
         gross_exposure=np.nan_to_num(curves.gross_exposure),
         net_exposure=np.nan_to_num(curves.net_exposure),
         net=figures["net"],

@@ -36,10 +36,11 @@ def check_returns(returns: ArrayLike, name: str = "returns") -> F64:
     return r
 
 
-def returns_from_equity(equity: ArrayLike) -> F64:
-    """Simple returns between neighbouring points of an equity curve.
+def returns_from_equity(equity: ArrayLike, flows: ArrayLike | None = None) -> F64:
+    """Simple returns between neighbouring points of an equity curve, time-weighted where cash was paid in or out.
 
     equity  (D+1,)  money, the starting equity first, > 0; it may end at 0 (a book that lost everything stays there)
+    flows   (D,)    net cash paid in before each point, taken off before the point is compared; None: none was
     ->      (D,)    fraction
     Raises TrimtabError where equity is negative or not finite, or is positive again after 0.
     """
@@ -52,7 +53,7 @@ def returns_from_equity(equity: ArrayLike) -> F64:
             f"equity[{at}] is {e[at]}: expected a finite amount of at least 0; the book lost more than it had, "
             "so returns from here mean nothing; lower the leverage or set limits.drawdown_halt"
         )
-    before, after = e[:-1], e[1:]
+    before, after = e[:-1], e[1:] if flows is None else e[1:] - np.asarray(flows, dtype=np.float64)
     ruined = before == 0.0
     if ruined.any() and bool((after[ruined] > 0.0).any()):
         raise TrimtabError("equity is positive again after 0: returns are not defined; cut the series where it ends")
@@ -107,6 +108,37 @@ def cagr(returns: ArrayLike, periods: float) -> float:
     """
     r = check_returns(returns)
     return annual_growth(total_return(r), r.size, periods)
+
+
+def money_weighted_return(flows: ArrayLike, years: ArrayLike, final: float) -> float:
+    """The annual rate at which everything paid in would have grown to the final equity (internal rate of return).
+
+    flows  (F,)  money paid in (negative: out), the capital among it
+    years  (F,)  from each flow to the end
+    ->           fraction per year; of several rates that fit, the one nearest to 0; NaN where none does
+    """
+    paid, left = np.asarray(flows, dtype=np.float64), np.asarray(years, dtype=np.float64)
+    if not left.size or not left.max() > 0.0:
+        return NAN
+
+    def short(rate: float) -> float:
+        return float((paid * np.exp(rate * left)).sum()) - final
+
+    reach = 30.0 / float(left.max())  # the largest growth that is looked for: a factor of e^30
+    grid = np.linspace(-1.0, 1.0, 2001) ** 3 * reach  # finer around 0
+    values = np.array([short(float(rate)) for rate in grid])
+    crossed = np.flatnonzero((values[1:] > 0.0) != (values[:-1] > 0.0))
+    if not crossed.size:
+        return NAN
+    at = int(crossed[np.abs(grid[crossed]).argmin()])
+    low, high, rising = float(grid[at]), float(grid[at + 1]), bool(values[at + 1] > values[at])
+    for _ in range(200):
+        middle = 0.5 * (low + high)
+        if (short(middle) > 0.0) == rising:
+            high = middle
+        else:
+            low = middle
+    return math.expm1(0.5 * (low + high))
 
 
 def annual_growth(total: float, n: int, periods: float) -> float:

@@ -71,6 +71,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     equity          (D,)    after costs
     equity_gross    (D,)    the same trades without any cost
     holding         (D,)    the same instruments bought once and held; None: not compared
+    flows           (D,)    net cash paid in during each day; None: none was
     gross_exposure  (D,)    sum of |notional| / equity
     net_exposure    (D,)    sum of notional / equity
     pnl, cost       (D, M)  cumulative net profit and cumulative cost of each model
@@ -95,6 +96,8 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     gross: Metrics
     periods: float
     holding: F64 | None = None
+    flows: F64 | None = None
+    money_weighted: tuple[float, float] = (math.nan, math.nan)  # the book's and holding's
     held: Metrics = {}
     beats: bool | None = None
     currency: str = "USD"
@@ -206,6 +209,8 @@ def check_report(data: ReportData) -> None:
     shapes = dict.fromkeys(curves, (days,)) | dict.fromkeys(["pnl", "cost"] if models else [], (days, models))
     if data.holding is not None:
         shapes["holding"] = (days,)
+    if data.flows is not None:
+        shapes["flows"] = (days,)
     for name, shape in shapes.items():
         if getattr(data, name).shape != shape:
             raise TrimtabError(f"report: {name} has shape {getattr(data, name).shape}, expected {shape}")
@@ -264,6 +269,10 @@ def _tiles(data: ReportData) -> list[Tile]:
         tile("trades", "Trades", f"win rate {_shown('win_rate', net)}"),
         Tile("Costs", _shown("costs", net, data.currency), f"break-even {_shown('break_even_cost', net)} each way"),
     ]
+    if data.flows is not None:
+        own, other = (_percent(rate) for rate in data.money_weighted)
+        beside = f"a year; holding {other}; {data.flows.sum():+,.0f} {data.currency} paid in"
+        tiles.append(Tile("Money-weighted", own, beside))
     if held:
         ahead = net.get("cagr", math.nan) - held.get("cagr", math.nan)
         word = "" if math.isnan(ahead) else "good" if ahead > 0.0 else "weak"
@@ -271,6 +280,10 @@ def _tiles(data: ReportData) -> list[Tile]:
     else:
         tiles.append(tile("profit_factor", "Profit factor", f"gross {_shown('profit_factor', gross)}"))
     return tiles
+
+
+def _percent(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2%}"
 
 
 def _span(data: ReportData) -> str:

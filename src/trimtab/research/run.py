@@ -13,13 +13,13 @@ import numpy as np
 from trimtab.bounds import model_names
 from trimtab.research import frames
 from trimtab.research.curves import Curves, figures_of_run
+from trimtab.research.funds import rates_of, worth_of_flows
 from trimtab.research.trips import Trips, trips_of
 from trimtab.rules.book import Setup
 from trimtab.rules.limits import LIMIT_NAMES
 from trimtab.rules.market import Market
 from trimtab.sim.simulate import Result, simulate
 from trimtab.types import F64, Costs, Panel, Refusal, Spec, Weights
-from trimtab.words import utc
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -142,8 +142,10 @@ class Run:
 
     @cached_property
     def equity(self) -> pl.DataFrame:
-        """ts, equity at every bar, drawdown."""
-        return frames.equity(self.bar_equity, self.panel.ts, self.capital)
+        """ts, equity at every bar, drawdown; where cash was paid in or out, paid: how much at that bar's close."""
+        flows, paid = self.fold.setup.flows, np.zeros(len(self.panel.ts))
+        np.add.at(paid, flows.row, worth_of_flows(self.fold.market, self.fold.setup))
+        return frames.equity(self.bar_equity, self.panel.ts, self.capital, paid)
 
     @cached_property
     def bar_equity(self) -> F64:
@@ -170,12 +172,14 @@ class Run:
     @cached_property
     def weights(self) -> pl.DataFrame:
         """The notional of each instrument over equity at day ends."""
-        return frames.weights(self.result, self.panel)
+        marks = self.fold.market.mark[self.result.sample, : len(self.panel.instruments)]
+        return frames.weights(self.result, self.panel, marks)
 
     @cached_property
     def actions(self) -> pl.DataFrame:
-        """What the limits did: ts, limit, symbol, wanted, allowed, action; and the fits that were refused."""
-        return frames.actions(self.result, self.panel, [(r.ts, self.model_names[m]) for r, m in self.refused])
+        """What the limits did: ts, limit, symbol, model, wanted, allowed, action; and the fits that were refused."""
+        refused = [(r.ts, self.model_names[m]) for r, m in self.refused]
+        return frames.actions(self.result, self.panel, self.model_names, refused)
 
     @cached_property
     def regimes(self) -> pl.DataFrame:
@@ -194,7 +198,8 @@ class Run:
     @cached_property
     def trips(self) -> Trips:
         """Round trips of the book and of its models, as the driver's records."""
-        return trips_of(self.result)
+        fills, (market, _, setup, *_) = self.result.fills, self.fold
+        return trips_of(self.result, rates_of(market, setup.terms["column"][fills["instrument"]], fills["row"]))
 
     # --- figures -------------------------------------------------------------------------------------------------
 
@@ -224,19 +229,9 @@ class Run:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know before believing the numbers."""
-        return (*self._refusals(), *notes_of(self.spec, self.panel, self.costs, self.result))
+        from trimtab.research.notes import notes_of
 
-    def _refusals(self) -> list[str]:
-        """A sentence for each model whose fit refused a window."""
-        found: list[str] = []
-        for m, name in enumerate(self.model_names):
-            mine = [refusal for refusal, model in self.refused if model == m]
-            if mine:
-                times = "once" if len(mine) == 1 else f"{len(mine):,} times, the first time"
-                found.append(
-                    f"{name} abstained until its next fit {times} on {utc(mine[0].ts)}: {mine[0].reason.rstrip('.')}."
-                )
-        return found
+        return notes_of(self)
 
     # --- output --------------------------------------------------------------------------------------------------
 
@@ -272,36 +267,6 @@ def hash_panel(panel: Panel) -> str:
 def hash_file(path: str) -> str:
     """sha256 of a file's bytes."""
     return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
-
-
-def notes_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...], result: Result) -> tuple[str, ...]:
-    """What the numbers take for granted, in sentences."""
-    found: list[str] = []
-    closes = [i.symbol for i in panel.instruments if i.close_only]
-    if closes:
-        found.append(
-            f"{', '.join(closes)}: only closes were published. Open, high and low equal the close, so orders fill at "
-            "the next close, stops see no intrabar move, and volume is unknown."
-        )
-    if spec.volume == "ignore":
-        found.append("Volume is ignored where it is zero or unknown: such bars still trade, without impact.")
-    if all(cost._replace(participation=np.inf, impact_power=0.5) == Costs() for cost in costs):
-        found.append("Frictionless: this run pays no fee, spread, slippage or impact. No market is like that.")
-    else:
-        free = [i.symbol for i, cost in zip(panel.instruments, costs, strict=True) if cost == Costs()]
-        if free:
-            found.append(f"{', '.join(free)}: traded without any cost.")
-    refused = result.actions["instrument"][result.actions["limit"] == LIMIT_NAMES.index("shortable")]
-    found.extend(
-        f"{panel.symbols[n]} cannot be sold short: {(refused == n).sum():,} decisions to do so were refused, and "
-        "models held it long or not at all."
-        for n in sorted(set(refused.tolist()))
-    )
-    waiting = int((result.book.positions["live"] & 1).sum())
-    if waiting:
-        found.append(f"{waiting} order{'s were' if waiting > 1 else ' was'} still working when the data ended.")
-    found.append("Not charged in this version: borrow on shorts, funding, interest on cash.")
-    return tuple(found)
 
 
 def _cpu_features() -> str:

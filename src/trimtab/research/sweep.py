@@ -14,10 +14,12 @@ import numpy as np
 
 from trimtab.bounds import is_plain
 from trimtab.portfolio.budgets import combine, share_of
-from trimtab.research.backtest import check_weights, costs_of_panel, setup_of, spec_of
+from trimtab.research.backtest import check_weights, said, spec_of
 from trimtab.research.curves import periods_of
+from trimtab.research.funds import rates_of
 from trimtab.research.prepared import market_of, model_rows
 from trimtab.research.ratios import per_period
+from trimtab.research.setup import costs_of_panel, setup_of
 from trimtab.research.streams import resizes, streams_of, units_of
 from trimtab.rules.book import Setup, open_book
 from trimtab.rules.market import Market
@@ -27,13 +29,16 @@ from trimtab.sim.setup import complete
 from trimtab.sim.simulate import new_log
 from trimtab.sim.summary import SUMMARY, summarise
 from trimtab.strategies import find, params_of
-from trimtab.types import F64, Costs, Limits, NotEnoughData, Panel, Spec, Strategy, TrimtabError, Weights
+from trimtab.types import F64, Caps, Costs, Limits, NotEnoughData, Panel, Spec, Strategy, TrimtabError, Weights
 
 if TYPE_CHECKING:
     import polars as pl
 
 #: Sets that a thread takes at a time: enough to forget the call's price, few enough to share the work evenly.
 CHUNK = 8
+
+#: The figure of a set that the rules book in the instruments' own currencies.
+COSTS = SUMMARY.index("costs")
 
 Progress = Callable[[int], None] | None
 
@@ -45,7 +50,8 @@ def sweep(
     *,
     costs: str | Costs | None = None,
     limits: Limits | None = None,
-    capital: float = 1_000_000.0,
+    caps: Caps | None = None,
+    capital: float | Mapping[str, float] = 1_000_000.0,
     volume: str = "require",
     seed: int = 0,
     threads: int | None = None,
@@ -62,8 +68,8 @@ def sweep(
               risk-free rate), max_drawdown (per bar), trades (closed), traded (notional over capital),
               costs, final_equity; undefined is NaN
 
-    costs, limits, capital, volume and seed are those of `backtest`. Raises TrimtabError for unknown parameters and
-    values out of range.
+    costs, limits, caps, capital, volume and seed are those of `backtest`; cash is not paid in or out. Raises
+    TrimtabError for unknown parameters and values out of range.
     """
     found = find(strategy)
     sets = parameter_sets(found, grid)
@@ -71,7 +77,8 @@ def sweep(
         spec_of(strategy, panel, sets[0]._asdict()),
         costs=costs if costs is not None else "venue",
         limits=limits or Limits(),
-        capital=capital,
+        caps=caps or Caps(),
+        capital=said(capital),
         volume=volume,
         seed=seed,
     )
@@ -119,9 +126,17 @@ def table_of(sets: list[Any], names: list[str], figures: F64) -> pl.DataFrame:
 
 def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], threads: int, progress: Progress) -> F64:
     """SUMMARY of every set (S, 7); NaN where a set has too few bars for a forecast."""
+    if spec.cash_flows:
+        raise TrimtabError(
+            "a sweep knows no cash flows: its figures are of one capital from start to end. Leave `cash_flows` out to "
+            "find parameters, and run the ones that you choose with them"
+        )
     market, periods = market_of(panel, spec.base_currency), periods_of(panel)
     setup = complete(setup_of(spec, panel, costs_of_panel(panel, spec.costs)), market)
-    given = _Given(spec, panel, strategy, sets, setup, market, periods, per_period(spec.risk_free_rate, periods))
+    last = np.full(len(panel.instruments), len(market.ts) - 1)
+    rates = rates_of(market, setup.terms["column"], last)
+    rate = per_period(spec.risk_free_rate, periods)
+    given = _Given(spec, panel, strategy, sets, setup, market, rates, periods, rate)
     alone = len(panel.instruments) == 1 and not resizes(spec.rebalance) and is_plain(spec, spec.models[0])
     fill = _compiled(given) if alone and folds_of(strategy).sweep is not None else partial(_one_by_one, given)
     out = np.empty((len(sets), len(SUMMARY)))
@@ -157,7 +172,11 @@ def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], thre
 
 
 class _Given(NamedTuple):
-    """What all sets of a sweep share; rate: risk-free, per period."""
+    """What all sets of a sweep share.
+
+    fx    (N,) base per quote currency at the last row, at which costs are told
+    rate  risk-free, per period
+    """
 
     spec: Spec
     panel: Panel
@@ -165,6 +184,7 @@ class _Given(NamedTuple):
     sets: list[Any]
     setup: Setup
     market: Market
+    fx: F64
     periods: float
     rate: float
 
@@ -202,6 +222,7 @@ def _compiled(given: _Given) -> Callable[[_Cells, int, F64], None]:
             matrix[rows], x, index, share, cells.start, cells.book, cells.log, given.market, cells.room(len(x)),
             setup, given.periods, given.rate, out,
         )  # fmt: skip
+        out[:, COSTS] *= given.fx[0]
         out[short[rows]] = np.nan  # no forecast was made: nothing is known of it
 
     return fill
@@ -225,3 +246,5 @@ def _one_by_one(given: _Given, cells: _Cells, first: int, out: F64) -> None:
             cells.log.used[:] = 0
             t = run(book, cells.log, market, weights, setup, t, rows)
         summarise(book, cells.log, setup.capital, given.periods, given.rate, figures)
+        if (given.fx != 1.0).any():
+            figures[COSTS] = (book.charges.sum(axis=(0, 2)) * given.fx).sum()

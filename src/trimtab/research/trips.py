@@ -15,7 +15,7 @@ from trimtab.types import DAY, F64
 class Trips(NamedTuple):
     """TRADE rows (see sim.trades) of the book, and of each model by its part of the fills.
 
-    traded  (M,) notional that each model bought and sold, quote currency
+    traded  (M,) notional that each model bought and sold, base currency
     """
 
     book: NDArray[np.void]
@@ -23,12 +23,12 @@ class Trips(NamedTuple):
     traded: F64
 
 
-def trips_of(result: Result) -> Trips:
-    """The round trips of a finished run."""
+def trips_of(result: Result, rates: F64) -> Trips:
+    """The round trips of a finished run; rates (F,): base per quote currency at each fill."""
     fills, unit = result.fills, result.book.unit
     whole, fees = fills["lots"].astype(np.float64), np.ascontiguousarray(fills["fee"])
     book = round_trips(fills, whole, fees, costs_of_fills(fills), unit)
-    slack, size = slack_of(result.shares), fills["price"] * unit[fills["instrument"]]
+    slack, size = slack_of(result.shares), fills["price"] * unit[fills["instrument"]] * rates
     models: list[NDArray[np.void]] = []
     traded = np.zeros(result.shares.shape[1])
     for m in range(len(traded)):

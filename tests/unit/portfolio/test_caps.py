@@ -7,7 +7,7 @@ import numpy as np
 
 import trimtab as tt
 from trimtab.portfolio.caps import groups_of
-from trimtab.types import BAR_FIELDS, HOUR, Caps, Instrument, Model, Panel, Spec
+from trimtab.types import HOUR, Caps, Instrument, Model, Panel, Spec
 
 BOOK = [
     Instrument(symbol="A", asset_class="crypto", venue="one"),
@@ -48,7 +48,6 @@ def test_a_backtest_and_a_sweep_keep_them() -> None:
         timeframe="1h",
         costs=tt.Costs(),
     )
-    import msgspec
 
     free = tt.backtest(spec, panel)
     capped = tt.backtest(msgspec.structs.replace(spec, caps=Caps(asset_classes={"crypto": 0.25})), panel)

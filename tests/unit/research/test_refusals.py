@@ -47,7 +47,7 @@ def test_each_is_an_action_and_the_notes_say_why(run: Run) -> None:
     # Fits fall on every tenth day; a window of 40 rows stands still from row 139 to row 199.
     expected = [ts for ts in run.panel.ts[139:200].tolist() if ts % (10 * DAY) == 0]
     assert told["ts"].dt.timestamp("ns").to_list() == expected
-    assert set(told["symbol"]) == {"auto"}
+    assert set(told["model"]) == {"auto"}
     assert set(told["action"]) == {"ABSTAIN"}
     assert run.actions["ts"].is_sorted()
     (note,) = (n for n in run.notes if n.startswith("auto abstained"))

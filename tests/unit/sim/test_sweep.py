@@ -135,8 +135,8 @@ def test_threads_and_order_of_cells_change_nothing(panel: tt.Panel) -> None:
 def test_orders_of_a_cell_are_those_of_the_backtest(panel: tt.Panel) -> None:
     """The buffers of a thread are reused: a cell after others writes the very orders that a fresh book writes."""
     from trimtab.data.panel import rows_of
-    from trimtab.research.backtest import setup_of
     from trimtab.research.prepared import market_of
+    from trimtab.research.setup import setup_of
     from trimtab.rules.book import open_book
     from trimtab.sim.driver import run as fold
     from trimtab.sim.fold import decisions

@@ -89,13 +89,26 @@ def settings_line(run: Figures, width: int) -> RenderableType:
         shown,
         str(spec["timeframe"]),
         str(run["window"]),
-        f"capital {spec['capital']:,.0f} {spec['base_currency']}",
+        capital_line(spec, run["metrics"]),
         f"costs: {'as each venue charges' if costs == 'venue' else costs}",
     )
     text = Text()
     text.append(f"{spec['name'] or 'Backtest'}  ", style="bold")
     text.append(f"run {str(run['run_id'])[:16]}\n", style="dim")
     return text.append("\n".join(_lines(parts, " · ", width)))
+
+
+def capital_line(spec: Figures, metrics: Figures) -> str:
+    """The money at the start, wallet by wallet where there are several, and what was paid in on the way."""
+    wallets, said, currency = part(spec, "capital"), spec["capital"], spec["base_currency"]
+    if wallets:
+        named = ", ".join(f"{name} {amount:,.0f}" for name, amount in wallets.items())
+        text = f"capital {metrics['capital']:,.0f} {currency} ({named})"
+    else:
+        text = f"capital {said:,.0f} {currency}"
+    flows = len(spec.get("cash_flows", ()))
+    many = "s" if flows > 1 else ""
+    return f"{text}, {flows} cash flow{many} of {metrics['cash_paid_in']:+,.0f} net" if flows else text
 
 
 def _lines(parts: Sequence[str], separator: str, width: int) -> list[str]:
@@ -123,9 +136,13 @@ def headline_table(metrics: Figures, currency: str) -> RenderableType:
     """Net, gross and holding side by side; figures that one of them does not have are left empty."""
     table = table_of("", "Net", "Gross", "Holding")
     columns = [part(metrics, name) for name in ("net", "gross", "holding")]
+    weighted = part(metrics, "money_weighted_return")
     for name in HEADLINE:
         if any(name in column for column in columns):
             table.add_row(label_of(name), *(cell(column, name, currency) for column in columns))
+        if name == "cagr" and isinstance(weighted.get("net"), float) and math.isfinite(weighted["net"]):
+            rates = (weighted.get(column, math.nan) for column in ("net", "gross", "holding"))
+            table.add_row("Money-weighted, a year", *(format_value("cagr", rate, currency) for rate in rates))
     return table
 
 

@@ -1,0 +1,78 @@
+"""What a reader must know before believing the numbers of a run, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trimtab.rules.limits import LIMIT_NAMES
+from trimtab.types import Costs
+from trimtab.words import utc
+
+if TYPE_CHECKING:
+    from trimtab.research.run import Run
+
+
+def notes_of(run: Run) -> tuple[str, ...]:
+    """What the numbers take for granted, in sentences."""
+    spec, panel, costs, result = run.spec, run.panel, run.costs, run.result
+    found: list[str] = _refusals(run)
+    closes = [i.symbol for i in panel.instruments if i.close_only]
+    if closes:
+        found.append(
+            f"{', '.join(closes)}: only closes were published. Open, high and low equal the close, so orders fill at "
+            "the next close, stops see no intrabar move, and volume is unknown."
+        )
+    if spec.volume == "ignore":
+        found.append("Volume is ignored where it is zero or unknown: such bars still trade, without impact.")
+    if all(cost._replace(participation=np.inf, impact_power=0.5) == Costs() for cost in costs):
+        found.append("Frictionless: this run pays no fee, spread, slippage or impact. No market is like that.")
+    else:
+        free = [i.symbol for i, cost in zip(panel.instruments, costs, strict=True) if cost == Costs()]
+        if free:
+            found.append(f"{', '.join(free)}: traded without any cost.")
+    refused = result.actions["instrument"][result.actions["limit"] == LIMIT_NAMES.index("shortable")]
+    found.extend(
+        f"{panel.symbols[n]} cannot be sold short: {(refused == n).sum():,} decisions to do so were refused, and "
+        "models held it long or not at all."
+        for n in sorted(set(refused.tolist()))
+    )
+    waiting = int((result.book.positions["live"] & 1).sum())
+    if waiting:
+        found.append(f"{waiting} order{'s were' if waiting > 1 else ' was'} still working when the data ended.")
+    return (*found, *_carry_notes(run))
+
+
+def _carry_notes(run: Run) -> list[str]:
+    """What holding would have cost elsewhere and did not here."""
+    fills, terms = run.result.fills, run.fold.setup.terms
+    held: set[int] = set(fills["instrument"].tolist())
+    short: set[int] = set(fills["instrument"][fills["position"] < 0].tolist())
+    perpetual = {n for n in held if terms["perpetual"][n]}
+
+    def named(of: Iterable[int], rate: str) -> str:
+        return ", ".join(run.panel.symbols[n] for n in sorted(of) if terms[rate][n] == 0.0)
+
+    found: list[str] = []
+    if names := named(short - perpetual, "borrow"):
+        found.append(f"{names}: sold short without paying borrow (costs.borrow is 0).")
+    if (names := named(perpetual, "funding")) and not len(run.fold.market.funding):
+        found.append(f"{names}: held without funding. The bars have no field `funding`, and costs.funding is 0.")
+    if names := named({n for n in held - perpetual if terms["margin"][n]}, "margin_interest"):
+        found.append(f"{names}: on margin without interest on what is owed (costs.margin_interest is 0).")
+    return [*found, "Cash earns no interest."]
+
+
+def _refusals(run: Run) -> list[str]:
+    """A sentence for each model whose fit refused a window."""
+    found: list[str] = []
+    for m, name in enumerate(run.model_names):
+        mine = [refusal for refusal, model in run.refused if model == m]
+        if mine:
+            times = "once" if len(mine) == 1 else f"{len(mine):,} times, the first time"
+            found.append(
+                f"{name} abstained until its next fit {times} on {utc(mine[0].ts)}: {mine[0].reason.rstrip('.')}."
+            )
+    return found
