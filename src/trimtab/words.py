@@ -7,8 +7,6 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 
 def shortest(value: float | int) -> str:
     """The shortest text that reads back to the same float: whole values without a point, no limit as `inf`."""
@@ -19,6 +17,8 @@ def shortest(value: float | int) -> str:
 
 def utc(ts: Any) -> str:
     """An instant in ns UTC as people read it: 2021-03-02T16:00:00Z."""
+    import numpy as np  # the first page of the command line does without
+
     return f"{np.datetime64(int(ts), 'ns').astype('datetime64[s]')}Z"
 
 

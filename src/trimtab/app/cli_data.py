@@ -52,10 +52,15 @@ def list_(data: DataOption = None, as_json: JsonOption = False) -> None:
 
     listed = table("Symbol", "Class", "Venue", "Bars", "First", "Last", "#Count", "")
     for row in rows:
-        marks = "close only" if row["close_only"] else ""
+        marks = ", ".join([*(["close only"] if row["close_only"] else []), *row["extras"]])
+        marks += (
+            f"{', ' if marks else ''}margin {100 * row['initial_margin']:g}%" if row["initial_margin"] < 1.0 else ""
+        )
         cells = [escape(str(row[k])) for k in ("symbol", "asset_class", "venue", "timeframe")]
         cells += [str(row[k])[:10] for k in ("first", "last")]
         listed.add_row(*cells, f"{row['bars']:,}", marks)
+    for day in listed.columns[4:6]:
+        day.no_wrap = True
     console.stdout().print(listed)
 
 
@@ -85,6 +90,9 @@ def _coverage(store: Store, instrument: Instrument, timeframe: str) -> dict[str,
         "bars": bars,
         "calendar": instrument.calendar,
         "close_only": instrument.close_only,
+        "initial_margin": instrument.initial_margin,
+        "maintenance_margin": instrument.maintenance_margin,
+        "extras": stores.extras(store, instrument, timeframe),
     }
 
 
@@ -135,6 +143,9 @@ def _print_instrument(i: Instrument) -> None:
         f"{'can' if i.shortable else 'cannot'} be sold short{' · close only' if i.close_only else ''}",
         markup=False,
     )
+    if i.initial_margin < 1.0:
+        initial, maintenance = f"{100 * i.initial_margin:g}%", f"{100 * i.maintenance_margin:g}%"
+        out.print(f"margin {initial} initial, {maintenance} maintenance", markup=False)
 
 
 def _print_series(s: dict[str, Any], rows: int) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.app import console
+from trimtab.app import console, units
 from trimtab.app.cli_options import DataOption, JsonOption, grouped
 from trimtab.data.catalogue import ASSET_CLASSES, KINDS, default_instrument, with_changes
 from trimtab.data.importing import Imported, Source, import_file, names_of
@@ -41,6 +41,10 @@ class Reading:
         str, _written("--time-format", metavar="FORMAT", help="How times are written, such as '%d/%m/%Y %H:%M'.")
     ] = ""
 
+    funding: Annotated[
+        Path | None, _written("--funding", metavar="FILE", help="Funding rates of a perpetual: instants and rates.")
+    ] = None
+
     @property
     def columns(self) -> dict[str, str]:
         """Our name -> the file's, as given."""
@@ -52,7 +56,13 @@ class Reading:
 
     def source(self, path: Path) -> Source:
         """A file with these rules."""
-        return Source(path=path, columns=self.columns, close_only=self.close_only, time_format=self.time_format)
+        return Source(
+            path=path,
+            columns=self.columns,
+            close_only=self.close_only,
+            time_format=self.time_format,
+            funding=self.funding,
+        )
 
     def names(self, path: Path) -> tuple[str, str]:
         """The symbol in a file's name, and the timeframe given or in the name."""
@@ -81,15 +91,37 @@ class Rules:
     quote: Annotated[str, _traded("--quote", help="Quote currency, where the symbol does not say.")] = ""
     tick_size: Annotated[float | None, _traded("--tick-size", help="Smallest price step.")] = None
     lot_size: Annotated[float | None, _traded("--lot-size", help="Smallest quantity step.")] = None
+    initial_margin: Annotated[
+        str, _traded("--initial-margin", metavar="SHARE", help="Equity that a position needs, such as 5%; 100%: all.")
+    ] = ""
+    maintenance_margin: Annotated[
+        str, _traded("--maintenance-margin", metavar="SHARE", help="Below this the venue liquidates, such as 2.5%.")
+    ] = ""
 
     def instrument(self, store: Store, symbol: str) -> Instrument:
         """The stored instrument where there is one of the same class and venue, else the asset class's default."""
         default = default_instrument(symbol, self.asset_class, self.venue, self.kind)
         known = {i.symbol: i for i in instruments(store)}.get(symbol)
         if known and (known.asset_class, known.venue) == (default.asset_class, default.venue):
-            default = with_changes(known, kind=self.kind) if self.kind else known
+            default = known if self.kind in ("", known.kind) else _as_kind(known, default)
         changes = {name: getattr(self, name) for name in ("calendar", "quote", "tick_size", "lot_size")}
+        changes |= {name: _margin(name, getattr(self, name)) for name in ("initial_margin", "maintenance_margin")}
         return with_changes(default, **{name: value for name, value in changes.items() if value not in ("", None)})
+
+
+def _as_kind(known: Instrument, default: Instrument) -> Instrument:
+    """A stored instrument that is of another kind from now on, with the margins of that kind."""
+    rules = {name: getattr(default, name) for name in ("kind", "shortable", "initial_margin", "maintenance_margin")}
+    return with_changes(known, **rules)
+
+
+def _margin(name: str, text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        return units.fraction(text)
+    except ValueError as error:
+        raise TrimtabError(f"--{name.replace('_', '-')} {text}: expected {error}") from None
 
 
 @grouped
@@ -115,9 +147,11 @@ def import_(
       trimtab data import BTCEUR_1h.parquet ETHEUR_1h.parquet --venue bitvavo
       trimtab data import spy.csv --symbol SPY -t 1d -a equity --venue alpaca
       trimtab data import wti_1d.csv -a commodity --close-only --column close=WTI
+      trimtab data import BTCUSDT_1m.parquet --kind perpetual --funding funding.csv
     """
-    if symbol and len(files) > 1:
-        raise TrimtabError("--symbol names one instrument, but there are several files")
+    if len(files) > 1 and (symbol or reading.funding):
+        option = "--symbol names" if symbol else "--funding is of"
+        raise TrimtabError(f"{option} one instrument, but there are several files")
     _ = reading.columns  # a mistake there is no file's
     store = open_store(data)
     done: list[Imported] = []

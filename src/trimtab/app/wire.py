@@ -28,6 +28,10 @@ def panel_of(spec: Spec, root: str | None) -> Panel:
     from trimtab.data.panel import load
 
     panel = load(*spec.universe, timeframe=spec.timeframe, start=spec.start or None, end=spec.end or None, root=root)
+    if spec.fx:
+        from trimtab.data.rates import with_rates
+
+        panel = with_rates(panel, spec.fx, root, spec.base_currency)
     if not spec.regimes:
         return panel
     from trimtab.data.series import with_series

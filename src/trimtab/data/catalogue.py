@@ -17,6 +17,10 @@ from trimtab.words import near
 ASSET_CLASSES: Final = ("crypto", "equity", "index", "commodity", "fx")
 KINDS: Final = ("spot", "perpetual", "equity", "index")
 
+#: Initial and maintenance margin of a perpetual where nothing is said: 20 times its equity at most. Venues ask for less
+#: of small positions in BTC and ETH and for more of other coins and of large ones; their tables are the user's to give.
+PERPETUAL_MARGIN: Final = {"initial_margin": 0.05, "maintenance_margin": 0.025}
+
 #: What people call an asset class that has another name here.
 _MEANT: Final = {
     "stock": "equity", "stocks": "equity", "share": "equity", "shares": "equity", "etf": "equity",
@@ -69,7 +73,9 @@ _DEFAULTS: Final[dict[str, dict[str, Any]]] = {
 
 
 def default_instrument(symbol: str, asset_class: str = "crypto", venue: str = "", kind: str = "") -> Instrument:
-    """The usual rules of an asset class for a symbol; venue empty: sim. A perpetual can be sold short, spot cannot.
+    """The usual rules of an asset class for a symbol; venue empty: sim.
+
+    A perpetual can be sold short and is held on margin; crypto spot is neither.
 
     TrimtabError for an unknown asset class or kind, or an empty symbol.
     """
@@ -83,7 +89,7 @@ def default_instrument(symbol: str, asset_class: str = "crypto", venue: str = ""
     base, quote = _pair(symbol) if asset_class in ("crypto", "fx") else (symbol, "USD")
     rules = dict(_DEFAULTS[asset_class], base=base, quote=quote)
     if kind == "perpetual":
-        rules["shortable"] = True
+        rules |= {"shortable": True, **PERPETUAL_MARGIN}
     if kind:
         rules["kind"] = kind
     return Instrument(symbol=symbol, venue=venue or "sim", asset_class=asset_class, **rules)
@@ -108,13 +114,27 @@ def preset(name: str) -> Costs:
 
 
 def with_changes(instrument: Instrument, **changes: object) -> Instrument:
-    """The instrument with some rules changed, checked: lot_size > 0, tick_size >= 0, multiplier > 0, calendar."""
+    """The instrument with some rules changed, checked: sizes and multiplier above 0, calendar, margins.
+
+    0 < initial_margin <= 1, and 0 <= maintenance_margin <= initial_margin.
+    """
     changed = msgspec.structs.replace(instrument, **changes)
     check_calendar(changed.calendar)
     for field, lowest in (("lot_size", 1e-18), ("tick_size", 0.0), ("multiplier", 1e-18), ("min_notional", 0.0)):
         value = getattr(changed, field)
         if not lowest <= value < float("inf"):
             raise TrimtabError(f"{changed.symbol}: {field} = {value} is out of range, expected at least {lowest}")
+    initial, maintenance = changed.initial_margin, changed.maintenance_margin
+    if not 0.0 < initial <= 1.0:
+        raise TrimtabError(
+            f"{changed.symbol}: initial_margin = {initial} is out of range, expected above 0 and at most 1 (1: paid in "
+            "full, without leverage)"
+        )
+    if not 0.0 <= maintenance <= initial:
+        raise TrimtabError(
+            f"{changed.symbol}: maintenance_margin = {maintenance} is out of range, expected at least 0 and at most "
+            f"the initial margin of {initial}"
+        )
     return changed
 
 

@@ -14,13 +14,19 @@ if TYPE_CHECKING:
 #: Usual names, in order of preference, lower case without spaces, dots and underscores.
 _USUAL: Final[dict[str, tuple[str, ...]]] = {
     "open_time": ("opentime", "time", "date", "timestamp", "datetime", "ts", "t", "barstart", "opentimestamp",
-                  "unix", "unixtimestamp", "observationdate", "index", "indexlevel0"),
+                  "unix", "unixtimestamp", "observationdate", "fundingtime", "calctime", "index", "indexlevel0"),
     "open": ("open", "o", "openprice", "1open"),
     "high": ("high", "h", "highprice", "2high", "max"),
     "low": ("low", "l", "lowprice", "3low", "min"),
     "close": ("close", "c", "closeprice", "last", "4close", "price"),
     "volume": ("volume", "v", "vol", "volumebase", "basevolume", "5volume"),
 }  # fmt: skip
+#: Usual names of what else a bar may hold; found where they are, missed where they are not.
+_MORE: Final[dict[str, tuple[str, ...]]] = {
+    "funding": ("funding", "fundingrate", "lastfundingrate"),
+    "spread": ("spread",),
+    "fx": ("fx", "fxrate"),
+}
 _CLOSE_ONLY: Final = (*_USUAL["close"], "value", "settle", "rate")
 
 
@@ -33,8 +39,8 @@ def find_columns(
     """
     names: dict[str, str] = {}
     for ours, theirs in given.items():
-        if ours not in _USUAL:
-            raise TrimtabError(f"--column {ours}={theirs}: {ours} is none of {', '.join(_USUAL)}")
+        if ours not in _USUAL and ours not in _MORE:
+            raise TrimtabError(f"--column {ours}={theirs}: {ours} is none of {', '.join((*_USUAL, *_MORE))}")
         if theirs not in found:
             raise TrimtabError(f"{where}: no column {theirs!r} for {ours}; the file has {', '.join(found)}")
         names[ours] = theirs
@@ -55,7 +61,11 @@ def find_columns(
             f"Name it: --column {missing[0]}=…{hint}"
         )
     if close_only:
-        names = {c: names[c] for c in needed}
+        names = {c: names[c] for c in names if c in needed or c in given}
+    for ours, usual in _MORE.items():
+        match = next((simple[u] for u in usual if u in simple and simple[u] not in names.values()), None)
+        if ours not in names and match is not None and not close_only:
+            names[ours] = match
     ignored = [c for c in found if c not in names.values()]
     return names, [f"ignored columns: {', '.join(ignored)}"] if ignored else []
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from trimtab.data.columns import find_columns, read_times
-from trimtab.data.store import COLUMNS, Store, read_bars, timeframes, write_bars
+from trimtab.data.store import COLUMNS, EXTRAS, Store, read_bars, timeframes, write_bars
 from trimtab.data.timeframes import canonical
 from trimtab.data.validation import ERRORS, Finding, Report, validate
 from trimtab.types import Instrument, TrimtabError
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 #: How names of files with bars end.
 SUFFIXES: Final = (".csv", ".txt", ".parquet", ".pq", ".gz", ".zst")
 
+#: What EXTRAS may be: from, to, and in words.
+_MEANS: Final = {
+    "funding": (-1.0, 1.0, "a fraction of notional, between -1 and 1"),
+    "spread": (0.0, 1.0, "a fraction of mid, from 0 to below 1"),
+    "fx": (0.0, float("inf"), "a rate of exchange, above 0"),
+}
+_CLOSED: Final[dict[str, Literal["left", "none"]]] = {"funding": "none", "spread": "left", "fx": "none"}
 _PARQUET: Final = (".parquet", ".pq")
 _NO_TEXT: Final = "this is no text in UTF-8; expected CSV (save it as CSV UTF-8) or Parquet"
 _LISTED_CELLS: Final = 10
@@ -38,12 +45,14 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     columns      our name -> the file's, such as {"open": "px_open"}
     close_only   the file has closes only: open = high = low = close, volume unknown
     time_format  strptime format of open_time, for dates that are not ISO
+    funding      a file of funding rates, each with its instant, for bars of a perpetual
     """
 
     path: Path
     columns: dict[str, str] = {}
     close_only: bool = False
     time_format: str = ""
+    funding: Path | None = None
 
 
 class Imported(msgspec.Struct, frozen=True):
@@ -90,6 +99,11 @@ def import_file(
     BadBars where the file has errors (nothing is stored); warnings are in the report of what is returned.
     """
     frame, notes = read_source(source)
+    if source.funding is not None:
+        from trimtab.data.funding import with_funding
+
+        frame, note = with_funding(frame, source.funding, canonical(timeframe))
+        notes = (*notes, note)
     instrument = msgspec.structs.replace(instrument, close_only=source.close_only)
     done = import_frame(store, frame, instrument, timeframe, now=now, replace=replace, source=source)
     return msgspec.structs.replace(done, notes=(*notes, *_doubts(done)))
@@ -117,7 +131,10 @@ def import_frame(
     replace: bool = False,
     source: Source | None = None,
 ) -> Imported:
-    """Validate and store bars that are already columns open_time (us, UTC), open … volume; `source` names them."""
+    """Validate and store bars that are already columns open_time (us, UTC), open … volume, and what of EXTRAS is known.
+
+    source  names them in faults
+    """
     timeframe = canonical(timeframe)
     source = source or Source(path=Path(f"{instrument.symbol}_{timeframe}.parquet"))
     report = validate(frame, timeframe, instrument.calendar, now=now)
@@ -135,6 +152,12 @@ def import_frame(
 
 
 def _refuse_loss(old: pl.DataFrame, new: pl.DataFrame, source: Source, instrument: Instrument, timeframe: str) -> None:
+    gone = [name for name in EXTRAS if name in old.columns and name not in new.columns]
+    if gone:
+        raise TrimtabError(
+            f"{source.path} has no column {gone[0]}, but the stored {timeframe} bars of {instrument.symbol} do: give "
+            f"it{' with --funding' if gone[0] == 'funding' else ''}, or put the file in their place with --replace"
+        )
     kept = new.join(old, on=list(COLUMNS), how="semi", nulls_equal=True)
     if len(kept) < len(old):
         raise TrimtabError(
@@ -167,7 +190,7 @@ def _line(finding: Finding, unit: str, offset: int) -> str:
 
 
 def read_source(source: Source) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """The file as open_time, open, high, low, close, volume (null: unknown), in the file's order, and how it was read.
+    """The file as open_time, open … volume (null: unknown) and what it has of EXTRAS, in its order; how it was read.
 
     TrimtabError where a column is missing, or a cell is no number (its line is named).
     """
@@ -179,7 +202,7 @@ def read_source(source: Source) -> tuple[pl.DataFrame, tuple[str, ...]]:
     names, notes = find_columns(raw.columns, source.columns, source.close_only, str(source.path))
     if raw.is_empty():
         raise TrimtabError(f"{source.path}: a header, but no bars")
-    prices = {ours: theirs for ours, theirs in names.items() if ours != "open_time"}
+    prices = {ours: theirs for ours, theirs in names.items() if ours in COLUMNS[1:]}
     columns: dict[str, pl.Series] = {ours: _numbers(raw[theirs], ours, source) for ours, theirs in prices.items()}
     times, note = read_times(raw[names["open_time"]], source.time_format, str(source.path))
     if source.close_only:
@@ -188,8 +211,30 @@ def read_source(source: Source) -> tuple[pl.DataFrame, tuple[str, ...]]:
     if "volume" not in columns:
         columns["volume"] = pl.Series([None] * 0, dtype=pl.Float64).extend_constant(None, len(raw))
         notes += [] if source.close_only else ["no volume column: volume is unknown"]
-    frame = pl.DataFrame({"open_time": times} | {c: columns[c] for c in COLUMNS[1:]})
-    return frame.with_columns(pl.col("volume").fill_nan(None)), (note, *notes)
+    more = _extras(raw, names, source, notes)
+    frame = pl.DataFrame({"open_time": times} | {c: columns[c] for c in COLUMNS[1:]} | more)
+    return frame.with_columns(pl.col("volume", *more).fill_nan(None)), (note, *notes)
+
+
+def _extras(raw: pl.DataFrame, names: dict[str, str], source: Source, notes: list[str]) -> dict[str, pl.Series]:
+    """The columns of EXTRAS that hold what they should; what was only guessed from a name is left out and said."""
+    found: dict[str, pl.Series] = {}
+    for ours in (name for name in EXTRAS if name in names):
+        column = _numbers(raw[names[ours]], ours, source)
+        low, high, meaning = _MEANS[ours]
+        wrong = ~column.fill_nan(None).fill_null(0.5 * (low + min(high, 1.0))).is_between(
+            low, high, closed=_CLOSED[ours]
+        )
+        if not wrong.any():
+            found[ours] = column
+            notes.append(f"{ours}: from column {names[ours]}")
+            continue
+        row = int(wrong.arg_true()[0])
+        said = f"column {names[ours]} holds {column[row]:g} (line {row + 2}), and {ours} is {meaning}"
+        if ours in source.columns:
+            raise TrimtabError(f"{source.path}: {said}")
+        notes.append(f"{said}: left out")
+    return found
 
 
 def read_table(path: Path) -> pl.DataFrame:

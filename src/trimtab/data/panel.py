@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trimtab.data.resampling import aggregate, buckets, resample
-from trimtab.data.store import Store, find_instrument, open_store, read_bars, source_for
+from trimtab.data.store import EXTRAS, Store, find_instrument, open_store, read_bars, source_for
 from trimtab.data.timeframes import canonical
 from trimtab.types import F64, I64, TIMEFRAMES, Instrument, NotEnoughData, Panel, TrimtabError
 
@@ -32,6 +32,7 @@ def load(
     root: str | Path | None = None,
     features: Sequence[str] = (),
     series: Iterable[str] | Mapping[str, int] = (),
+    fx: Mapping[str, str | float] | None = None,
 ) -> Panel:
     """Bars of instruments in the store as one panel.
 
@@ -40,7 +41,10 @@ def load(
     root        the store's folder; default $TRIMTAB_DATA, else ./trimtab-data
     features    slower series as extra fields, such as "close@1d": the last value known at each row
     series      series that are not traded, as fields: symbols of the store or file.csv#column, see data.series
+    fx          exchange rates as the field `fx`, by quote currency: a pair of the store, in either direction, or a rate
+                that stands; the currency that the pairs share is the base one, see data.rates
 
+    Where any of the stored bars have them, funding, spread and fx are fields too.
     TrimtabError for an unknown symbol (with the closest known), NotEnoughData where no bar is in the window.
     """
     timeframe = canonical(timeframe)
@@ -57,13 +61,29 @@ def load(
         if frame.is_empty():
             window = f"after {start or 'the first bar'} and until {end or 'the last'}"
             raise NotEnoughData(f"{symbol}: no {timeframe} bar closes {window}; see `trimtab data show {symbol}`")
-    panel = Panel.from_frames(frames, timeframe, instruments)
+    panel = Panel.from_frames(_alike(frames), timeframe, instruments)
+    if fx:
+        from trimtab.data.rates import with_rates
+
+        panel = with_rates(panel, fx, root)
     panel = _with_features(panel, store, features) if features else panel
     if not series:
         return panel
     from trimtab.data.series import with_series
 
     return with_series(panel, series, root)
+
+
+def _alike(frames: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """The frames with the same extra columns: null where only others know them."""
+    import polars as pl
+
+    more = [name for name in EXTRAS if any(name in frame.columns for frame in frames.values())]
+    nothing = pl.lit(None, pl.Float64)
+    return {
+        symbol: frame.with_columns(nothing.alias(name) for name in more if name not in frame.columns)
+        for symbol, frame in frames.items()
+    }
 
 
 def bars_at(store: Store, instrument: Instrument, timeframe: str) -> pl.DataFrame:

@@ -70,8 +70,8 @@ def buckets(opens: I64, durations: I64, source: str, target: str, calendar: str)
 def aggregate(x: F64, fields: tuple[str, ...], found: Buckets) -> F64:
     """Values of the coarser bars: x (R, K) of source bars -> (B, K).
 
-    First open, highest high, lowest low, last close, summed volume (NaN if any part is NaN), duration end - start, and
-    the last value of every other field: what it was at the close.
+    First open, highest high, lowest low, last close, summed volume (NaN if any part is NaN), summed funding (NaN if no
+    rate fell due), duration end - start, and the last value of every other field: what it was at the close.
     """
     rows = x if len(found.rows) == len(x) else x[found.rows]
     out = np.empty((len(found.first), len(fields)))
@@ -84,6 +84,9 @@ def aggregate(x: F64, fields: tuple[str, ...], found: Buckets) -> F64:
             out[:, k] = column[found.first]
         elif field in _FOLDS:
             out[:, k] = _FOLDS[field].reduceat(column, found.first)
+        elif field == "funding":
+            due = np.add.reduceat(np.isfinite(column).astype(np.int64), found.first)
+            out[:, k] = np.where(due > 0, np.add.reduceat(np.nan_to_num(column), found.first), np.nan)
         elif field == "duration":
             out[:, k] = found.end - found.start
         else:

@@ -1,7 +1,8 @@
 """The store: Parquet files by asset class, symbol and timeframe, a catalogue of instruments, DuckDB over all of it.
 
     <root>/instruments.json                                   the catalogue
-    <root>/bars/<asset_class>/<symbol>/<timeframe>.parquet    open_time (us, UTC), open, high, low, close, volume
+    <root>/bars/<asset_class>/<symbol>/<timeframe>.parquet    open_time (us, UTC), open, high, low, close, volume, and
+                                                              where they are known funding, spread, fx
 
 A file is either the old one or the new one: it is written beside its place, flushed to the disk and renamed. Writers
 take turns by a lock file; readers need none. A symbol is percent-encoded where a file name could not hold it.
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 COLUMNS: Final = ("open_time", "open", "high", "low", "close", "volume")
+#: What else a bar may hold, known at its close: the funding rate that falls due then, the quoted spread as a fraction
+#: of mid, and base currency per unit of the quote currency. Null: not known, or none due.
+EXTRAS: Final = ("funding", "spread", "fx")
 # Read often, written once: level 1 takes up to a third less time to decode than level 3, for a quarter more bytes.
 # Columns are decoded in parallel; a single row group needs no copy to become an array.
 _PARQUET: Final[dict[str, Any]] = {"compression": "zstd", "compression_level": 1, "row_group_size": 1 << 20}
@@ -122,8 +126,16 @@ def coverage(store: Store, instrument: Instrument, timeframe: str) -> tuple[dt.d
     return span.collect().row(0)
 
 
+def extras(store: Store, instrument: Instrument, timeframe: str) -> list[str]:
+    """Which of EXTRAS a stored series has."""
+    import polars as pl
+
+    there = pl.read_parquet_schema(store.path_of(instrument, timeframe))
+    return [name for name in EXTRAS if name in there]
+
+
 def read_bars(store: Store, instrument: Instrument, timeframe: str) -> pl.DataFrame:
-    """Stored bars, oldest first: open_time, open, high, low, close, volume (null: unknown)."""
+    """Stored bars, oldest first: open_time, open, high, low, close, volume (null: unknown), and EXTRAS they have."""
     import polars as pl
 
     path = store.path_of(instrument, timeframe)
@@ -150,7 +162,8 @@ def write_bars(store: Store, instrument: Instrument, timeframe: str, frame: pl.D
         known = {i.symbol: i for i in instruments(store)}
         _refuse_conflict(known, instrument)
         path = store.path_of(instrument, timeframe)
-        _write_atomically(path, lambda p: frame.select(COLUMNS).write_parquet(p, **_PARQUET))
+        kept = [*COLUMNS, *(name for name in EXTRAS if name in frame.columns)]
+        _write_atomically(path, lambda p: frame.select(kept).write_parquet(p, **_PARQUET))
         if known.get(instrument.symbol) != instrument:
             known[instrument.symbol] = instrument
             ordered = Catalogue(tuple(known[s] for s in sorted(known)))
@@ -235,8 +248,8 @@ def _file_name(symbol: str) -> str:
 def sql(store: Store, query: str) -> pl.DataFrame:
     """Answer one SELECT over the views `bars` (symbol, asset_class, timeframe, open_time, …) and `instruments`.
 
-    open_time is UTC without a zone. Nothing can be written, and no file outside the store be read. A mistake in the
-    query: TrimtabError with DuckDB's own words.
+    open_time is UTC without a zone; EXTRAS are columns where any series has them. Nothing can be written, and no file
+    outside the store be read. A mistake in the query: TrimtabError with DuckDB's own words.
     """
     import duckdb
 
@@ -269,7 +282,11 @@ def _create_views(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
     if files:
         connection.executemany("insert into files values (?, ?, ?, ?)", files)
         paths = ", ".join("'" + f[0].replace("'", "''") + "'" for f in files)
-        connection.execute(_BARS_VIEW.replace("$paths", paths))
+        asked = f"describe select * from read_parquet([{paths}], union_by_name = true)"  # nosec B608  # quotes are doubled
+        there = connection.execute(asked).fetchall()
+        more = [name for name in EXTRAS if name in {str(row[0]) for row in there}]
+        view = _BARS_VIEW.replace("$paths", paths).replace("$more", "".join(f", b.{name}" for name in more))
+        connection.execute(view)
     else:
         connection.execute(_NO_BARS_VIEW)
 
@@ -282,8 +299,8 @@ _INSTRUMENTS_TABLE: Final = "create temp table instruments ({})".format(
 _BARS_VIEW: Final = """
 create temp view bars as
 select f.symbol, f.asset_class, f.timeframe, make_timestamp(epoch_us(b.open_time)) as open_time,
-       b.open, b.high, b.low, b.close, b.volume
-from read_parquet([$paths], filename = true) b join files f on f.path = b.filename
+       b.open, b.high, b.low, b.close, b.volume$more
+from read_parquet([$paths], filename = true, union_by_name = true) b join files f on f.path = b.filename
 """
 _NO_BARS_VIEW: Final = """
 create temp view bars as

@@ -101,6 +101,10 @@ def warmup(p: Params) -> int:
     return p.slow
 
 
+def every(p: Params) -> int:
+    return p.every * DAY
+
+
 STRATEGY = Strategy(
     name="crypto_momentum",
     asset_classes=("crypto",),
@@ -112,5 +116,5 @@ STRATEGY = Strategy(
     step=step,
     warmup=warmup,
     across=across,
-    fit=Fit(of=fit, window=window, every=lambda p: p.every * DAY),
+    fit=Fit(of=fit, window=window, every=every),
 )
