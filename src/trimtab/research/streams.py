@@ -55,30 +55,21 @@ def streams_of(spec: Spec, panel: Panel) -> list[Stream]:
         from trimtab.portfolio.book import check_book
 
         check_book(spec)
+    found: list[Stream] = []
     every = resizes(spec.rebalance)
-    found: list[list[Stream]] = []
-    sized: list[Sized] = []
+    factors = _Factors(spec, panel)
     for m, model in enumerate(spec.models):
         strategy = find(model.strategy)
         params = params_of(strategy, model.params)
         if is_plain(spec, model):
-            found.append(model_streams(m, model, strategy, params, panel, every))
+            found.extend(model_streams(m, model, strategy, params, panel, every))
             continue
-        one = sized_of(spec, m, strategy, params, panel)
-        sized.append(one)
-        # An allocator of the book looks at what the models would have earned, whatever the regime was.
-        found.append(stand(one, None if spec.allocator else regime_factor(spec, model, panel), panel))
-    if spec.allocator is not None:
-        from trimtab.research.allocation import allocated, returns_of_models
-
-        budgets = np.array([model.budget for model in spec.models])
-        shares = allocated(spec.allocator, *returns_of_models(panel, found, budgets.tolist()), panel.ts)
-        given = np.nan_to_num(shares * budgets.sum() / budgets, nan=1.0)  # until then the budgets as they are said
-        for one in sized:
-            known = regime_factor(spec, spec.models[one.model], panel)
-            factor = given[:, one.model]
-            found[one.model] = stand(one, factor if known is None else factor * known, panel)
-    return [stream for streams in found for stream in streams]
+        said = said_of(spec, model, strategy, params, panel)
+        share = share_of(model, strategy, len(said))
+        pace = pace_of(spec, model, share)
+        for k, unit in enumerate(said):
+            found.append(stand(m, unit, factors.of(m, k), pace, share, panel.ts))
+    return found
 
 
 def units_of(model: Model, strategy: Strategy, panel: Panel) -> list[list[int]]:
@@ -205,27 +196,6 @@ def _multiples(use: SizerUse | None, model: Model, panel: Panel, unit: Sequence[
     return out
 
 
-class Sized(NamedTuple):
-    """A model as it wants to be held: what its units said, the pace of their weights, and the factors on their parts.
-
-    parts  (T, units) what an allocator multiplies each unit's part by; None: equal parts
-    """
-
-    model: int
-    said: list[Said]
-    pace: Pace
-    share: float
-    parts: F64 | None
-
-
-def sized_of(spec: Spec, m: int, strategy: Strategy, params: Any, panel: Panel) -> Sized:
-    """What a model's units said, with how the book follows them."""
-    model = spec.models[m]
-    said = said_of(spec, model, strategy, params, panel)
-    share = share_of(model, strategy, len(said))
-    return Sized(m, said, pace_of(spec, model, share), share, parts_of(model, strategy, said, panel))
-
-
 def pace_of(spec: Spec, model: Model, share: float) -> Pace:
     """How a model's weights follow what it wants, in units of the share of one of its units."""
     use, again = sizer_of(spec, model), spec.rebalance
@@ -235,50 +205,41 @@ def pace_of(spec: Spec, model: Model, share: float) -> Pace:
 
         cap = sizer_params(use).cap  # of volatility and regime together
     every = round(again.every * SECOND)
-    return Pace(cap, int(resizes(again)), again.min_trade / share, every, _MONDAY if every % _WEEK == 0 else 0)
+    least = again.min_trade / share if share > 0.0 else 0.0
+    return Pace(cap, int(resizes(again)), least, every, _MONDAY if every % _WEEK == 0 else 0)
 
 
-def parts_of(model: Model, strategy: Strategy, said: Sequence[Said], panel: Panel) -> F64 | None:
-    """What a model's own allocator multiplies the part of each of its instruments by: (T, units)."""
-    if model.allocator is None:
-        return None
-    if strategy.n_legs > 1 or strategy.across is not None or len(said) < 2:
-        what = "trades pairs or baskets" if strategy.n_legs > 1 else "splits its budget itself"
-        what = what if strategy.n_legs > 1 or strategy.across is not None else "has one instrument"
-        raise TrimtabError(
-            f"model {model.name or strategy.name}: allocator splits a budget over instruments, and this model {what}: "
-            "leave its allocator out, or put one on the book to split it over the models"
-        )
-    from trimtab.research.allocation import allocated, returns_of_instruments
-
-    instruments = [int(unit.instruments[0]) for unit in said]
-    shares = allocated(model.allocator, *returns_of_instruments(panel, instruments), panel.ts)
-    return np.nan_to_num(shares * len(said), nan=1.0)
+def stand(m: int, unit: Said, changes: Changes, pace: Pace, share: float, ts: I64) -> Stream:
+    """One unit's weights as they stand."""
+    legs = len(unit.instruments)
+    size = legs * (len(unit.events.row) + len(changes.row))
+    room = Room(np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size))
+    n = fold(pace, standing_init(legs), ts, unit.events, changes, len(ts), room)
+    return Stream(m, room.row[:n], unit.instruments[room.leg[:n]], room.value[:n], share, unit.refused)
 
 
-def regime_factor(spec: Spec, model: Model, panel: Panel) -> F64 | None:
-    """(T,) what the regimes multiply a model's budget by, for the decision of each row; None: nothing."""
-    if not model.regime_budgets:
-        return None
-    from trimtab.portfolio.book import factor_of
-    from trimtab.research.regimes import regime_labels
+class _Factors:
+    """What the regimes multiply each model's budget by, as changes in order of rows."""
 
-    return factor_of(spec, model, regime_labels(spec, panel))
+    def __init__(self, spec: Spec, panel: Panel) -> None:
+        self.spec, self.panel = spec, panel
+        self.made: dict[int, Changes] = {}
 
+    def of(self, m: int, unit: int) -> Changes:
+        """Of one unit of a model."""
+        if m not in self.made:
+            self.made[m] = self._regimes(m)
+        return self.made[m]
 
-def stand(one: Sized, factor: F64 | None, panel: Panel) -> list[Stream]:
-    """A model's weights as they stand, under a factor (T,) on its budget; None: 1."""
-    found: list[Stream] = []
-    changes = STEADY if factor is None else changes_of(factor)
-    for k, unit in enumerate(one.said):
-        if one.parts is not None:
-            changes = changes_of(one.parts[:, k] if factor is None else one.parts[:, k] * factor)
-        legs = len(unit.instruments)
-        size = legs * (len(unit.events.row) + len(changes.row))
-        room = Room(np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size))
-        n = fold(one.pace, standing_init(legs), panel.ts, unit.events, changes, len(panel.ts), room)
-        found.append(Stream(one.model, room.row[:n], unit.instruments[room.leg[:n]], room.value[:n], one.share))
-    return found
+    def _regimes(self, m: int) -> Changes:
+        model = self.spec.models[m]
+        if not model.regime_budgets:
+            return STEADY
+        from trimtab.portfolio.book import factor_of
+        from trimtab.research.regimes import regime_labels
+
+        factor = factor_of(self.spec, model, regime_labels(self.spec, self.panel))
+        return STEADY if factor is None else changes_of(factor)
 
 
 def changes_of(factor: F64) -> Changes:
