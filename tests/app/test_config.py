@@ -8,9 +8,12 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from trimtab.app.cli import app
 from trimtab.app.config import Override, complete, parse_spec, read_spec, run_id
-from trimtab.types import Costs, Model, TrimtabError
+from trimtab.app.presets import names
+from trimtab.types import Caps, Costs, Limits, Model, TrimtabError
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -208,3 +211,50 @@ def test_the_example_of_the_documentation_is_good(tmp_path: Path):
     spec = read_spec(tmp_path / "book.yaml")
     assert [model.budget for model in spec.models] == [0.6, 0.4]
     assert (spec.limits.drawdown_halt, spec.limits.max_weight) == (0.35, 0.5)  # over the layer, and from it
+
+
+# --- presets ----------------------------------------------------------------------------------------------------------
+
+#: What each preset is, in numbers.
+PRESETS = {
+    "limits/pairs": (Limits(daily_loss=0.05, drawdown_halt=0.10, gross_leverage=2.0, max_weight=0.10), Caps()),
+    "limits/lab": (
+        Limits(heat=0.5, stop_loss=0.02, take_profit=0.04, daily_loss=0.05, drawdown_derisk=0.10, derisk_factor=0.5),
+        Caps(models={"*": 0.10}),
+    ),
+    "limits/multi_model": (
+        Limits(max_weight=0.40, gross_leverage=1.2, drawdown_derisk=0.15, derisk_factor=0.5, drawdown_halt=0.20),
+        Caps(asset_classes={"crypto": 0.20}),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_preset_says_what_it_is_for(name: str, tmp_path: Path):
+    book = tmp_path / "book.yaml"
+    book.write_text(f"include: {name}\nuniverse: A\nmodels: [{{strategy: sma_cross}}]\n")
+    spec = read_spec(book)
+    assert (spec.limits, spec.caps) == PRESETS[name]
+
+
+def test_the_command_lists_presets_and_prints_one():
+    listed = CliRunner().invoke(app, ["config", "presets"])
+    assert [line for line in listed.stdout.splitlines() if not line.startswith(" ")] == sorted(PRESETS)
+    assert "daily_loss 5%, drawdown_halt 10%, gross_leverage 2, max_weight 10%" in listed.stdout
+    one = CliRunner().invoke(app, ["config", "presets", "limits/lab"])
+    text = (Path(parse_spec.__code__.co_filename).parent / "presets/limits/lab.yaml").read_text()
+    assert (one.exit_code, one.stdout) == (0, text)
+    told = json.loads(CliRunner().invoke(app, ["config", "presets", "--json"]).stdout)
+    assert [(entry["name"], entry["text"] == text) for entry in told] == [
+        ("limits/lab", True), ("limits/multi_model", False), ("limits/pairs", False)
+    ]  # fmt: skip
+    wrong = CliRunner().invoke(app, ["config", "presets", "lab"])
+    assert wrong.exit_code == 2
+
+
+def test_config_check_says_which_layer_stands(tmp_path: Path):
+    book = tmp_path / "book.yaml"
+    book.write_text("include: limits/pairs\nuniverse: A\nmodels: [{strategy: sma_cross}]\nlimits: {max_weight: 5%}\n")
+    said = CliRunner().invoke(app, ["config", "check", str(book)])
+    assert f"{book}:4 limits.max_weight: replaces what limits/pairs says" in said.stderr
+    assert f"{book} includes the preset limits/pairs: trimtab config presets limits/pairs" in said.stderr

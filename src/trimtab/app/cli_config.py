@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -13,7 +13,7 @@ from trimtab.app.cli_options import JsonOption, SetOption, SpecFile
 if TYPE_CHECKING:
     from trimtab.types import Spec
 
-app = typer.Typer(no_args_is_help=True, help="Check a settings file; print its JSON Schema.")
+app = typer.Typer(no_args_is_help=True, help="Check a settings file; print its JSON Schema; show presets.")
 
 #: Files that are taken for a spec by mistake, and where they belong.
 _NO_SPECS: Final = {
@@ -26,9 +26,11 @@ _NO_SPECS: Final = {
 def read(path: Path, settings: list[str] | None = None, start: str | None = None, end: str | None = None) -> Spec:
     """The whole spec that a file says, with what the command line lays over it; strategy files by their whole paths.
 
-    A run's id must not depend on the folder that the command was given in, and its bundle must run in any.
+    A run's id must not depend on the folder that the command was given in, and its bundle must run in any. Where a file
+    was taken in place of a preset, or a preset's limit is not in force, that is said.
     """
-    from trimtab.app.config import complete, read_spec
+    from trimtab.app.config import complete, read_tree, spec_of
+    from trimtab.app.includes import warnings_of
     from trimtab.app.overrides import overrides_of
     from trimtab.research.canonical import with_rooted_files
     from trimtab.types import TrimtabError
@@ -42,7 +44,11 @@ def read(path: Path, settings: list[str] | None = None, start: str | None = None
             f"{path}: there is no such file; expected a spec, a YAML or JSON file such as book.yaml that names "
             "instruments and strategies"
         )
-    return with_rooted_files(complete(read_spec(path, overrides_of(settings, start=start, end=end))))
+    root, included = read_tree(path, overrides_of(settings, start=start, end=end))
+    spec = with_rooted_files(complete(spec_of(root)))
+    for warning in warnings_of(root, included):
+        console.say(warning)
+    return spec
 
 
 @app.command("check")
@@ -56,6 +62,7 @@ def check(spec: SpecFile, settings: SetOption = None, as_json: JsonOption = Fals
       trimtab config check book.yaml
       trimtab config check book.yaml --set models.0.params.slow=100 --json
     """
+    from trimtab.app.document import read_layers
     from trimtab.research.canonical import plain, run_id, to_yaml
 
     found = read(spec, settings)
@@ -63,6 +70,8 @@ def check(spec: SpecFile, settings: SetOption = None, as_json: JsonOption = Fals
         console.write_json({"run_id": run_id(found), "spec": plain(found)})
         return
     typer.echo(to_yaml(found), nl=False)
+    for name in dict.fromkeys(one.preset for one in read_layers(spec)[1] if one.preset):
+        console.say(f"{spec} includes the preset {name}: trimtab config presets {name}")
     console.say(f"{spec} is good. Run id {run_id(found)[:16]}.")
 
 
@@ -80,3 +89,39 @@ def schema() -> None:
     from trimtab.app.schema import schema as spec_schema
 
     console.write_json(spec_schema())
+
+
+@app.command("presets")
+def presets_(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Print this one's file.", show_default=False)] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List the presets of limits that ship with Trimtab, or print one.
+
+    A spec takes one with [bold]include: limits/pairs[/bold]; two are not mixed. Writes
+    nothing. To change one, print it into a file of your own.
+
+    [bold]Examples[/bold]
+      trimtab config presets
+      trimtab config presets limits/pairs
+      trimtab config presets limits/pairs > my_limits.yaml
+    """
+    from trimtab.app.document import parse_document
+    from trimtab.app.includes import settings_of
+    from trimtab.app.presets import find_preset, presets
+
+    if name:
+        found = find_preset(name)
+        if as_json:
+            console.write_json(found._asdict())
+        else:
+            typer.echo(found.text, nl=False)
+        return
+    if as_json:
+        console.write_json([one._asdict() for one in presets()])
+        return
+    for one in presets():
+        told = [f"{'.'.join(path[1:])} {value}" for path, value in settings_of(parse_document(one.text, one.name))]
+        console.stdout().print(one.name, style="bold", markup=False)
+        console.stdout().print(f"  {one.about}\n  {', '.join(told)}", markup=False, soft_wrap=True)
+    console.say("A spec takes one with `include: NAME`; trimtab config presets NAME prints it.")

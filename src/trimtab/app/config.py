@@ -17,6 +17,7 @@ import msgspec
 from trimtab.app import fields
 from trimtab.app.consistency import CHECKS
 from trimtab.app.document import (
+    Included,
     Items,
     Mapping,
     Node,
@@ -25,7 +26,7 @@ from trimtab.app.document import (
     kind_of,
     override,
     parse_document,
-    read_document,
+    read_layers,
 )
 from trimtab.app.faults import Faults
 from trimtab.app.fields import Field
@@ -79,13 +80,19 @@ def read_spec(path: str | Path, overrides: Sequence[Override] = ()) -> Spec:
     ->  a Spec whose every value was accepted
     TrimtabError: every fault of the file at once, each with its line, its path, what was expected and what was found.
     """
-    return _spec(_overridden(read_document(Path(path)), overrides))
+    return spec_of(read_tree(path, overrides)[0])
+
+
+def read_tree(path: str | Path, overrides: Sequence[Override] = ()) -> tuple[Mapping, tuple[Included, ...]]:
+    """What a file says with everything it includes and the overrides laid over it, not yet read; and the includes."""
+    root, included = read_layers(Path(path))
+    return _overridden(root, overrides), included
 
 
 def parse_spec(text: str, source: str = "spec", overrides: Sequence[Override] = ()) -> Spec:
     """The spec that a text says; source is what faults call it. `include:` needs a file and is refused here."""
     root = parse_document(text, source, json=text.lstrip().startswith("{"))
-    return _spec(_overridden(root, overrides))
+    return spec_of(_overridden(root, overrides))
 
 
 def complete(spec: Spec) -> Spec:
@@ -131,7 +138,8 @@ def _overridden(root: Mapping, overrides: Sequence[Override]) -> Mapping:
     return root
 
 
-def _spec(root: Mapping) -> Spec:
+def spec_of(root: Mapping) -> Spec:
+    """The spec that a tree says; TrimtabError with every fault of it."""
     faults = Faults(root)
     values = _values(root, faults)
     for check in CHECKS:

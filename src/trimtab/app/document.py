@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import yaml
 
+from trimtab.app import presets
 from trimtab.types import TrimtabError
 
 MAX_NODES: Final = 20_000
@@ -76,13 +77,37 @@ class Override(NamedTuple):
     option: str = "--set"
 
 
+class Included(NamedTuple):
+    """What `include:` named, where it said so, and the file that was taken; preset: its name where it ships with us."""
+
+    name: str
+    place: Place
+    path: Path
+    preset: str
+
+    @property
+    def shadows(self) -> bool:
+        """A file of the user's that has the name of a preset and was taken in its place."""
+        return not self.preset and presets.path_of(self.name) is not None
+
+
 def read_document(path: Path) -> Mapping:
     """The settings in a file and in all that it includes: mappings merged, lists and values replaced.
 
-    Files named by `include:` (one path or a list, relative to the file that names them) are layered in their order; the
-    file itself comes last. TrimtabError: a file that cannot be read, a cycle, bad syntax, a duplicate key.
+    What `include:` names (one or a list) is layered in its order; the file itself comes last. A name is a file
+    relative to the one that names it (`.yaml` may be left out), else a preset.
+
+    TrimtabError: a file that cannot be read, a cycle, two presets, bad syntax, a duplicate key.
     """
-    return _layered(path, ())
+    return read_layers(path)[0]
+
+
+def read_layers(path: Path) -> tuple[Mapping, tuple[Included, ...]]:
+    """The settings as `read_document` gives them, and everything that was included, in the order of the layers."""
+    found: list[Included] = []
+    root = _layered(path, (), found)
+    _refuse_mixture(found)
+    return root, tuple(found)
 
 
 def parse_document(text: str, source: str, *, json: bool = False) -> Mapping:
@@ -147,23 +172,57 @@ def place_of(root: Mapping, path: Sequence[str]) -> Place:
     return place
 
 
-def _layered(path: Path, chain: tuple[Path, ...]) -> Mapping:
+def _layered(path: Path, chain: tuple[Path, ...], found: list[Included]) -> Mapping:
     real = path.resolve()
     if real in chain:
         names = " -> ".join(str(p) for p in (*chain[chain.index(real) :], real))
         raise TrimtabError(f"{path}: include goes round in a circle: {names}; take one of them out")
-    root = parse_document(_text_of(path), str(path), json=path.suffix.lower() == ".json")
+    preset = presets.name_of(path)
+    source = f"preset {preset}" if preset else str(path)
+    root = parse_document(_text_of(path), source, json=path.suffix.lower() == ".json")
     entry = root.entries.pop("include", None)
     if entry is None:
         return root
     below: Mapping | None = None
     for item in _includes(entry):
-        target = path.parent / Path(item.text).expanduser()
-        if not target.is_file():
-            raise TrimtabError(f"{item.place} include: no such file: {target}{_near(target)}")
-        layer = _layered(target, (*chain, real))
+        target = _target(path.parent, item)
+        layer = _layered(target, (*chain, real), found)
+        found.append(Included(item.text, item.place, target, presets.name_of(target)))
         below = layer if below is None else merge(below, layer)
     return root if below is None else merge(below, root)
+
+
+def _target(folder: Path, item: Scalar) -> Path:
+    """The file that a name means: as it is written, with .yaml, else the preset of that name."""
+    written = folder / Path(item.text).expanduser()
+    for path in (written, written.with_name(f"{written.name}.yaml")):
+        if path.is_file():
+            return path
+    preset = presets.path_of(item.text)
+    if preset is not None:
+        return preset
+    near = _near(written) or _near_preset(item.text)
+    raise TrimtabError(f"{item.place} include: no such file: {written}{near}")
+
+
+def _near_preset(name: str) -> str:
+    close = difflib.get_close_matches(name, presets.names(), n=1)
+    if close:
+        return f"; did you mean the preset {close[0]}?"
+    return "" if Path(name).suffix else f", and no such preset; there are {', '.join(presets.names())}"
+
+
+def _refuse_mixture(found: Sequence[Included]) -> None:
+    """A preset's limits were chosen for each other: of two, some of each would be in force, and neither as meant."""
+    named = {one.preset: one for one in reversed(found) if one.preset}
+    if len(named) < 2:
+        return
+    last, first = list(named.values())[:2]
+    raise TrimtabError(
+        f"{last.place} include: {last.preset} on top of {first.preset} ({first.place}): presets are not mixed, since "
+        "the limits of each were chosen for each other and of two you would have neither. Include one, and write what "
+        "should differ under `limits:` and `caps:`"
+    )
 
 
 def _includes(entry: Entry) -> list[Scalar]:

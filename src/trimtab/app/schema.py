@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from trimtab.app import fields
+from trimtab.app import fields, presets
 from trimtab.app.config import defaults_of
 from trimtab.app.fields import Field
 from trimtab.types import AllocatorUse, CashFlow, Costs, Execution, Limits, Model, Rebalance, RegimeUse, SizerUse, Spec
@@ -22,7 +22,8 @@ def schema() -> dict[str, Any]:
     """
     properties = _properties(fields.SPEC, Spec)
     properties["include"] = {
-        "description": "files, relative to this one, that this one is laid over",
+        "description": "what this file is laid over: files, relative to this one, or a preset: "
+        + ", ".join(presets.names()),
         **_one_or_many({"type": "string", "minLength": 1}),
     }
     properties["universe"] = {

@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from trimtab.app.document import Items, Mapping, Override, Scalar, override, parse_document, place_of, read_document
+from trimtab.app.document import (
+    Items,
+    Mapping,
+    Override,
+    Scalar,
+    override,
+    parse_document,
+    place_of,
+    read_document,
+    read_layers,
+)
+from trimtab.app.includes import warnings_of
 from trimtab.types import TrimtabError
 
 
@@ -70,6 +81,80 @@ def test_the_same_layer_twice_is_no_cycle(tmp_path: Path):
         base="a: 1\n",
     )
     assert text_at(read_document(book), "a") == "1"
+
+
+# --- presets ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_preset_is_found_where_no_file_has_its_name(tmp_path: Path):
+    root, included = read_layers(write(tmp_path, book="include: limits/pairs\nlimits: {stop_loss: 3%}\n"))
+    limits = root.entries["limits"].value
+    assert isinstance(limits, Mapping)
+    assert {k: text_at(limits, k) for k in limits.entries} == {
+        "daily_loss": "5%", "drawdown_halt": "10%", "gross_leverage": "2", "max_weight": "10%", "stop_loss": "3%"
+    }  # fmt: skip
+    assert [(one.preset, one.shadows) for one in included] == [("limits/pairs", False)]
+    assert str(place_of(root, ("limits", "daily_loss"))).startswith("preset limits/pairs:")
+    assert list(warnings_of(root, included)) == []
+
+
+@pytest.mark.parametrize("file", ["pairs", "pairs.yaml"])
+@pytest.mark.parametrize("name", ["limits/pairs", "limits/pairs.yaml"])
+def test_a_file_of_that_name_comes_first_and_it_is_said(tmp_path: Path, name: str, file: str):
+    book = write(tmp_path, book=f"include: {name}\n")
+    (tmp_path / "limits").mkdir()
+    (tmp_path / "limits" / file).write_text("limits: {max_weight: 3%}\n")
+    root, included = read_layers(book)
+    if (name, file) == ("limits/pairs.yaml", "pairs"):
+        assert included[0].preset == "limits/pairs"
+        return
+    assert text_at(root, "limits", "max_weight") == "3%"
+    (warning,) = warnings_of(root, included)
+    assert warning == (
+        f"{book}:1 include {name}: took the file {tmp_path / 'limits' / file}, not the preset of that name"
+    )
+
+
+def test_a_limit_that_replaces_a_presets_is_said_wherever_it_stands(tmp_path: Path):
+    book = write(tmp_path, book="include: mine.yaml\n", mine="include: limits/lab\nlimits:\n  heat: 60%\n")
+    root, included = read_layers(book)
+    root = override(root, Override("caps.models.*", "20%"))
+    assert list(warnings_of(root, included)) == [
+        "--set caps.models.*=20% caps.models.*: replaces what limits/lab says",
+        f"{tmp_path / 'mine.yaml'}:3 limits.heat: replaces what limits/lab says",
+    ]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"book": "include: [limits/pairs, limits/lab]\n"},
+        {"book": "include: [one.yaml, limits/lab]\n", "one": "include: limits/pairs\n"},
+        {"book": "include: [one.yaml, two.yaml]\n", "one": "include: limits/pairs\n", "two": "include: limits/lab\n"},
+    ],
+)
+def test_two_presets_are_not_mixed(tmp_path: Path, files: dict[str, str]):
+    with pytest.raises(TrimtabError, match=r"limits/lab on top of limits/pairs \(.*:1\): presets are not mixed, since"):
+        read_document(write(tmp_path, **files))
+
+
+def test_one_preset_twice_is_no_mixture(tmp_path: Path):
+    book = write(tmp_path, book="include: [one.yaml, limits/lab]\n", one="include: limits/lab\n")
+    assert text_at(read_document(book), "limits", "heat") == "50%"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("limits/pair", "did you mean the preset limits/pairs\\?"),
+        ("no-such", "and no such preset; there are limits/lab, limits/multi_model, limits/pairs"),
+        ("../document", "no such file"),
+        ("limits/../../presets/limits/lab", "no such file"),
+    ],
+)
+def test_what_is_neither_a_file_nor_a_preset_is_refused(tmp_path: Path, name: str, message: str):
+    with pytest.raises(TrimtabError, match=message):
+        read_document(write(tmp_path, book=f"include: {name}\n"))
 
 
 @pytest.mark.parametrize(
