@@ -93,11 +93,12 @@ def figures_of_run(run: Run) -> dict[str, Any]:
     trading = measure.Trading(notional, profit + total, total, carry_in(charges))
     held, exposure = curves.returns(curves.holding), np.nan_to_num(curves.gross_exposure)
     own = curves.returns(curves.equity)
-    net = Line(curves.begun(curves.equity), own, _trades(run, trips), trading, held, float(head["worst"]), exposure)
+    closed, before_costs = _trades(run, trips)
+    net = Line(curves.begun(curves.equity), own, closed, trading, held, float(head["worst"]), exposure)
     gross = net._replace(
         equity=curves.begun(curves.gross),
         returns=curves.returns(curves.gross),
-        trades=_trades(run, trips, gross=True),
+        trades=before_costs,
         trading=trading._replace(costs=0.0, carry=0.0),
         worst=np.nan,
     )
@@ -147,11 +148,11 @@ def _model_figures(run: Run, m: int, periods: float) -> dict[str, Any]:
     total, carry = float(charges.sum()), carry_in(charges)
     profit = float(curves.pnl[-1, m]) if len(curves.pnl) else np.nan
     pair: dict[str, Any] = {"budget": budget, "pnl": profit, "costs": total}
-    for kind, spent, held in (("net", total, carry), ("gross", 0.0, 0.0)):
+    market, (net, gross) = curves.returns(curves.holding), _trades(run, trips)
+    for kind, spent, held, closed in (("net", total, carry, net), ("gross", 0.0, 0.0, gross)):
         returns = curves.model_returns(m, budget, kind == "gross")
         equity = budget * run.capital * np.concatenate(([1.0], np.cumprod(1.0 + returns)))
         trading = measure.Trading(notional, profit + total, spent, held)
-        closed, market = _trades(run, trips, gross=kind == "gross"), curves.returns(curves.holding)
         line = Line(equity, returns, closed, trading, market)
         pair[kind] = _measured(run, line, periods)
     return pair
@@ -180,10 +181,12 @@ def _money_weighted(run: Run, result: Result) -> float:
     return measure.money_weighted_return(paid, (market.ts[-1] - when) / (365.0 * DAY), final)
 
 
-def _trades(run: Run, trips: NDArray[np.void], gross: bool = False) -> measure.Trades:
-    """Closed round trips as the metrics read them; gross: costs added back."""
-    closed = trips[trips["open"] == 0]
-    pnl = closed["pnl"] + (closed["costs"] if gross else 0.0)
-    market, columns = run.fold.market, run.fold.setup.terms["column"][closed["instrument"]]
-    rates = rates_of(market, columns, np.searchsorted(market.ts, closed["exit_ts"]))
-    return measure.Trades(pnl * rates, pnl / entry_notional(closed, run.result.book.unit), holding_days(closed))
+def _trades(run: Run, trips: NDArray[np.void]) -> tuple[measure.Trades, measure.Trades]:
+    """Closed round trips as the metrics read them, net and with their costs added back."""
+    closed, market = trips[trips["open"] == 0], run.fold.market
+    columns = run.fold.setup.terms["column"][closed["instrument"]]
+    foreign = bool((columns >= 0).any())  # only then does the row matter, and the search for it takes a while
+    rates = rates_of(market, columns, np.searchsorted(market.ts, closed["exit_ts"])) if foreign else 1.0
+    notional, held, net = entry_notional(closed, run.result.book.unit), holding_days(closed), closed["pnl"]
+    gross = net + closed["costs"]
+    return measure.Trades(net * rates, net / notional, held), measure.Trades(gross * rates, gross / notional, held)

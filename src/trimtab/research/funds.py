@@ -151,7 +151,10 @@ def span_of(panel: Panel) -> tuple[int, int]:
 
 def rates_of(market: Market, columns: I64, rows: I64) -> F64:
     """Base currency per unit of a currency: columns (K,) of the marks, -1 for base currency, at rows (K,) -> (K,)."""
-    return np.where(columns >= 0, market.mark[rows, columns], 1.0)
+    foreign = columns >= 0
+    if not foreign.any():
+        return np.ones(len(columns))
+    return np.where(foreign, market.mark[rows, columns], 1.0)
 
 
 def columns_of(setup: Setup) -> I64:

@@ -94,7 +94,7 @@ def model_streams(m: int, model: Model, strategy: Strategy, params: Any, panel: 
         return [Stream(m, index[made.row], first[made.leg], made.value, share, tuple(itertools.chain(*refused)))]
     found: list[Stream] = []
     for unit, (index, x) in zip(units, blocks, strict=True):
-        made = decisions(strategy, params, x, every, panel.ts[index])
+        made = decisions(strategy, params, x, every, _instants(strategy, panel.ts, index))
         found.append(Stream(m, index[made.row], np.array(unit)[made.leg], made.value, share, made.refused))
     return found
 
@@ -114,6 +114,11 @@ def blocks_of(
     return blocks
 
 
+def _instants(strategy: Strategy, ts: I64, index: I64) -> I64 | None:
+    """The instants of a unit's rows: only a fit reads them, and to gather them costs as much as the fold."""
+    return ts[index] if strategy.fit else None
+
+
 def _table_of(
     strategy: Strategy, params: Any, blocks: Sequence[tuple[Any, F64]], ts: I64
 ) -> tuple[Any, F64, list[tuple[Refusal, ...]]]:
@@ -126,7 +131,8 @@ def _table_of(
     refused: list[tuple[Refusal, ...]] = []
     for k, (rows, x) in enumerate(blocks):
         out = np.full(len(rows), np.nan)
-        refused.append(resume_dense(strategy, params, memory_of(strategy, params, x.shape[1]), ts[rows], x, out)[1])
+        memory, when = memory_of(strategy, params, x.shape[1]), _instants(strategy, ts, rows)
+        refused.append(resume_dense(strategy, params, memory, when, x, out)[1])
         table[np.searchsorted(index, rows), k] = out
     return index, table, refused
 
@@ -163,13 +169,13 @@ def said_of(spec: Spec, model: Model, strategy: Strategy, params: Any, panel: Pa
             found.append(Said(np.array(unit), Events(row, value[:, None].copy(), multiple), refused[k]))
         return found
     for unit, (index, x) in zip(units, blocks, strict=True):
-        made = decisions(strategy, params, x, every, panel.ts[index])
+        made = decisions(strategy, params, x, every, _instants(strategy, panel.ts, index))
         row, value = made.row[:: len(unit)], made.value.reshape(-1, len(unit))
         forecast = np.full(len(index), np.nan)
         if len(unit) == 1:
             forecast[row] = value[:, 0]
         elif use is not None:
-            forecast = forecasts(strategy, params, x, panel.ts[index])
+            forecast = forecasts(strategy, params, x, _instants(strategy, panel.ts, index))
         multiple = _multiples(use, model, panel, unit, forecast)[row]
         found.append(Said(np.array(unit), Events(index[row], value, multiple), made.refused))
     return found
