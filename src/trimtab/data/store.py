@@ -34,9 +34,11 @@ COLUMNS: Final = ("open_time", "open", "high", "low", "close", "volume")
 #: What else a bar may hold, known at its close: the funding rate that falls due then, the quoted spread as a fraction
 #: of mid, and base currency per unit of the quote currency. Null: not known, or none due.
 EXTRAS: Final = ("funding", "spread", "fx")
-# Read often, written once: level 1 takes up to a third less time to decode than level 3, for a quarter more bytes.
-# Columns are decoded in parallel; a single row group needs no copy to become an array.
-_PARQUET: Final[dict[str, Any]] = {"compression": "zstd", "compression_level": 1, "row_group_size": 1 << 20}
+# Read often, written once: LZ4 takes half the time of zstd to decode, for a third more bytes. A single row group needs
+# no copy to become an array.
+_PARQUET: Final[dict[str, Any]] = {"compression": "lz4", "row_group_size": 1 << 20}
+#: Bytes of a file from which its columns are decoded in two parts at once.
+_LARGE: Final = 1 << 20
 _LOCK_PATIENCE: Final = 10.0  # seconds
 
 
@@ -140,7 +142,15 @@ def read_bars(store: Store, instrument: Instrument, timeframe: str) -> pl.DataFr
 
     path = store.path_of(instrument, timeframe)
     try:
-        return pl.read_parquet(path)
+        with path.open("rb") as file:  # once: a writer may put another in its place meanwhile
+            if os.fstat(file.fileno()).st_size < _LARGE:
+                return pl.read_parquet(file)
+            # Polars decodes the columns of a row group one after the other, those of two queries at the same time.
+            whole = pl.scan_parquet(file)
+            names = whole.collect_schema().names()
+            half = (len(names) + 1) // 2
+            parts = pl.collect_all([whole.select(part) for part in (names[:half], names[half:])])
+            return pl.concat(parts, how="horizontal")
     except FileNotFoundError:
         stored = ", ".join(timeframes(store, instrument)) or "nothing"
         raise NotEnoughData(f"{instrument.symbol}: no {timeframe} bars are stored (stored: {stored})") from None

@@ -32,9 +32,11 @@ MakeBars = Callable[..., pl.DataFrame]
 X = default_instrument("BTCEUR", venue="bitvavo")
 
 
-def test_what_is_written_is_read_back(store: Store, bars: MakeBars) -> None:
-    frame = bars(300).with_columns(volume=pl.when(pl.int_range(300) == 5).then(None).otherwise(pl.col("volume")))
+@pytest.mark.parametrize("rows", [300, 60_000])  # of a large file the columns are read in parts
+def test_what_is_written_is_read_back(store: Store, bars: MakeBars, rows: int) -> None:
+    frame = bars(rows).with_columns(volume=pl.when(pl.int_range(rows) == 5).then(None).otherwise(pl.col("volume")))
     write_bars(store, X, "H1", frame)
+    assert (store.path_of(X, "1h").stat().st_size > stores._LARGE) == (rows > 300)
     assert read_bars(store, X, "1h").equals(frame)
     assert instruments(store) == (X,)
     assert timeframes(store, X) == ("1h",)
