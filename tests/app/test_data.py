@@ -228,3 +228,51 @@ def test_real_files_through_the_command(data: Path, shared: Path) -> None:
     assert report["BTCEUR"] == 24
     n = as_json("sql", "select symbol, count(*) n from bars group by 1 order by 1")
     assert {r["symbol"]: r["n"] for r in n} == {f.name[:6]: len(pl.read_parquet(f)) for f in files}
+
+
+# --- synthetic bars ---------------------------------------------------------------------------------------------------
+
+
+def test_synthetic_bars_are_stored_and_the_same_for_a_seed(data: Path) -> None:
+    words = ("equity=SPY,QQQ", "perpetual=BTC", "--seed", 7, "--start", "2019-01-01", "--end", "2020-01-01")
+    done = as_json("synthetic", *words)
+    assert [(d["symbol"], d["timeframe"], d["errors"]) for d in done["imported"]] == [
+        ("SPY", "1h", 0), ("QQQ", "1h", 0), ("BTC", "1h", 0)
+    ]  # fmt: skip
+    listed = {i["symbol"]: i for i in as_json("list")}
+    assert {i["venue"] for i in listed.values()} == {"synthetic"}
+    assert "can be sold short" in run("show", "BTC", "--rows", 1).stdout
+    again = as_json("synthetic", *words, "--data", data / "again")
+    query = ("sql", "select symbol, sum(close * volume) as s from bars group by all order by 1")
+    assert as_json(*query) == as_json(*query, "--data", data / "again")
+    assert again == done
+    assert run("synthetic", *words).exit_code == 0, "the same bars change nothing"
+
+
+def test_synthetic_bars_never_take_the_place_of_others(data: Path) -> None:
+    assert run("import", data / "SPY_1d.csv", "-a", "equity", "--venue", "alpaca").exit_code == 0
+    result = run("synthetic", "equity=SPY", "--replace")
+    assert result.exit_code == 2
+    assert "SPY is stored as equity at alpaca" in result.stderr
+    assert run("synthetic", "equity=QQQ").exit_code == 0
+    other = run("synthetic", "equity=QQQ", "--seed", 1)
+    assert (other.exit_code, "import with --replace" in other.stderr) == (2, True)
+    assert run("synthetic", "equity=QQQ", "--seed", 1, "--replace").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("SPY",), "expected CLASS=SYMBOL,SYMBOL… such as equity=SPY,QQQ"),
+        (("equity=",), "expected CLASS=SYMBOL,SYMBOL…"),
+        (("equities=SPY",), "did you mean 'equity'?"),
+        (("equity=SPY", "crypto=SPY"), "SPY is named twice"),
+        (("equity=SPY", "--start", "2020"), "--start 2020: expected a date such as"),
+        (("equity=SPY", "--start", "2021-01-01", "--end", "2020-01-01"), "no two bars of 1h lie between"),
+        (("equity=SPY", "-t", "2d"), "2d"),
+    ],
+)
+def test_synthetic_bars_that_cannot_be_made(data: Path, words: tuple[str, ...], message: str) -> None:
+    result = run("synthetic", *words)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1), result.output
+    assert message in result.stderr

@@ -166,7 +166,7 @@ app = typer.Typer(
 
 app.command("demo", rich_help_panel=START)(cli_run.demo)
 app.add_typer(
-    typer.Typer(no_args_is_help=True, help="Import, list, show, validate and query market data."),
+    typer.Typer(no_args_is_help=True, help="Import, make up, list, show, validate and query market data."),
     name="data",
     cls=DeferredData,
     rich_help_panel=DATA,

@@ -167,16 +167,19 @@ def import_(
             except TrimtabError as error:
                 refused.append((path, str(error)))
     if as_json:
-        console.write_json({"imported": [_imported(d) for d in done], "refused": [_refused(p, e) for p, e in refused]})
+        console.write_json(
+            {"imported": [plain_imported(d) for d in done], "refused": [_refused(p, e) for p, e in refused]}
+        )
     else:
-        _print_imported(done, store)
+        print_imported(done, store)
     for _, message in refused:
         console.say(message)
     if refused:
         raise typer.Exit(2)
 
 
-def _imported(done: Imported) -> dict[str, Any]:
+def plain_imported(done: Imported) -> dict[str, Any]:
+    """What an import did, as plain values."""
     return {
         "symbol": done.instrument.symbol,
         "timeframe": done.timeframe,
@@ -208,7 +211,8 @@ def plain_report(report: Report) -> dict[str, Any]:
     }
 
 
-def _print_imported(done: Sequence[Imported], store: Store) -> None:
+def print_imported(done: Sequence[Imported], store: Store) -> None:
+    """What imports did, as a table and a line of notes each."""
     from rich.markup import escape
 
     out = console.stdout()
@@ -226,7 +230,7 @@ def _print_imported(done: Sequence[Imported], store: Store) -> None:
                 counted(d.report),
             )
         out.print(rows)
-        for d in done:
+        for d in (d for d in done if d.notes):
             out.print(f"{d.instrument.symbol} {d.timeframe}: {'; '.join(d.notes)}", style="dim", markup=False)
         out.print(f"Stored in {store.root}. Look closer: trimtab data validate", markup=False, soft_wrap=True)
 

@@ -1,19 +1,25 @@
-"""Synthetic bars with the habits of real ones, for checks that must run without data.
+"""Synthetic bars with the habits of real ones, for checks and examples that must run without data.
 
-Each pair of instruments is tied together (cointegrated); pairs take turns between round-the-clock trading and
-exchange sessions.
+Each pair of instruments is tied together (cointegrated). A panel for checks takes turns between round-the-clock trading
+and exchange sessions; frames for a store are of the instruments that are asked for.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Final
+import zlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from trimtab.data.sessions import Session, closes_of, is_round_the_clock, local_times, session_of
 from trimtab.data.timeframes import canonical
 from trimtab.types import DAY, F64, HOUR, I64, TIMEFRAMES, Instrument, Panel, TrimtabError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 #: The first open: a Monday, so that weeks are whole.
 FIRST: Final = int(np.datetime64("2001-01-01", "ns").astype(np.int64))
@@ -24,6 +30,15 @@ _SHOCK: Final = 0.08
 _PERSISTENCE: Final = 0.90
 _JUMPS: Final = 0.005
 _TICK: Final = 0.01
+#: A weak pull per bar keeps decades of bars away from prices of a cent, or of a trillion.
+_PULL: Final = 0.0005
+#: Bars in which the spread of a pair halves, and its deviation per bar in that of the leader.
+_HALF_LIFE: Final = 20.0
+_SPREAD: Final = 0.6
+#: Annual volatility round the clock and in sessions; days in which the spread of a pair in a store halves.
+_VOL_ANNUAL: Final = (0.60, 0.25)
+_HALF_LIFE_DAYS: Final = 5.0
+_HOLIDAYS: Final = 0.03
 
 
 def synthetic_panel(seed: int, rows: int, instruments: int = 4, timeframe: str = "1d") -> Panel:
@@ -52,8 +67,8 @@ def synthetic_panel(seed: int, rows: int, instruments: int = 4, timeframe: str =
         opens, lengths = _session_bars(rng, rows, timeframe) if session else _clock_bars(rows, timeframe)
         second = n % 2 == 1
         if not second:
-            leader = _log_prices(np.random.default_rng((seed, n, 1)), len(opens) + 64, timeframe, session)
-        path = _tied(rng, leader, timeframe, session) if second else leader
+            leader = _log_prices(np.random.default_rng((seed, n, 1)), len(opens) + 64, _vol(timeframe, session))
+        path = _tied(rng, leader, _vol(timeframe, session)) if second else leader
         bars = _bars(rng, path[: len(opens) + 1], session)
         kept = _present(rng, len(opens))
         columns = {"open_time": opens.view("datetime64[ns]"), **bars, "duration": lengths}
@@ -61,6 +76,79 @@ def synthetic_panel(seed: int, rows: int, instruments: int = 4, timeframe: str =
         frames[symbol] = pl.DataFrame({name: column[kept] for name, column in columns.items()})
         made.append(_instrument(symbol, session))
     return Panel.from_frames(frames, timeframe, made)
+
+
+def synthetic_frames(
+    seed: int, instruments: Sequence[Instrument], timeframe: str, first: int, last: int
+) -> dict[str, pl.DataFrame]:
+    """Bars of instruments between two instants, as a store holds them; the same seed gives the same bits.
+
+    instruments  in their own hours, round the clock or in the sessions of their calendar; prices begin near 100. Of
+                 those with equal hours the second, fourth … is cointegrated with the one before it (elasticity 0.8,
+                 half-life of the spread 5 days)
+    timeframe    1d or finer for sessions
+    first, last  ns UTC: bars that open from `first` on and close by `last`
+    ->           symbol -> open_time, open, high, low, close, volume; about 1% of the bars are missing, and one outage
+
+    A symbol's bars depend on the seed, the times, its symbol and, for a follower, its leader's; not on the others.
+    Returns have no drift: nothing here can be earned by holding. TrimtabError where no bar lies between the instants.
+    """
+    import polars as pl
+
+    timeframe = canonical(timeframe)
+    frames: dict[str, pl.DataFrame] = {}
+    leaders: dict[str, str] = {}
+    for instrument in instruments:
+        symbol, session = instrument.symbol, not is_round_the_clock(instrument.calendar)
+        opens = _opens(_rng(seed, instrument.calendar, "days"), instrument, timeframe, first, last)
+        if len(opens) < 2:
+            raise TrimtabError(f"{symbol}: no two bars of {timeframe} lie between the start and the end; ask for more")
+        years = (last - first) / (365.25 * DAY)
+        bar = _VOL_ANNUAL[session] * float(np.sqrt(years / len(opens)))
+        day = (last - first) / DAY / len(opens)  # per bar
+        leader = leaders.pop(instrument.calendar, "")
+        path = _log_prices(_rng(seed, leader or symbol, "path"), len(opens), bar, _PULL * day)
+        if leader:
+            path = _tied(_rng(seed, symbol, "path"), path, bar, _HALF_LIFE_DAYS / day)
+        else:
+            leaders[instrument.calendar] = symbol
+        rng = _rng(seed, symbol, "bars")
+        columns = {"open_time": opens // 1_000, **_bars(rng, path, session)}
+        kept = _present(rng, len(opens))
+        frame = pl.DataFrame({name: column[kept] for name, column in columns.items()})
+        frames[symbol] = frame.with_columns(pl.col("open_time").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
+    return frames
+
+
+def _rng(seed: int, symbol: str, what: str) -> np.random.Generator:
+    return np.random.default_rng((seed, zlib.crc32(f"{symbol}/{what}".encode())))
+
+
+def _opens(rng: np.random.Generator, instrument: Instrument, timeframe: str, first: int, last: int) -> I64:
+    """Opens of the bars of an instrument between two instants: (R,) ns UTC."""
+    length = TIMEFRAMES[timeframe]
+    if is_round_the_clock(instrument.calendar):
+        opens = np.arange(-(-first // length) * length, last, length, dtype=np.int64)
+        return opens[opens + length <= last]
+    days = np.arange(first // DAY, -(-last // DAY), dtype=np.int64)
+    days = days[((days + 3) % 7 < 5) & (rng.random(len(days)) > _HOLIDAYS)]  # 1970-01-01 was a Thursday
+    if length >= DAY:
+        opens = days * DAY
+        return opens[(opens >= first) & (opens + length <= last)]
+    session = session_of(instrument.calendar)
+    # Hourly bars lie on the clock's hours, as vendors have them: the 09:00 bar holds what is left from 09:30 on.
+    anchor = session.open // length * length if length <= HOUR else session.open
+    closes = closes_of(instrument.calendar, days)
+    starts = np.arange(anchor, session.close, length, dtype=np.int64)
+    wall = (days[:, None] * DAY + starts[None, :])[starts[None, :] < closes[:, None]]
+    opens = _instants(wall, session)
+    return opens[(opens >= first) & (opens + length <= last)]
+
+
+def _instants(wall: I64, session: Session) -> I64:
+    """UTC instants of wall times: (R,) -> (R,). Sessions do not lie in the hour in which clocks change."""
+    guess = wall - (local_times(wall, session.zone) - wall)
+    return wall - (local_times(guess, session.zone) - guess)
 
 
 def _instrument(symbol: str, session: bool) -> Instrument:
@@ -82,7 +170,7 @@ def _session_bars(rng: np.random.Generator, rows: int, timeframe: str) -> tuple[
     length = TIMEFRAMES[timeframe]
     span = rows * length
     days = np.arange(max(span // DAY, 1), dtype=np.int64)
-    open_days = (days % 7 < 5) & (rng.random(len(days)) > 0.03)  # 3%: holidays
+    open_days = (days % 7 < 5) & (rng.random(len(days)) > _HOLIDAYS)
     open_days[0] = True
     days = days[open_days]
     if length == 7 * DAY:
@@ -110,9 +198,12 @@ def _session_bars(rng: np.random.Generator, rows: int, timeframe: str) -> tuple[
     return opens[inside], every[inside].copy()
 
 
-def _log_prices(rng: np.random.Generator, rows: int, timeframe: str, session: bool) -> F64:
-    """A path of log closes (rows + 1,) with clustered volatility, fat tails and jumps, held in a broad band."""
-    bar = _vol(timeframe, session)
+def _log_prices(rng: np.random.Generator, rows: int, bar: float, pull: float = _PULL) -> F64:
+    """A path of log closes (rows + 1,) with clustered volatility, fat tails and jumps, held in a broad band.
+
+    bar   deviation of one bar's log return
+    pull  share of the level that a bar takes back
+    """
     shocks = rng.standard_t(6, rows + 1) / np.sqrt(1.5)
     jumps = (rng.random(rows + 1) < _JUMPS) * rng.normal(0.0, 5.0 * bar, rows + 1)
     calm = 1.0 - _SHOCK - _PERSISTENCE
@@ -121,16 +212,19 @@ def _log_prices(rng: np.random.Generator, rows: int, timeframe: str, session: bo
     for t in range(rows + 1):
         shock = float(np.sqrt(variance) * shocks[t])
         variance = min(calm + _SHOCK * shock * shock + _PERSISTENCE * variance, 25.0)
-        # A weak pull keeps decades of bars away from prices of a cent, or of a trillion.
-        level += bar * shock + jumps[t] - 0.0005 * level
+        level += bar * shock + jumps[t] - pull * level
         path[t] = level
     return path + np.log(100.0)
 
 
-def _tied(rng: np.random.Generator, leader: F64, timeframe: str, session: bool) -> F64:
-    """A path that follows the leader's: 0.8 of its logarithm plus a spread that reverts (half-life 20 bars)."""
-    keep = 0.5 ** (1.0 / 20.0)
-    noise = rng.normal(0.0, 0.6 * _vol(timeframe, session), len(leader))
+def _tied(rng: np.random.Generator, leader: F64, bar: float, half_life: float = _HALF_LIFE) -> F64:
+    """A path that follows the leader's: 0.8 of its logarithm plus a spread that reverts.
+
+    bar        deviation of one bar of the leader
+    half_life  of the spread, bars
+    """
+    keep = 0.5 ** (1.0 / half_life)
+    noise = rng.normal(0.0, _SPREAD * bar, len(leader))
     spread = np.empty(len(leader))
     gap = 0.0
     for t in range(len(leader)):
@@ -142,7 +236,7 @@ def _tied(rng: np.random.Generator, leader: F64, timeframe: str, session: bool) 
 def _vol(timeframe: str, session: bool) -> float:
     """Deviation of one bar's log return: 60% a year round the clock, 25% in sessions."""
     years = TIMEFRAMES[timeframe] / (365.0 * DAY)
-    return (0.25 if session else 0.60) * float(np.sqrt(years))
+    return _VOL_ANNUAL[session] * float(np.sqrt(years))
 
 
 def _bars(rng: np.random.Generator, path: F64, session: bool) -> dict[str, F64]:
