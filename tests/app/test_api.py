@@ -30,6 +30,7 @@ COLUMNS = {
     "open",
     "weights": "ts BTCEUR ETHEUR",
     "actions": "ts limit symbol model wanted allowed action",
+    "utilisation": "ts limit name symbol bound measure used highest",
     "regimes": "ts regime label",
     "attribution": "by name net costs gross days",
 }

@@ -10,12 +10,14 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
 from trimtab.app import console
 from trimtab.app.cli import app
+from trimtab.research.utilisation import Usage
 from trimtab.types import NotEnoughData
 
 NET = {
@@ -58,6 +60,7 @@ class FakeRun:
         self.actions = pl.DataFrame(
             {"ts": DAYS, "limit": ["max_weight"] * 2, "symbol": ["BTCEUR", ""], "action": ["SCALE"] * 2}
         )
+        self.usage = (Usage("max_weight", "", 0.5, np.array([0.4, 1.1]), 0.4, 1.1, 1_614_643_200 * 10**9, 1, 1, 2),)
         self.equity = pl.DataFrame({"ts": DAYS, "equity": [1.0, 2.0]})
         self.halted = halted
         self.notes = ("Shorts pay no borrow.",)
@@ -123,7 +126,12 @@ def test_the_summary_of_a_backtest(wire: SimpleNamespace, book: Path, tmp_path: 
     assert wire.run.saved == [(tmp_path / "out", True)]
     # A day is named by the bars in it: the last one closed at 00:00 of the day after.
     assert trimtab("backtest", book, "--json").exit_code == 0
-    assert json.loads(trimtab("backtest", book, "--json").stdout)["actions"][0]["last"] == "2021-03-02"
+    told = json.loads(trimtab("backtest", book, "--json").stdout)
+    assert told["actions"][0]["last"] == "2021-03-02"
+    assert told["limits"] == [
+        {"limit": "max_weight", "name": "", "bound": 0.5, "last": 0.4, "worst": 1.1, "near": 1, "over": 1, "acted": 2,
+         "worst_on": "2021-03-01"}
+    ]  # fmt: skip
     for part in (
         "A book  run 0123456789abcdef",
         "BTCEUR · 4h · 2021-03-02 to 2021-03-04 · capital 1,000,000 EUR · costs: taker_fee 10 bps",
@@ -135,6 +143,10 @@ def test_the_summary_of_a_backtest(wire: SimpleNamespace, book: Path, tmp_path: 
         "Sharpe: daily returns at 00:00 UTC, annualised by 365, over 0.00% risk-free.",
     ):
         assert part in result.stdout
+    limits = (
+        "Limits: max_weight went furthest beyond its bound, at 110% of it on 2021-03-01; times acted: max_weight 2."
+    )
+    assert limits in " ".join(result.stdout.split())
     row = next(line.split() for line in result.stdout.splitlines() if line.strip().startswith("Total return"))
     assert row == ["Total", "return", "25.00%", "30.00%", "50.00%"]
     sharpe = next(line.split() for line in result.stdout.splitlines() if line.strip().startswith("Sharpe ratio"))

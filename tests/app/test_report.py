@@ -25,6 +25,7 @@ import pytest
 from trimtab.research import figures
 from trimtab.research.metrics import Curve, Trades, Trading, returns_from_equity, summarise
 from trimtab.research.report import Fills, Prices, ReportData, render_report, verdict, write_report
+from trimtab.research.utilisation import Usage
 from trimtab.types import DAY, NotEnoughData, TrimtabError
 
 CAPITAL = 1_000_000.0
@@ -78,6 +79,17 @@ def summary(equity: np.ndarray, ts: np.ndarray, hold: np.ndarray | None, **more:
     return summarise(Curve(returns_from_equity(whole), ts, whole, bench, exposure), periods=PERIODS, **more)
 
 
+def fallen(equity: np.ndarray) -> np.ndarray:
+    return 1.0 - equity / np.maximum.accumulate(np.maximum(equity, CAPITAL))
+
+
+def usage(limit: str, used: np.ndarray) -> Usage:
+    """A limit of which so much was in use on each day."""
+    day, near, over = int(used.argmax()), int((used >= 0.9).sum()), int((used > 1.0).sum())
+    worst_ts = 1_226_016_000 * 10**9  # the end of 6 November 2008
+    return Usage(limit, "", 0.2, used, float(used[-1]), float(used[day]), worst_ts, near, over, 7)
+
+
 def book(days: int | None = None) -> ReportData:
     b = {name: values[-days:] if days else values for name, values in bars().items()}
     ts, close = b["ts"], b["close"]
@@ -118,6 +130,7 @@ def book(days: int | None = None) -> ReportData:
         held=held,
         periods=PERIODS,
         models=MODELS,
+        usage=(usage("gross_leverage", exposure), usage("drawdown_derisk", fallen(net) / 0.2)),
         pnl=pnl,
         cost=cost,
         model_net=per_net,
@@ -280,6 +293,26 @@ def test_thinning_keeps_the_ends_and_every_extreme() -> None:
     assert figures.thin(series[:100]).size == 100
 
 
+def test_limits_in_use_keep_every_day_that_was_worst(data: ReportData) -> None:
+    """A column of the heat-map stands for several days; the most of them is drawn and the table says the rest."""
+    figure = figures.limits(data)
+    assert figure is not None
+    (heat,) = figure.data
+    assert list(heat.y) == ["drawdown derisk", "gross leverage"]  # from below
+    assert heat.z.shape == (2, figures.COLUMNS)
+    for row, used in zip(heat.z, (u.used for u in data.usage[::-1]), strict=True):
+        assert row.max() == pytest.approx(min(used.max(), figures.SHOWN), abs=1e-4)
+        assert row.mean() >= np.minimum(used, figures.SHOWN).mean() - 1e-4
+    assert heat.x[-1] == figures.stamps(data.ts[-1:])[0]
+    assert heat.customdata[0][0].startswith("1999-01-04 to ")
+    page = render_report(data)
+    assert "<td>drawdown derisk</td><td>20%</td>" in page
+    assert f"{data.usage[1].worst:.1%}</span></td><td>2008-11-06</td>" in page
+    wrong = data.usage[0]._replace(used=np.zeros(3))
+    with pytest.raises(TrimtabError, match=r"usage of gross_leverage has shape \(3,\), expected \(5031,\)"):
+        render_report(msgspec.structs.replace(data, usage=(wrong,)))
+
+
 def test_months_compound_to_their_year(data: ReportData) -> None:
     years, table, whole = figures.years_of_months(data)
     assert years == list(range(1999, 2019))
@@ -336,7 +369,7 @@ window.addEventListener("load", async () => {
   await pause(500);
   const seen = {};
   seen.charts = [...document.querySelectorAll("[data-chart]")].map((d) => [
-    d.dataset.chart, d.querySelectorAll(".main-svg .trace").length,
+    d.dataset.chart, d.querySelectorAll(".main-svg .trace, .main-svg .hm").length,
     d.querySelector(".main-svg").getBoundingClientRect().width]);
   seen.all = view("equity");
   document.querySelector('[data-months="12"]').click();
@@ -414,6 +447,7 @@ def test_a_reader_sees_every_chart_and_can_use_them(wide: tuple[dict[str, Any], 
     drawn = {name: traces for name, traces, _ in seen["charts"]}
     assert set(drawn) == {
         "equity", "underwater", "rolling", "distribution", "prices", "contribution", "costs", "exposure",
+        "limits",
     }  # fmt: skip
     assert all(traces > 0 for traces in drawn.values()), drawn
     assert all(width > 300 for *_, width in seen["charts"])

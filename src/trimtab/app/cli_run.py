@@ -265,12 +265,20 @@ def figures_of(run: Run, bundle: Path) -> dict[str, Any]:
         "window": f"{day_of(ts[0])} to {day_of(ts[-1])}" if len(ts) else "no bar",
         "metrics": run.metrics,
         "actions": acts_of(run.actions),
+        "limits": limits_of(run),
         "halted": run.halted,
         "notes": list(run.notes),
         "verdict": run.verdict,
         "bundle": str(bundle),
         "report": str(page) if (page := bundle / "report.html").is_file() else None,
     }
+
+
+def limits_of(run: Run) -> dict[str, Any]:
+    """How near each limit came to its bound, and the sentence that says it."""
+    from trimtab.research.utilisation import plain, told
+
+    return {"each": plain(run.usage), "told": told(run.usage)}
 
 
 def day_of(instant: dt.datetime) -> dt.date:
@@ -300,6 +308,7 @@ def _print(figures: dict[str, Any], *, as_json: bool) -> None:
             "metrics": {key: value for key, value in metrics.items() if key != "models"},
             "models": metrics.get("models", {}),
             "actions": figures["actions"],
+            "limits": figures["limits"]["each"],
             "halted": figures["halted"],
             "notes": figures["notes"],
             "verdict": figures["verdict"],

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 
     from trimtab.research.run import Run
 
-TABLES: Final = ("equity", "orders", "fills", "trades", "weights", "actions", "regimes", "attribution")
+TABLES: Final = (
+    "equity",
+    "orders",
+    "fills",
+    "trades",
+    "weights",
+    "actions",
+    "utilisation",
+    "regimes",
+    "attribution",
+)
 
 #: What a run's numbers depend on beside its spec, and how a difference of it is told.
 IDENTITY: Final = {

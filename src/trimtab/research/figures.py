@@ -27,6 +27,7 @@ POINTS: Final = 2_000
 CANDLES: Final = 2_000
 MARKS: Final = 3_000
 BANDS: Final = 1_000
+COLUMNS: Final = 400
 ROLLING: Final = 126
 
 #: placeholder -> (light, dark)
@@ -51,6 +52,17 @@ INK, MUTED, GRID, NET, GROSS, HOLDING, GOOD, BAD, NET_SURFACE = list(PALETTE)[:9
 CARD: Final = "#f00015"
 #: What a regime's label is to a reader -> its colour.
 TONES: Final = {"good": GOOD, "bad": BAD, "high": "#f00011"}
+#: Shares of a limit beyond this look alike; where the colours of the heat-map stand between 0 and it.
+SHOWN: Final = 1.2
+HEAT: Final = (
+    (0.0, CARD),
+    (0.5 / SHOWN, NET_SURFACE),
+    (0.9 / SHOWN, NET),
+    (0.9 / SHOWN + 1e-6, "#f00011"),
+    (1.0 / SHOWN, "#f00011"),
+    (1.0 / SHOWN + 1e-6, BAD),
+    (1.0, BAD),
+)
 MODEL_COLOURS: Final = (NET, "#f00011", GROSS, "#f00010", "#f00012", "#f00013", "#f00014", BAD)
 
 
@@ -62,6 +74,7 @@ def figures(data: ReportData) -> dict[str, go.Figure]:
         "rolling": rolling_sharpe(data),
         "distribution": distribution(data),
         "exposure": exposure(data),
+        "limits": limits(data),
         "costs": costs(data),
         "contribution": contribution(data),
     }
@@ -263,6 +276,47 @@ def exposure(data: ReportData) -> go.Figure:
     for name, values, colour in curves:
         figure.add_trace(line(name, x, values[at], colour, width=1.3, hovertemplate="%{y:.1%}"))
     figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def limits(data: ReportData) -> go.Figure | None:
+    """Limits by time: the share of each in use, the most of every day, or of the days that one column stands for.
+
+    From the colour of the card (nothing in use) to blue; a warning from 90% on, and red beyond the bound.
+    """
+    if not data.usage:
+        return None
+    figure = frame("", "", hovermode="closest", showlegend=False)
+    days = data.ts.size
+    begins = np.unique(np.linspace(0, days, min(days, COLUMNS) + 1).astype(np.int64)[:-1])
+    rows = data.usage[::-1]  # the first on top
+    used = np.array([np.maximum.reduceat(u.used, begins) for u in rows])
+    ends = np.append(begins[1:], days) - 1
+    first, last = (stamps(data.ts[at]).astype("M8[ms]").astype("M8[D]").astype(str) for at in (begins, ends))
+    spans = [a if a == b else f"{a} to {b}" for a, b in zip(first.tolist(), last.tolist(), strict=True)]
+    text = [[f"{v:.0%}" if v < np.inf else "without end" for v in row] for row in used.tolist()]
+    figure.add_trace(
+        go.Heatmap(
+            x=stamps(data.ts[ends]),
+            y=[html.escape(u.title.replace("_", " ")) for u in rows],
+            z=np.round(np.minimum(used, SHOWN), 4),
+            zmin=0.0,
+            zmax=SHOWN,
+            colorscale=[list(stop) for stop in HEAT],
+            ygap=3,
+            text=text,
+            customdata=[spans] * len(rows),
+            hovertemplate="%{y}<br>%{customdata}<br>at most %{text} in use<extra></extra>",
+            colorbar={
+                "tickvals": [0.0, 0.5, 0.9, 1.0, SHOWN],
+                "ticktext": ["0%", "50%", "90%", "100%", "over"],
+                "thickness": 10,
+                "outlinewidth": 0,
+                "tickfont": {"size": 12, "color": MUTED},
+            },
+        )
+    )
+    figure.update_yaxes(tickformat=None, showgrid=False, nticks=len(rows), tickfont={"size": 12, "color": INK})
     return figure
 
 

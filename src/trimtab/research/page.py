@@ -11,6 +11,7 @@ from trimtab.research import metrics as measure
 from trimtab.research.attribution import by_view
 from trimtab.research.canonical import plain
 from trimtab.research.report import Fills, Prices, ReportData, Stretches, verdict
+from trimtab.research.utilisation import plain as plain_usage
 from trimtab.types import F64, ORDER_KINDS
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def report_data(run: Run) -> ReportData:
         settings=plain(run.spec),
         provenance=provenance_of(run),
         notes=run.notes,
+        usage=run.usage,
         action_columns=tuple(actions.columns),
         actions=tuple(tuple(_cell(value) for value in row) for row in actions.head(MOST_ACTIONS).iter_rows()),
         actions_total=actions.height,
@@ -173,6 +175,7 @@ def summary_of(run: Run) -> dict[str, Any]:
         "halted": run.halted,
         "metrics": nulled_figures(run.metrics),
         "attribution": nulled_figures(by_view(run.attribution)),
+        "limits": [nulled_figures(limit) for limit in plain_usage(run.usage)],
         "notes": list(run.notes),
         "instruments": [msgspec.to_builtins(i) for i in run.panel.instruments],
         "costs": {i.symbol: nulled_figures(_finite(c)) for i, c in zip(run.panel.instruments, run.costs, strict=True)},

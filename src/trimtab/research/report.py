@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.research.metrics_table import METRICS, describe_bands, format_metric, grade, sampling_convention
+from trimtab.research.utilisation import NEAR, Usage
 from trimtab.types import DAY, F64, I64, NotEnoughData, TrimtabError
 
 Metrics = Mapping[str, float]
@@ -81,6 +82,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     net, gross, held        metrics by name, see METRICS; model_net, model_gross: the same for each model
     settings                the spec as plain values; provenance: run_id, data_hash, code_version, platform, seed
     notes                   what a reader must know before believing the page
+    usage                   each limit that is set over the days: the most of it in use on each
     actions                 rows of what the limits did, under action_columns; actions_total: how many there were
     """
 
@@ -116,6 +118,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     settings: Mapping[str, Any] = {}
     provenance: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
+    usage: tuple[Usage, ...] = ()
     action_columns: tuple[str, ...] = ()
     actions: tuple[tuple[str, ...], ...] = ()
     actions_total: int = 0
@@ -193,6 +196,8 @@ def render_report(data: ReportData) -> str:
         models=_model_rows(data),
         bands=_band_rows(data),
         attribution=_attribution_rows(data),
+        limits=_limit_rows(data),
+        near=NEAR,
         settings=yaml.safe_dump(dict(data.settings), sort_keys=False, allow_unicode=True) if data.settings else "",
         sampling=sampling_convention(data.periods, data.risk_free_rate),
         rolling=figures.ROLLING,
@@ -214,6 +219,9 @@ def check_report(data: ReportData) -> None:
     for name, shape in shapes.items():
         if getattr(data, name).shape != shape:
             raise TrimtabError(f"report: {name} has shape {getattr(data, name).shape}, expected {shape}")
+    for usage in data.usage:
+        if usage.used.shape != (days,):
+            raise TrimtabError(f"report: usage of {usage.title} has shape {usage.used.shape}, expected {(days,)}")
     if missing := [m for m in data.models if m not in data.model_net or m not in data.model_gross]:
         raise TrimtabError(f"report: no metrics for the models {', '.join(missing)}; fill model_net and model_gross")
 
@@ -337,6 +345,28 @@ def _attribution_rows(data: ReportData) -> list[dict[str, Any]]:
         row["days"] = "" if days is None else f"{days:,.0f} days" + (f", {days / whole:.0%}" if whole > 0.0 else "")
         views.setdefault(by, []).append(row)
     return [{"by": by.replace("_", " "), "rows": rows} for by, rows in views.items()]
+
+
+def _limit_rows(data: ReportData) -> list[dict[str, str]]:
+    """A row per limit: bound, share in use at the end and at most, the day of that, days near and over, times acted."""
+
+    def share(value: float) -> str:
+        return f"{value:.1%}" if value < math.inf else "∞"
+
+    return [
+        {
+            "title": u.title.replace("_", " "),
+            "bound": f"{u.bound * 100.0:g}%",
+            "last": share(u.last),
+            "worst": share(u.worst),
+            "tone": "weak" if u.over else "fair" if u.near else "",
+            "on": str(np.datetime64(u.worst_ts - 1, "ns").astype("M8[D]")) if u.worst > 0.0 else "–",
+            "near": f"{u.near:,}",
+            "over": f"{u.over:,}",
+            "acted": f"{u.acted:,}",
+        }
+        for u in data.usage
+    ]
 
 
 def _model_rows(data: ReportData) -> list[dict[str, Any]]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     import polars as pl
 
+    from trimtab.research.utilisation import Usage
+
 
 class Fold(NamedTuple):
     """What the driver was given and what it wrote.
@@ -194,6 +196,20 @@ class Run:
         from trimtab.research.attribution import attribution
 
         return attribution(self)
+
+    @cached_property
+    def utilisation(self) -> pl.DataFrame:
+        """The share of each limit in use at day ends: ts, limit, name, symbol, bound, measure, used, highest."""
+        from trimtab.research.utilisation import utilisation
+
+        return utilisation(self)
+
+    @cached_property
+    def usage(self) -> tuple[Usage, ...]:
+        """Each limit over the whole run: how near to its bound it came, when, and how often it acted."""
+        from trimtab.research.utilisation import usage_of
+
+        return usage_of(self)
 
     @cached_property
     def trips(self) -> Trips:

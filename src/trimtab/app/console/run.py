@@ -49,8 +49,8 @@ MOST_PLACES: Final = 2
 def print_run(console: Console, run: Figures) -> None:
     """The summary of a backtest, down to the one sentence that answers the question.
 
-    run  run_id, spec (plain), window, metrics (as Run.metrics), actions (counted), notes, verdict, bundle and
-         report (paths; None: not written)
+    run  run_id, spec (plain), window, metrics (as Run.metrics), actions (counted), limits (told: a sentence), notes,
+         verdict, bundle and report (paths; None: not written)
     """
     spec, metrics = run["spec"], run["metrics"]
     currency = str(spec["base_currency"])
@@ -68,6 +68,8 @@ def print_run(console: Console, run: Figures) -> None:
     console.print()
     if line := convention(metrics, float(spec["risk_free_rate"])):
         console.print(line, style="dim", markup=False)
+    if limits := part(run, "limits").get("told"):
+        console.print(limits, markup=False)
     for note in notes(run):
         console.print(note, style="dim", markup=False)
     console.print()
