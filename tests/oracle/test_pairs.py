@@ -12,10 +12,21 @@ import pytest
 from numba import njit
 from scipy import stats
 
+from trimtab.kernels.cointegration import (
+    LARGEST_5,
+    TRACE_5,
+    discoveries,
+    engle_granger,
+    engle_granger_critical,
+    half_life,
+    johansen,
+    rank_of,
+)
 from trimtab.kernels.kalman import DIFFUSE, kalman_init, kalman_step
 from trimtab.kernels.regression import pair_init, pair_step, score, slope, zscore
 from trimtab.sim.fold import forecasts
 from trimtab.strategies import find, params_of
+from trimtab.types import TrimtabError
 
 
 @njit
@@ -227,3 +238,118 @@ def test_pairs_reversion_with_a_filter(pair: np.ndarray, changed: dict[str, Any]
     expected = turned(p, scores, None)
     assert len(set(expected)) == 3
     np.testing.assert_array_equal(of_strategy(pair, given), [np.nan] * first + expected)
+
+
+# --- cointegration ----------------------------------------------------------------------------------------------------
+
+
+def walks(seed: int, size: int, count: int = 2) -> np.ndarray:
+    return np.cumsum(np.random.default_rng(seed).normal(0.0, 1.0, (size, count)), axis=0)
+
+
+@pytest.mark.parametrize("lags", [0, 1, 3])
+@pytest.mark.parametrize("seed", range(6))
+def test_engle_granger_is_that_of_statsmodels(seed: int, lags: int) -> None:
+    from statsmodels.tsa.stattools import coint
+
+    pair = np.log(cointegrated(seed, 300)) if seed % 2 else walks(seed, 300)
+    y, x = pair[:, 0], pair[:, 1]
+    t, p, critical = coint(y, x, trend="c", maxlag=lags, autolag=None)
+    found = engle_granger(y, x, lags)
+    assert found.t == pytest.approx(t, rel=1e-9)
+    assert found.p == pytest.approx(p, abs=1e-12)
+    assert [engle_granger_critical(299, level) for level in (0.01, 0.05, 0.10)] == pytest.approx(critical, rel=1e-12)
+    slope, intercept = np.polyfit(x, y, 1)
+    assert (found.slope, found.intercept) == pytest.approx((slope, intercept), rel=1e-8)
+
+
+@pytest.mark.parametrize("lags", [1, 2, 3])
+@pytest.mark.parametrize("count", [2, 3])
+def test_johansen_is_that_of_statsmodels(count: int, lags: int) -> None:
+    from statsmodels.tsa.vector_ar.vecm import coint_johansen
+
+    for seed in range(4):
+        data = np.concatenate((np.log(cointegrated(seed, 400)), walks(seed + 50, 400, count - 2)), axis=1)
+        expected, found = coint_johansen(data, 0, lags), johansen(data, lags)
+        np.testing.assert_allclose(found.eigenvalues, expected.eig, rtol=1e-7, atol=1e-12)
+        np.testing.assert_allclose(found.trace, expected.lr1, rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(found.largest, expected.lr2, rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(found.vectors[:, 0], expected.evec[:, 0] / expected.evec[0, 0], rtol=1e-6)
+        np.testing.assert_allclose(TRACE_5[:count][::-1], expected.cvt[:, 1], rtol=1e-12)
+        np.testing.assert_allclose(LARGEST_5[:count][::-1], expected.cvm[:, 1], rtol=1e-12)
+
+
+def test_false_discoveries_are_those_of_statsmodels() -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    rng = np.random.default_rng(0)
+    for size in (1, 5, 40):
+        for _ in range(50):
+            p = np.where(rng.random(size) < 0.5, rng.random(size), rng.random(size) ** 6)
+            expected = np.flatnonzero(multipletests(p, 0.1, method="fdr_bh")[0])
+            assert sorted(discoveries(p, 0.1)) == expected.tolist()
+    # Step-up: the first p is above its own line, and is believed because the second is not.
+    assert discoveries(np.array([0.09, 0.06, np.nan]), 0.1) == [1, 0]
+    assert discoveries(np.array([np.nan, 0.2]), 0.1) == []
+
+
+def test_two_copies_and_what_stands_still_are_no_pair() -> None:
+    x = np.log(cointegrated(1, 200))[:, 0]
+    for y in (x, 2.0 * x + 3.0, np.full(200, 4.0)):
+        assert np.isnan(engle_granger(y, x, 1).p)
+    assert np.isnan(engle_granger(x, np.full(200, 4.0), 1).p)
+    with pytest.raises(TrimtabError, match="not independent"):
+        johansen(np.stack([x, np.full(200, 4.0)], axis=1), 1)
+    with pytest.raises(TrimtabError, match="too few"):
+        johansen(np.stack([x, x**2], axis=1)[:6], 1)
+
+
+def test_one_in_twenty_of_independent_walks_is_rejected() -> None:
+    """Of 400 the count is binomial: within three standard errors of 5%. A plain unit-root test rejects 15%."""
+    p = [engle_granger(pair[:, 0], pair[:, 1], 0).p for pair in (walks(seed, 250) for seed in range(400))]
+    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.033)
+
+
+def test_half_lives() -> None:
+    assert half_life(0.9 ** np.arange(40.0)) == pytest.approx(6.578813478960585, rel=1e-9)
+    assert half_life(1.1 ** np.arange(40.0)) == np.inf
+    assert half_life((-0.5) ** np.arange(40.0)) == 0.0
+    assert np.isnan(half_life(np.full(40, 2.0)))
+
+
+def vectors_of(shared: Path, name: str) -> list[Any]:
+    return json.loads((shared / "oracles" / "vectors" / f"{name}.json").read_text())["cases"]
+
+
+def test_engle_granger_has_the_reference_figures(shared: Path) -> None:
+    cases = [case for case in vectors_of(shared, "05a_engle_granger") if "y" in case["inputs"]]
+    assert len(cases) >= 3
+    for case in cases:
+        y, x, expected = numbers(case["inputs"]["y"]), numbers(case["inputs"]["x"]), case["expected"]
+        for lags in range(3):
+            found = engle_granger(y, x, lags)
+            assert found.t == pytest.approx(expected[f"lag{lags}"]["stat"], rel=1e-7)
+            assert found.p == pytest.approx(expected[f"lag{lags}"]["pvalue"], abs=1e-9)
+            assert found.slope == pytest.approx(expected["beta"], rel=1e-9)
+        turned_round = engle_granger(x, y, 1)
+        assert turned_round.t == pytest.approx(expected["reversed_x_on_y_lag1"]["stat"], rel=1e-7)
+        assert found.p != pytest.approx(case["naive_wrong"]["adf_pvalue_on_residuals"], rel=0.1)
+
+
+def test_johansen_has_the_reference_figures(shared: Path) -> None:
+    for case in vectors_of(shared, "05b_johansen"):
+        data, expected = np.array(case["inputs"]["data_T_by_N"], dtype=float), case["expected"]
+        found = johansen(data, int(case["inputs"]["k_ar_diff"]))
+        np.testing.assert_allclose(found.eigenvalues, expected["eigenvalues"], rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(found.trace, expected["trace"], rtol=1e-6)
+        np.testing.assert_allclose(found.largest, expected["max_eig"], rtol=1e-6)
+        np.testing.assert_allclose(found.vectors[:, 0], expected["first_vector_normalised"], rtol=1e-5)
+        assert rank_of(found) == int(expected["rank_trace_95"])
+
+
+def test_half_lives_have_the_reference_figures(shared: Path) -> None:
+    cases = [case for case in vectors_of(shared, "05c_half_life") if "spread" in case["inputs"]]
+    assert len(cases) >= 3
+    for case in cases:
+        found = half_life(numbers(case["inputs"]["spread"]))
+        assert found == pytest.approx(case["expected"]["half_life_exact_bars"], rel=1e-8)
