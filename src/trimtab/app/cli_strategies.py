@@ -121,7 +121,13 @@ def check(
 
 def describe(strategy: Strategy) -> dict[str, Any]:
     """What is known of a strategy, as plain values."""
+    from trimtab.strategies.fitting import every_of, window_of
+    from trimtab.types import DAY
+
     params = strategy.params._asdict()
+    fit = None
+    if strategy.fit is not None:
+        fit = {"window": window_of(strategy, strategy.params), "every_days": every_of(strategy, strategy.params) / DAY}
     return {
         "name": strategy.name,
         "version": strategy.version,
@@ -132,6 +138,7 @@ def describe(strategy: Strategy) -> dict[str, Any]:
         "timeframes": list(strategy.timeframes),
         "asset_classes": list(strategy.asset_classes),
         "warmup": strategy.warmup(strategy.params),
+        "fit": fit,
         "params": {name: {"default": value, "range": strategy.ranges.get(name)} for name, value in params.items()},
     }
 

@@ -195,7 +195,8 @@ def discoveries(p: F64, rate: float) -> list[int]:
     p   (M,) probabilities; NaN is a test that was not made
     ->  their places, the smallest p first, equals in order
 
-    Step-up: all up to the last of the sorted p that is at most rate * its rank / M, whatever stands between.
+    Step-up: all up to the last of the sorted p that is at most rate * its rank / M, whatever stands between. It holds
+    where the tests are independent or depend positively on each other, as those of pairs with a common leg do.
     Source: Benjamini, Hochberg (1995), J. Royal Statistical Society B 57(1).
     """
     order = [int(k) for k in np.argsort(p, kind="stable") if not math.isnan(p[k])]

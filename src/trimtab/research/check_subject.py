@@ -16,7 +16,7 @@ from trimtab.research.synthetic import synthetic_panel
 from trimtab.sim.fold import Folds, folds_of, memory_of, resume_dense
 from trimtab.strategies import BUILT_IN, find, params_of
 from trimtab.strategies.fitting import Memory
-from trimtab.types import BAR_FIELDS, F64, I64, TIMEFRAMES, NotEnoughData, Panel, Strategy, TrimtabError
+from trimtab.types import BAR_FIELDS, F64, I64, TIMEFRAMES, Instrument, NotEnoughData, Panel, Strategy, TrimtabError
 
 #: Units that are folded; a wide universe adds time and no evidence.
 MOST_UNITS: Final = 4
@@ -106,7 +106,7 @@ def subject_of(strategy: Strategy, panel: Panel, params: Mapping[str, Any], seed
     """
     chosen = params_of(strategy, params)
     warmup = warmup_of(strategy, chosen)
-    panel = _one_account(panel)
+    panel = _one_account(panel, together=strategy.n_legs == 0)
     timeframe = timeframe_for(strategy, panel)
     symbols = list(panel.symbols)
     legs = strategy.legs_of(len(symbols))
@@ -148,8 +148,9 @@ def synthetic_for(strategy: Strategy, warmup: int, seed: int) -> Panel:
     rows = min(max(fewest, 18 * warmup + 500), most)
     if rows < 2 * warmup + LEAST_ROWS:
         rows = min(3 * warmup + LEAST_ROWS, 8 * most)
-    pairs = max(4, 2 * strategy.n_legs)
-    return _with_slower(synthetic_panel(seed, rows, pairs, timeframe), strategy.fields)
+    # Pairs take turns between clocks: of eight, the four that one basket can step on together.
+    count = max(4, 2 * strategy.n_legs) if strategy.n_legs else 8
+    return _with_slower(synthetic_panel(seed, rows, count, timeframe), strategy.fields)
 
 
 def _with_slower(panel: Panel, fields: Sequence[str]) -> Panel:
@@ -172,10 +173,16 @@ def _with_slower(panel: Panel, fields: Sequence[str]) -> Panel:
     return msgspec.structs.replace(panel, fields=(*panel.fields, *wanted), values=values)
 
 
-def _one_account(panel: Panel) -> Panel:
-    """The instruments that one account can hold: those of the first one's venue and quote currency."""
-    first = panel.instruments[0]
-    kept = [n for n, i in enumerate(panel.instruments) if (i.venue, i.quote) == (first.venue, first.quote)]
+def _one_account(panel: Panel, together: bool) -> Panel:
+    """The instruments that one account can hold: those of the first one's venue and quote currency.
+
+    together  of its calendar too, for those that are stepped at the same closes
+    """
+
+    def kind(i: Instrument) -> tuple[str, ...]:
+        return (i.venue, i.quote, i.calendar if together else "")
+
+    kept = [n for n, i in enumerate(panel.instruments) if kind(i) == kind(panel.instruments[0])]
     if len(kept) == len(panel.instruments):
         return panel
     return msgspec.structs.replace(

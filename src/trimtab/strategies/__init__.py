@@ -25,6 +25,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "index_mean_reversion": "trimtab.strategies.index_mean_reversion",
     "momentum": "trimtab.strategies.momentum",
     "pairs_reversion": "trimtab.strategies.pairs_reversion",
+    "pairs_selected": "trimtab.strategies.pairs_selected",
     "sma_cross": "trimtab.strategies.sma_cross",
 }
 

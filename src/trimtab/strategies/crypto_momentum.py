@@ -95,6 +95,10 @@ def window(p: Params) -> int:
     return p.slow + 1
 
 
+def every(p: Params) -> int:
+    return p.every * DAY
+
+
 def warmup(p: Params) -> int:
     if p.fast >= p.slow:
         raise TrimtabError(f"crypto_momentum: fast ({p.fast}) must be below slow ({p.slow}).")

@@ -98,8 +98,11 @@ def hedge_now(p: Params, s: State, rolling: float) -> float:
 
 
 @inlined
-def turn(p: Params, s: State, z: float, hedge: float) -> tuple[float, int, int]:
-    """Side, bars held and whether entries are blocked, after a row with this z. A NaN z changes nothing."""
+def turn(p, s, z: float, hedge: float) -> tuple[float, int, int]:
+    """Side, bars held and whether entries are blocked, after a row with this z. A NaN z changes nothing.
+
+    p  has entry_z, exit_z, stop_z and max_holding; s has side, held and blocked: of any strategy that trades spreads
+    """
     blocked = 0 if abs(z) < p.exit_z else s.blocked
     if s.side == 0.0:
         if blocked == 0 and hedge > 0.0 and abs(z) >= p.entry_z and abs(z) < p.stop_z:

@@ -42,6 +42,10 @@ SHORT: dict[str, list[dict[str, Any]]] = {
         {"lookback": 10, "entry_z": 1.0, "kalman": True, "neutral": 1},
         {"lookback": 10, "entry_z": 1.0, "kalman": True, "noise": 1e-4, "delta": 1e-7, "rehedge": True},
     ],
+    "pairs_selected": [
+        {"window": 60, "every": 5, "min_correlation": 0.0, "rate": 1.0, "lags": 0, "entry_z": 1.0, "max_pairs": 1},
+        {"window": 60, "every": 20, "rate": 1.0, "entry_z": 1.0, "neutral": 0, "max_notional": 0.5},
+    ],
     "sma_cross": [{"fast": 3, "slow": 7}, {"fast": 1, "slow": 64, "short": True}],
     str(EXAMPLE): [{"window": 10, "entry": 1.0}],
 }
@@ -51,7 +55,7 @@ CASES = [(name, given_params) for name in ALL for given_params in SHORT[name]]
 def rows(strategy: Strategy, seed: int, size: int, *, ties: bool = False) -> np.ndarray:
     """Random walks that move together, so that pairs trade; with ties, on a coarse grid of integers."""
     rng = np.random.default_rng(seed)
-    steps = rng.normal(0.0, 0.02, (size, 1)) + rng.normal(0.0, 0.01, (size, strategy.n_legs))
+    steps = rng.normal(0.0, 0.02, (size, 1)) + rng.normal(0.0, 0.01, (size, strategy.legs_of(4)))
     close = 100.0 * np.exp(np.cumsum(steps, axis=0))
     return np.repeat((np.round(close / 4.0) if ties else close)[:, :, None], len(strategy.fields), axis=2)
 
@@ -90,7 +94,7 @@ def test_the_first_forecast_comes_after_the_warmup(fold: Any, name: str, changed
 def test_a_series_that_stands_still_is_not_traded(fold: Any, name: str, changed: dict[str, Any]) -> None:
     strategy = find(name)
     params = params_of(strategy, changed)
-    _, out = fold(strategy, params, np.full((100, strategy.n_legs, 1), 50.0))
+    _, out = fold(strategy, params, np.full((100, strategy.legs_of(3), 1), 50.0))
     assert np.isnan(out[: strategy.warmup(params)]).all()
     expected = params.weight if name == "buy_and_hold" else 0.0
     traded = out[strategy.warmup(params) :]

@@ -53,7 +53,7 @@ def test_compiled_and_plain_steps_agree_to_the_last_bit(tmp_path: Path) -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
         results[way] = np.load(file)
-    assert len(results["plain"].files) == 9
+    assert len(results["plain"].files) == 10
     for name in results["plain"].files:
         plain, compiled = (results[way][name] for way in ("plain", "compiled"))
         np.testing.assert_array_equal(plain, compiled, err_msg=name)

@@ -70,10 +70,12 @@ def print_strategy(console: Console, strategy: Figures) -> None:
     console.print(f"{strategy['name']}, version {strategy['version']}", style="bold", markup=False)
     console.print(strategy["about"] + "\n", markup=False, soft_wrap=True)
     console.print(
-        f"reads {', '.join(strategy['fields'])} · {strategy['legs']} leg(s) · {strategy['warmup']:,} rows of "
+        f"reads {', '.join(strategy['fields'])} · {strategy['legs'] or 'all'} leg(s) · {strategy['warmup']:,} rows of "
         f"warm-up with the defaults · {', '.join(strategy['timeframes'])}",
         markup=False,
     )
+    if fit := strategy["fit"]:
+        console.print(f"fitted on {fit['window']:,} rows every {shown(fit['every_days'])} days", markup=False)
     table = table_of("Parameter", "Default", "From", "To")
     for name, param in part(strategy, "params").items():
         low, high = param["range"] or ("", "")
