@@ -332,8 +332,8 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     of(p, x) -> fitted   x (W, L, K) are the last W rows, the one that has just closed included, in memory of their own;
                          fitted has the types that `State.fitted` has after `init`, whose place it takes before `step`
     window(p)            W, rows of the model's timeframe, 2 or more
-    every(p)             ns: it is called on the first row at or after each multiple of this since 1970-01-01 00:00 UTC,
-                         wherever the data begins, as soon as W rows are there
+    every(p)             ns: it is called on the first row at or after each multiple of this since 1970-01-01 00:00 UTC
+                         (whole weeks: since a Monday), wherever the data begins, as soon as W rows are there
 
     A TrimtabError from `of` refuses the window: `State.fitted` is again what `init` makes it, with which `step` must
     abstain (NaN), until the next one.

@@ -75,7 +75,7 @@ def test_crypto_momentum_on_seven_coins(coins: tt.Panel) -> None:
     fast, slow = close.pct_change(30), close.pct_change(60)
     score = ((fast + slow) / 2.0 / close.pct_change().rolling(60).std()).where((fast > 0.0) & (slow > 0.0), 0.0)
     weight = score.div(score.sum(axis=1), axis=0).fillna(0.0).clip(upper=0.5)
-    decided = (coins.ts % (7 * DAY) == 0) & (np.arange(len(coins.ts)) >= 60)
+    decided = (pd.DatetimeIndex(coins.ts).day_name() == "Monday") & (np.arange(len(coins.ts)) >= 60)
     assert decided.sum() > 40
     expected = weight.where(pd.Series(decided), np.nan).ffill().to_numpy()
     np.testing.assert_allclose(wanted(spec, coins), expected, rtol=1e-9, atol=1e-12)

@@ -175,11 +175,12 @@ def test_wherever_the_data_begins_the_same_windows_are_fitted(basket: Strategy, 
 
 
 def test_a_fit_is_due_on_the_first_row_at_or_after_each_instant() -> None:
-    ts = np.array([1, 6, 7, 8, 20, 21, 22, 36], np.int64) * DAY
+    ts = np.array([5, 10, 11, 12, 24, 25, 26, 40], np.int64) * DAY  # the 11th and the 25th are Mondays, as is the 4th
     start = begin(None, 1, 1)
     assert due(start, ts, 7 * DAY, 2).tolist() == [2, 4, 5, 7]
     assert due(start, ts, 7 * DAY, 4).tolist() == [4, 5, 7]  # the third row has no fourth behind it
-    between = Memory(None, 6 * DAY, np.zeros((3, 1, 1)))
+    assert due(start, ts, 5 * DAY, 2).tolist() == [1, 4, 5, 7]  # what is no whole week is counted from the epoch
+    between = Memory(None, 10 * DAY, np.zeros((3, 1, 1)))
     assert due(between, ts[2:], 7 * DAY, 4).tolist() == [0, 2, 3, 5]  # the rows of before are remembered
 
 

@@ -149,12 +149,18 @@ def selected(p: Any, logs: pd.DataFrame) -> dict[frozenset[int], tuple[int, int,
 
 def traded(p: Any, ts: np.ndarray, close: np.ndarray) -> np.ndarray:
     """Leg weights (R, L) of the strategy; NaN rows abstain."""
+
+    def edge(instant: int) -> int:
+        """The last Monday before it that begins a selection: all of `every` here are whole weeks."""
+        weeks = (pd.Timestamp(instant).normalize() - pd.Timestamp("1970-01-05")).days // 7
+        return weeks // (p.every // 7)
+
     logs = pd.DataFrame(np.log(close))
     out = np.full(close.shape, np.nan)
     known: dict[frozenset[int], list[Any]] | None = None  # pair -> [legs and spread, side, held, blocked]
     chosen: dict[frozenset[int], Any] = {}
     for t in range(p.window - 1, len(ts)):
-        if ts[t] // (p.every * DAY) != ts[t - 1] // (p.every * DAY):
+        if edge(ts[t]) != edge(ts[t - 1]):
             chosen = selected(p, logs.iloc[t + 1 - p.window : t + 1].reset_index(drop=True))
             known = {pair: (known or {}).get(pair, [None, 0, 0, False]) for pair in chosen}
         if known is None:

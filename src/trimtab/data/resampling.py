@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 
 from trimtab.data.sessions import Session, closes_of, is_round_the_clock, local_times, session_of
 from trimtab.data.timeframes import canonical, divides
+from trimtab.schedule import MONDAY, WEEK, anchor_of, interval_of
 from trimtab.types import DAY, F64, HOUR, I64, TIMEFRAMES, TrimtabError
 
 if TYPE_CHECKING:
     import polars as pl
 
-_WEEK = 7 * DAY
-_MONDAY = 4 * DAY  # 1970-01-05, the first Monday of the epoch
 _FOLDS = {"high": np.maximum, "low": np.minimum, "volume": np.add}
 
 
@@ -122,8 +121,7 @@ def resample(frame: pl.DataFrame, source: str, target: str, calendar: str = "24/
 
 
 def _clock_spans(opens: I64, length: int) -> tuple[I64, I64]:
-    phase = _MONDAY if length == _WEEK else 0
-    start = (opens - phase) // length * length + phase
+    start = interval_of(opens, length) * length + anchor_of(length)
     return start, start + length
 
 
@@ -132,7 +130,7 @@ def _session_spans(opens: I64, durations: I64, source: str, target: str, calenda
     session = session_of(calendar)
     if TIMEFRAMES[source] >= DAY:
         # A session's date label at 00:00 UTC (or any stamp on that UTC date): the week ends with Friday's bar.
-        monday = (opens - _MONDAY) // _WEEK * _WEEK + _MONDAY
+        monday = interval_of(opens, WEEK) * WEEK + MONDAY
         stamp = opens % DAY
         return monday + stamp, monday + stamp + 5 * DAY, np.arange(len(opens), dtype=np.int64)
     wall = local_times(opens, session.zone)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from trimtab.data.sessions import closes_of, is_round_the_clock, local_times, session_of
 from trimtab.data.timeframes import canonical
+from trimtab.schedule import WEEK, anchor_of, interval_of
 from trimtab.types import DAY, F64, HOUR, I64, SECOND, TIMEFRAMES
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ WARNINGS: Final = ("gap", "short_session", "zero_volume", "stale", "outlier")
 
 STALE_BARS: Final = 12  # identical closes in a row from which a run is listed
 OUTLIER_SCALE: Final = 20.0  # robust standard deviations of log returns beyond which a return is listed
-
-_WEEK: Final = 7 * DAY
-_MONDAY: Final = 4 * DAY
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -176,13 +174,13 @@ def _misaligned(opens: I64, timeframe: str, calendar: str) -> _Hit:
     """Off the timeframe's grid: UTC for round-the-clock calendars, else the phase that most of the bars have."""
     length = TIMEFRAMES[timeframe]
     if is_round_the_clock(calendar):
-        phase = (opens - (_MONDAY if length == _WEEK else 0)) % length
+        phase = (opens - anchor_of(length)) % length
         # 24/5 markets label a day by their own evening, so only the phase itself must hold.
         wrong = phase != 0 if calendar == "24/7" or length < DAY else phase != _usual(phase)
         return _where("misaligned", wrong, f"open_time is not on the {timeframe} grid (UTC): is the timeframe right?")
     if length >= DAY:
-        unit = "week" if length == _WEEK else "day"
-        period = (opens - _MONDAY) // _WEEK if length == _WEEK else opens // DAY
+        unit = "week" if length == WEEK else "day"
+        period = interval_of(opens, length)
         wrong = np.zeros(len(opens), dtype=bool)
         wrong[1:] = period[1:] == period[:-1]
         return _where("misaligned", wrong, f"a second {timeframe} bar in the same {unit} (UTC)")
@@ -268,7 +266,7 @@ def _gaps(opens: I64, timeframe: str, calendar: str) -> tuple[list[_Hit], int]:
         lacking = _missing_weekdays(opens // DAY)
         lacking = np.where(lacking >= 2, lacking, 0)
     else:
-        lacking = np.diff((opens - _MONDAY) // _WEEK) - 1
+        lacking = np.diff(interval_of(opens, WEEK)) - 1
     rows = np.flatnonzero(lacking > 0) + 1
     unit = "weekday" if length == DAY and calendar != "24/7" else "bar"
 
@@ -292,7 +290,7 @@ def _missing_weekdays(days: I64) -> I64:
 def _currency_gaps(opens: I64, length: int) -> I64:
     """Bars missing between consecutive ones, but for a step of at most 3 days over a Saturday."""
     step = np.diff(opens)
-    week = (opens - _MONDAY - 5 * DAY) // _WEEK  # weeks that begin on Saturday 00:00 UTC
+    week = interval_of(opens - 5 * DAY, WEEK)  # weeks that begin on Saturday 00:00 UTC
     weekend = (step <= 3 * DAY) & (week[1:] != week[:-1])
     return np.where(weekend, 0, step // length - 1)
 

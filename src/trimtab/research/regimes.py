@@ -14,14 +14,12 @@ from trimtab.portfolio.regime import table
 from trimtab.portfolio.regime.budgets import words_of
 from trimtab.portfolio.regime.labels import UNKNOWN, Labels
 from trimtab.research.prepared import model_rows
-from trimtab.types import DAY, F64, I64, TIMEFRAMES, Panel, RegimeUse, Spec, TrimtabError
+from trimtab.schedule import anchor_of
+from trimtab.types import F64, I64, TIMEFRAMES, Panel, RegimeUse, Spec, TrimtabError
 from trimtab.words import near
 
 if TYPE_CHECKING:
     import polars as pl
-
-_WEEK = 7 * DAY
-_MONDAY = 4 * DAY  # 1970-01-05, the first Monday of the epoch
 
 _known: weakref.WeakKeyDictionary[Panel, dict[str, Labels]] = weakref.WeakKeyDictionary()
 
@@ -84,7 +82,7 @@ def _field_rows(panel: Panel, field: str, timeframe: str) -> tuple[I64, F64]:
     if timeframe == panel.timeframe:
         return rows, column[rows]
     length = TIMEFRAMES[timeframe]
-    phase = _MONDAY if length % _WEEK == 0 else 0
+    phase = anchor_of(length)
     over = -((phase - panel.ts[rows]) // length) * length + phase  # the first end of an interval at or after the value
     due = np.searchsorted(panel.ts, over)
     last = np.append(due[1:] != due[:-1], True) & (due < len(panel.ts))

@@ -19,10 +19,10 @@ from trimtab.data.timeframes import canonical
 from trimtab.portfolio.budgets import Stream, share_of
 from trimtab.portfolio.standing import Changes, Events, Pace, Room, fold, standing_init
 from trimtab.research.prepared import model_rows
+from trimtab.schedule import anchor_of
 from trimtab.sim.fold import decisions, forecasts, memory_of, resume_dense, spread
 from trimtab.strategies import find, params_of
 from trimtab.types import (
-    DAY,
     F64,
     I64,
     SECOND,
@@ -36,9 +36,6 @@ from trimtab.types import (
     Strategy,
     TrimtabError,
 )
-
-_WEEK = 7 * DAY
-_MONDAY = 4 * DAY  # 1970-01-05, the first Monday of the epoch
 
 #: No change of factor: it is 1 throughout.
 STEADY = Changes(np.empty(0, np.int64), np.empty(0))
@@ -212,7 +209,7 @@ def pace_of(spec: Spec, model: Model, share: float) -> Pace:
         cap = sizer_params(use).cap  # of volatility and regime together
     every = round(again.every * SECOND)
     least = again.min_trade / share if share > 0.0 else 0.0
-    return Pace(cap, int(resizes(again)), least, every, _MONDAY if every % _WEEK == 0 else 0)
+    return Pace(cap, int(resizes(again)), least, every, anchor_of(every))
 
 
 def stand(m: int, unit: Said, changes: Changes, pace: Pace, share: float, ts: I64) -> Stream:

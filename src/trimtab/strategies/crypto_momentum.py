@@ -2,7 +2,8 @@
 
 Idea      coins trend over weeks, for news spreads slowly among holders who watch few of them; two horizons that agree
           are a trend, one alone is a jump.
-Formula   every `every` days, counted from 1970-01-01 and not from the first bar, on the first close at or after 00:00:
+Formula   every `every` days, on Mondays where they are whole weeks, on the first close at or after 00:00 UTC: counted
+          from a fixed instant (trimtab.schedule) and not from the first bar
           in = close / (close `fast` days ago) > 1 and close / (close `slow` days ago) > 1
           score = mean of the two returns / deviation (ddof = 1) of the last `slow` daily returns; 0 if not in
           forecast = score / 100, at most 1
@@ -103,10 +104,6 @@ def warmup(p: Params) -> int:
     if p.fast >= p.slow:
         raise TrimtabError(f"crypto_momentum: fast ({p.fast}) must be below slow ({p.slow}).")
     return p.slow
-
-
-def every(p: Params) -> int:
-    return p.every * DAY
 
 
 STRATEGY = Strategy(

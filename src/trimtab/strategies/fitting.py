@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 
+from trimtab.schedule import interval_of
 from trimtab.types import F64, I64, Fit, Refusal, Strategy, TrimtabError
 from trimtab.words import utc
 
@@ -55,12 +56,12 @@ def _whole(strategy: Strategy, name: str, value: Any, least: int) -> int:
 def due(memory: Memory, ts: I64, every: int, window: int) -> I64:
     """Rows of ts (R,) at which a fit is called.
 
-    ->  (D,) the first row at or after each multiple of `every` since 1970-01-01 00:00 UTC that has `window` rows behind
-        it, itself included
+    ->  (D,) the first row in each new interval of `every` (see trimtab.schedule) that has `window` rows behind it,
+        itself included
     """
-    slots = ts // every
-    # A first row of all that stands on a multiple would be due, but has no window behind it.
-    before = slots[:1] if memory.ts == NEVER else np.array([memory.ts // every])
+    slots = interval_of(ts, every)
+    # A first row of all that stands on an edge would be due, but has no window behind it.
+    before = slots[:1] if memory.ts == NEVER else np.array([interval_of(memory.ts, every)])
     turned = np.diff(slots, prepend=before) != 0
     turned[: max(window - 1 - len(memory.rows), 0)] = False
     return np.flatnonzero(turned)

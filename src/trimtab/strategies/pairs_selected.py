@@ -2,7 +2,8 @@
 
 Idea      which pairs are tied changes; a test on the last months says which to trade in the next weeks, if the many
           tests are held against the many chances to be lucky.
-Selected  every `every` days, counted from 1970-01-01, on the log closes of the last `window` bars, in this order:
+Selected  every `every` days (on Mondays where they are whole weeks), on the log closes of the last `window` bars, in
+          this order:
           screen   returns of the two correlate by min_correlation or more. An instrument that correlates by more than
                    max_correlation with an earlier one of the universe is its copy and is left out
           test     Engle-Granger both ways with `lags`; the smaller p counts twice
@@ -122,6 +123,7 @@ def settle(s: State) -> None:
             s.first[k], s.second[k], s.side[k], s.held[k], s.blocked[k] = -1, -1, 0.0, 0, 0
         elif s.side[k] == 0.0:
             place(s, k, at)
+    # An instrument is in one pair at most, and what is no longer chosen is gone: one common leg means the same pair.
     for j in range(new.pairs):
         free = -1
         for k in range(s.first.shape[0] - 1, -1, -1):
