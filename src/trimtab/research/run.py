@@ -145,8 +145,10 @@ class Run:
     @cached_property
     def equity(self) -> pl.DataFrame:
         """ts, equity at every bar, drawdown; where cash was paid in or out, paid: how much at that bar's close."""
-        flows, paid = self.fold.setup.flows, np.zeros(len(self.panel.ts))
-        np.add.at(paid, flows.row, worth_of_flows(self.fold.market, self.fold.setup))
+        flows, paid = self.fold.setup.flows, None
+        if len(flows.row):
+            paid = np.zeros(len(self.panel.ts))
+            np.add.at(paid, flows.row, worth_of_flows(self.fold.market, self.fold.setup))
         return frames.equity(self.bar_equity, self.panel.ts, self.capital, paid)
 
     @cached_property
@@ -276,7 +278,9 @@ def hash_panel(panel: Panel) -> str:
     """sha256 over symbols, timeframe, fields, instants and values: the same bars have the same hash."""
     digest = hashlib.sha256(repr((panel.symbols, panel.timeframe, panel.fields)).encode())
     digest.update(np.ascontiguousarray(panel.ts).data)
-    digest.update(np.ascontiguousarray(panel.values).data)
+    values, step = panel.values, max(1, (1 << 17) // max(1, panel.values[:1].size))
+    for first in range(0, len(values), step):  # by slices: their lines are longer than their fields
+        digest.update(np.ascontiguousarray(values[first : first + step]).data)
     return digest.hexdigest()
 
 
