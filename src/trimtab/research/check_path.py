@@ -1,4 +1,4 @@
-"""Laws of the whole path: legs and across, look-ahead through a backtest, conservation, attribution and the gate.
+"""Laws of the whole path: look-ahead through a backtest, and the gate.
 
 Two models of the strategy share one book, so that netting, crossing and attribution take part.
 """
@@ -33,6 +33,10 @@ COSTS: Final = Costs(
     latency=0.5,
     participation=0.25,
     reject=0.01,
+    funding=0.0001,
+    borrow=0.05,
+    margin_interest=0.08,
+    liquidation=0.005,
 )
 TIGHT: Final = Limits(gross_leverage=0.5, max_weight=0.2, drawdown_derisk=0.04, derisk_factor=0.5, drawdown_halt=0.30)
 _CLOSE: Final = 1e-9
@@ -244,61 +248,7 @@ def _orders_until(run: Run, ts: int) -> Any:
     return orders[np.argsort(orders["order_id"], kind="stable")]
 
 
-# --- conservation and the gate ---------------------------------------------------------------------------------------
-
-
-def conservation(subject: Subject) -> list[Finding]:
-    """Equity is cash and marks of what was filled; the models' profits and costs add up to the book's."""
-    for limits, when in ((Limits(), "always"), (TIGHT, "on_change")):
-        found = _money_break(subject, run_book(subject, book_of(subject, limits, when), subject.panel))
-        if found:
-            return [found]
-    return []
-
-
-def _money_break(subject: Subject, run: Run) -> Finding | None:
-    capital, result = run.capital, run.result
-    expected = equity_of_fills(run)
-    wrong = ~(np.abs(expected - run.bar_equity) <= _CLOSE * capital)  # NaN is wrong too
-    if wrong.any():
-        row = int(wrong.argmax())
-        seen = f"equity is {run.bar_equity[row]:,.2f}; cash and marks of all fills make {expected[row]:,.2f}"
-        return _money(subject, "equity", row, seen)
-    sums = (
-        ("pnl", result.pnl.sum(axis=1), result.curve[:, 0] - capital),
-        ("costs", result.cost.sum(axis=1), result.curve[:, 1]),
-    )
-    for name, parts, total in sums:
-        wrong = ~(np.abs(parts - total) <= _CLOSE * capital)
-        if wrong.any():
-            row = int(result.sample[wrong.argmax()])
-            return _money(subject, name, row, f"{name} by model do not add up to the book's")
-    return None
-
-
-def equity_of_fills(run: Run) -> F64:
-    """(T,) capital + what the fills paid and took + lots at the last close seen, summed from the fills alone."""
-    panel, fills, unit = run.panel, run.result.fills, run.result.book.unit
-    rows, n = len(panel.ts), len(panel.instruments)
-    lots = np.zeros((rows, n))
-    paid = np.zeros(rows)
-    np.add.at(lots, (fills["row"], fills["instrument"]), fills["lots"])
-    np.add.at(paid, fills["row"], fills["lots"] * unit[fills["instrument"]] * fills["price"] + fills["fee"])
-    close = panel.values[:, :, panel.fields.index("close")]
-    seen = np.where(np.isnan(close), 0, np.arange(rows)[:, None])
-    marks = np.nan_to_num(np.take_along_axis(close, np.maximum.accumulate(seen, axis=0), axis=0))
-    return run.capital - np.cumsum(paid) + (np.cumsum(lots, axis=0) * unit * marks).sum(axis=1)
-
-
-def _money(subject: Subject, field: str, row: int, seen: str) -> Finding:
-    return Finding(
-        "conservation",
-        False,
-        field,
-        row,
-        f"{seen}. A strategy cannot cause this: it is a fault of Trimtab, please report it with the data",
-        int(subject.panel.ts[row]),
-    )
+# --- the gate --------------------------------------------------------------------------------------------------------
 
 
 def gate(subject: Subject) -> list[Finding]:
