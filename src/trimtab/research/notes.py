@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trimtab.rules.limits import LIMIT_NAMES
-from trimtab.types import Costs
+from trimtab.types import DAY, Costs
 from trimtab.words import utc
 
 if TYPE_CHECKING:
@@ -58,11 +58,28 @@ def _carry_notes(run: Run) -> list[str]:
     found: list[str] = []
     if names := named(short - perpetual, "borrow"):
         found.append(f"{names}: sold short without paying borrow (costs.borrow is 0).")
-    if (names := named(perpetual, "funding")) and not len(run.fold.market.funding):
+    if len(run.fold.market.funding):
+        found.extend(note for n in sorted(perpetual) for note in _funding_notes(run, n))
+    elif names := named(perpetual, "funding"):
         found.append(f"{names}: held without funding. The bars have no field `funding`, and costs.funding is 0.")
     if names := named({n for n in held - perpetual if terms["margin"][n]}, "margin_interest"):
         found.append(f"{names}: on margin without interest on what is owed (costs.margin_interest is 0).")
     return [*found, "Cash earns no interest."]
+
+
+def _funding_notes(run: Run, n: int) -> Iterator[str]:
+    """Where a perpetual was held while its bars named no rate: with a field `funding` there is no fallback."""
+    symbol, ts = run.panel.symbols[n], run.panel.ts
+    mine = run.result.fills[run.result.fills["instrument"] == n]
+    until = ts[-1] if mine["position"][-1] else ts[mine["row"][-1]]
+    known = ts[np.isfinite(run.fold.market.funding[:, n])]
+    if not len(known):
+        yield f"{symbol}: held without funding. Its bars' field `funding` never holds a rate."
+    elif known[0] - ts[mine["row"][0]] > 2 * DAY or until - known[-1] > 2 * DAY:
+        yield (
+            f"{symbol}: funding is known from {utc(known[0])} to {utc(known[-1])} only; before and after that it was "
+            "held without."
+        )
 
 
 def _refusals(run: Run) -> list[str]:

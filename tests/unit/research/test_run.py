@@ -126,6 +126,41 @@ def test_ignored_volume_and_closes_only_are_said():
     assert not noted(trade(panel_of(bars()), {5: 0.5}), "olume")
 
 
+@pytest.mark.parametrize(
+    ("funding", "rate", "said"),
+    [
+        (None, 0.0, "S0: held without funding. The bars have no field `funding`, and costs.funding is 0."),
+        (None, 0.0001, None),
+        (np.full(400, 0.0001), 0.0, None),
+        (np.full(400, np.nan), 0.0001, "S0: held without funding. Its bars' field `funding` never holds a rate."),
+        (
+            np.where(np.arange(400) % 8 == 7, 0.0001, np.nan)[:200].tolist() + [np.nan] * 200,
+            0.0,
+            "S0: funding is known from 2024-01-01T08:00:00Z to 2024-01-09T08:00:00Z only; before and after that it was "
+            "held without.",
+        ),
+    ],
+)
+def test_what_a_perpetual_was_not_charged_is_said(funding: Any, rate: float, said: str | None):
+    frame = bars() if funding is None else bars(funding=funding)
+    panel = panel_of(frame, kind="perpetual", initial_margin=0.1, maintenance_margin=0.05)
+    run = trade(panel, {5: 1.5}, costs=tt.Costs(taker_fee=0.001, funding=rate))
+    notes = [note for note in run.notes if "funding" in note]
+    assert notes == ([] if said is None else [said])
+    assert (run.metrics["costs"]["funding"] > 0.0) == (said is None or "only" in said)
+
+
+def test_shorts_and_debts_that_cost_nothing_are_said():
+    panel = panel_of(bars(), initial_margin=0.5, maintenance_margin=0.25)
+    free = trade(panel, {5: 1.5, 90: -0.5}, costs=tt.Costs(taker_fee=0.001))
+    assert noted(free, "S0: sold short without paying borrow (costs.borrow is 0).")
+    assert noted(free, "S0: on margin without interest on what is owed (costs.margin_interest is 0).")
+    paid = trade(panel, {5: 1.5, 90: -0.5}, costs=tt.Costs(taker_fee=0.001, borrow=0.02, margin_interest=0.05))
+    assert paid.metrics["costs"]["borrow"] > 0.0
+    assert paid.metrics["costs"]["interest"] > 0.0
+    assert paid.notes == ("Cash earns no interest.",)
+
+
 def test_an_order_that_never_met_a_market_is_said():
     panel = panel_of(bars())
     run = trade(panel, {len(panel.ts) - 1: 0.5})
