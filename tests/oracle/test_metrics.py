@@ -193,3 +193,23 @@ def test_cost_metrics_are_the_cost_at_which_nothing_is_left() -> None:
     assert math.isnan(untraded["break_even_cost"])
     assert math.isnan(untraded["break_even_multiple"])
     assert untraded["turnover"] == 0.0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_money_weighted_return_is_the_root_that_scipy_finds(seed: int) -> None:
+    """Net present value of all flows and of the final equity, as spreadsheets' XIRR sees it: by days over 365."""
+    from scipy.optimize import brentq
+
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, 30))
+    days = np.sort(rng.integers(1, 2_000, count)).astype(float)
+    flows = np.concatenate(([1e5], rng.uniform(-2_000.0, 20_000.0, count)))
+    when = np.concatenate(([0.0], days))
+    end = days[-1] + float(rng.integers(20, 400))
+    final = float(flows.sum() * rng.uniform(0.3, 3.0))
+
+    def present(rate: float) -> float:
+        return float((flows / (1.0 + rate) ** (when / 365.0)).sum() - final / (1.0 + rate) ** (end / 365.0))
+
+    rate = m.money_weighted_return(flows, (end - when) / 365.0, final)
+    assert rate == pytest.approx(brentq(present, -0.99, 20.0, xtol=1e-14, rtol=1e-14), abs=1e-9)
