@@ -1,7 +1,7 @@
 # Every target sets itself up. A machine needs make and Python 3.11 or newer, nothing else.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock docs bench clean
+.PHONY: help setup demo test nightly check format lock docs bench clean
 .DELETE_ON_ERROR:
 
 # Name an interpreter to use that one: make setup PYTHON=/path/to/python3.12
@@ -29,6 +29,10 @@ demo: .venv/.ready  ## four models on real history as one book, with a report
 test: .venv/.ready  ## the whole default test suite
 	@if [ -f src/trimtab/sim/warm.py ]; then $(BIN)/python -m trimtab.sim.warm; fi
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+nightly: .venv/.ready  ## the laws on 10,000 random histories each (hours; TRIMTAB_LAW_EXAMPLES=N for others)
+	@if [ -f src/trimtab/sim/warm.py ]; then $(BIN)/python -m trimtab.sim.warm; fi
+	@$(BIN)/python -m pytest -n auto -m "nightly or not nightly" --hypothesis-profile=nightly tests/laws $(ARGS)
 
 check: .venv/.ready  ## format, lint, strict types, import layers, security lint
 	@echo "== format (ruff)";          $(BIN)/ruff format --check .

@@ -1,4 +1,7 @@
-"""What every test shares: the hypothesis profile, and the real data beside the repository.
+"""What every test shares: the hypothesis profiles, and the real data beside the repository.
+
+`make nightly` runs the laws with the profile of that name: each of them on 10,000 random histories (another number:
+TRIMTAB_LAW_EXAMPLES), new ones every night; what breaks is printed so that it can be repeated.
 
 Tests that need real data take the `shared` fixture; it skips where `../shared` is absent. With TRIMTAB_REQUIRE_SHARED=1
 (continuous integration) the run fails if one of these tests was skipped, or if there was none: a green run then proves
@@ -15,11 +18,18 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+LAWS = ROOT / "tests" / "laws"
+_SETTINGS = (
+    "_hypothesis_internal_use_settings"  # where hypothesis' own plugin reads a test's settings; pinned by a test
+)
 _ran = pytest.StashKey[list[str]]()
 _skipped = pytest.StashKey[list[str]]()
 
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+settings.register_profile(
+    "nightly", deadline=None, print_blob=True, max_examples=int(os.environ.get("TRIMTAB_LAW_EXAMPLES", "10000"))
+)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
@@ -31,6 +41,14 @@ def shared() -> Path:
     return SHARED
 
 
+def at_length(item: pytest.Item) -> None:
+    """Let a law look at as many histories as the profile says, whatever its own decorator says for every day."""
+    law = getattr(item, "obj", None)
+    own = getattr(law, _SETTINGS, None)
+    if own is not None:
+        setattr(law, _SETTINGS, settings(own, max_examples=settings().max_examples))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_ran] = []
     config.stash[_skipped] = []
@@ -38,6 +56,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if settings.get_current_profile_name() == "nightly":
+        for item in items:
+            if LAWS in item.path.parents:
+                at_length(item)
     for item in items:
         if "shared" in getattr(item, "fixturenames", ()):
             item.user_properties.append(("shared", True))

@@ -167,3 +167,16 @@ def test_other_runs_may_skip_real_data(clone: Path) -> None:
 
 def test_real_data_is_a_folder_with_data(shared: Path) -> None:
     assert (shared / "data").is_dir()
+
+
+@pytest.mark.parametrize(("profile", "examples"), [("nightly", 7), ("local", 100)])
+def test_the_nightly_profile_decides_how_many_histories_a_law_sees(profile: str, examples: int) -> None:
+    law = "tests/laws/test_conservation.py::test_buying_never_overdraws"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--hypothesis-profile={profile}",
+         "--hypothesis-show-statistics", law],
+        cwd=ROOT, text=True, capture_output=True, timeout=300,
+        env={**os.environ, "TRIMTAB_LAW_EXAMPLES": "7", "CI": "", "TRIMTAB_REQUIRE_SHARED": ""},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert f"settings.max_examples={examples}\n" in done.stdout
