@@ -169,9 +169,9 @@ def rarer(rng: np.random.Generator, limits: Limits, n: int, models: int) -> tupl
         return float(rng.choice([np.inf, np.inf, *values]))
 
     groups = NO_GROUPS._replace(
-        asset_class=rng.integers(0, 2, n),
+        asset_class=rng.integers(0, min(n, 2), n),
         class_cap=np.array([maybe(0.3), maybe(0.6)]),
-        venue=rng.integers(0, 2, n),
+        venue=rng.integers(0, min(n, 2), n),
         venue_cap=np.array([maybe(0.3), maybe(0.6)]),
         model_cap=np.array([maybe(0.1, 0.5) for _ in range(models)]),
         cluster=np.array([rng.integers(0, n, n) for _ in range(2)]),

@@ -36,13 +36,16 @@ def fold(market: Market, weights: Weights, setup: Setup) -> tuple[Book, Log, np.
     equity, curves = np.empty(rows), np.empty((rows, 6 + 2 * setup.models))
     head = book.head[0]
     for t in range(rows):
-        low, high = book.low.copy(), book.high.copy()
-        book.low[:], book.high[:] = np.inf, -np.inf  # every instrument with a bar is looked at
+        low, high, was = book.low.copy(), book.high.copy(), book.positions[["below", "above"]].copy()
+        book.low[:], book.high[:] = np.inf, -np.inf  # every instrument with a bar is looked at, and matched in full
+        book.positions["below"], book.positions["above"] = np.inf, -np.inf
         head["resting"] += 1  # also when nothing rests
         trade(book, log, market, setup, t)
         head["resting"] -= 1
         silent = ~(market.rows[t, :, 0] > 0.0)
         book.low[silent], book.high[silent] = low[silent], high[silent]
+        for name in ("below", "above"):
+            book.positions[name][silent] = was[name][silent]
         head["floor"] = np.inf  # the breakers are asked on every row
         forced = judge(book, log, market, setup, t)
         equity[t] = head["equity"]

@@ -48,7 +48,7 @@ HEAD = np.dtype(
         ("day_equity", "f8"),  # equity at 00:00 UTC, and at that of Monday; moved by cash flows
         ("week_equity", "f8"),
         ("killed", "i8"),  # 1: the kill switch is on: flat, whatever anybody wants
-        ("expiry", "i8"),  # ts from which a position is held for too long; 0: none is
+        ("expiry", "i8"),  # ts from which one of the positions may be held for too long; 0: none is
         ("locked", "i8"),  # bit 1: the daily loss was exceeded and the book stays flat today; bit 2: this week
         ("stamped", "i8"),  # ts of the last stamp
         ("tight", "i8"),  # at the last decision increases had no room beside what was still to go: see limits.room_for
@@ -70,6 +70,8 @@ POSITION = np.dtype(
         ("opened", "i8"),  # ts of the fill that opened the position
         ("live", "i8"),  # bit per slot: an open order is there
         ("resting", "i8"),  # 1: has a band
+        ("below", "f8"),  # a bar whose low is above it and whose high is below `above` can fill none of its orders,
+        ("above", "f8"),  # but it may move the trailing stop: that has the narrower band of Book.low and Book.high
         ("crossing", "i8"),  # ts of a decision after which two models may exchange lots at the next open; 0: none
         ("grew", "i8"),  # ts of the last fill that increased the position
         ("sliced", "i8"),  # 1: its order was cut to what one order may hold, the rest is asked for again
@@ -177,7 +179,7 @@ class Book(NamedTuple):
     allowed: I64  # (N,) scratch of one decision: lots that the gate lets through
     dirty: I64  # (N,) scratch: decided anew in this decision
     todo: I64  # (N,) scratch: instruments that a row has to look at
-    sums: F64  # (N,) scratch: notional by group
+    sums: F64  # (3, N) scratch: notional by group, for each way to group instruments
     working: I64  # (N,) 1: must be matched on every bar
     low: F64  # (N,) a bar whose low is at or below meets a resting order; -inf when there is none
     high: F64  # (N,) likewise for its high; +inf when there is none
@@ -205,7 +207,7 @@ class Style(NamedTuple):
 class Groups(NamedTuple):
     """What is limited together. N instruments; a cap is a share of equity, inf: none.
 
-    asset_class, venue  (N,) group of each instrument; caps (G,) of each group
+    asset_class, venue  (N,) group of each instrument, 0 <= group < N; caps (G,) of each group
     model_cap           (M,)
     cluster             (D, N) groups of correlated instruments by day, in force from row cluster_row (D,) on
     """
@@ -231,6 +233,10 @@ NO_GROUPS: Final = Groups(
 )
 
 
+#: Nothing of the bars themselves is watched.
+NO_ALARM: Final = np.empty((0, 4))
+
+
 class Setup(NamedTuple):
     """Everything of a run but its bars and weights."""
 
@@ -244,6 +250,8 @@ class Setup(NamedTuple):
     more: int = 0  # 1: limits beyond gross leverage, weight, drawdown and protection are set, see rules.exposure
     groups: Groups = NO_GROUPS
     cash: F64 = NOTHING  # (C,) what is in each wallet at the start, in its own currency; empty: all in the first
+    least: float = np.inf  # the smallest bound on a sum over any part of the book, share of equity; not max_weight
+    alarm: F64 = NO_ALARM  # (T, 4) the worst of each row, see rules.exposure.is_calm; (0, 4): nothing is watched
 
 
 class Log(NamedTuple):
@@ -287,7 +295,7 @@ def open_book(capital: float, terms: NDArray[np.void], models: int, cash: F64 = 
         allowed=np.zeros(n, np.int64),
         dirty=np.zeros(n, np.int64),
         todo=np.zeros(n, np.int64),
-        sums=np.zeros(n),
+        sums=np.zeros((3, n)),
         working=np.zeros(n, np.int64),
         low=np.full(n, -np.inf),
         high=np.full(n, np.inf),

@@ -114,21 +114,30 @@ def turn_clock(book, day):
             book.dirty[i] = 1
 
 
+@rule
+def sooner(expiry, opened, max_holding):
+    """The instant from which something may be held for too long: the one known (0: none), or that of a new position.
+
+    max_holding   seconds, finite
+    """
+    end = opened + np.int64(max_holding * SECOND)
+    return end if expiry == 0 or end < expiry else expiry
+
+
 @apart
 def expire(book, log, setup, row, ts):
-    """Close what has been held for max_holding, like after a stop, and say when the next is due (head.expiry)."""
-    head, holding = book.head[0], np.int64(setup.limits.max_holding * SECOND)
+    """Close what has been held for max_holding, like after a stop, and say when to look again (head.expiry)."""
+    head = book.head[0]
     head.expiry = 0
     for i in range(book.goal.shape[0]):
         position = book.positions[i]
         if position.lots == 0 or position.closing == 1:
             continue
-        end = position.opened + holding
-        if ts >= end:
+        if ts >= sooner(0, position.opened, setup.limits.max_holding):
             stop_out(book, i, MAX_HOLDING, log, row, ts)
             ask_again(book, i)
-        elif head.expiry == 0 or end < head.expiry:
-            head.expiry = end
+        else:
+            head.expiry = sooner(head.expiry, position.opened, setup.limits.max_holding)
 
 
 @entry
@@ -148,7 +157,7 @@ def judge_row(book, log, market, setup, t):
     forced = 0
     if head.equity < head.floor or head.equity > head.ceiling:
         forced = observe(book, log, setup.limits, t, market.ts[t])
-    if setup.limits.max_holding < np.inf:
+    if head.expiry != 0 and market.ts[t] >= head.expiry:
         expire(book, log, setup, t, market.ts[t])
     if head.stamped == market.ts[t]:
         turn_clock(book, market.ts[t] // DAY)  # a day that ends with this row is over

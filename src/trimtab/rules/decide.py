@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from trimtab.compiled import entry, part, rule, spliced
-from trimtab.rules.account import rate_of
+from trimtab.rules.account import must_be_flat, rate_of
 from trimtab.rules.book import TARGET
 from trimtab.rules.exposure import cap_models
 from trimtab.rules.fills import ask_again, end_order, place, set_band
 from trimtab.rules.gate import gate
 from trimtab.rules.limits import LOT_RANGE, MIN_NOTIONAL, NO_PRICE, REFUSE, note
 from trimtab.rules.orders import REPLACED, net, on_tick, size
-from trimtab.types import ACTIVE, GTC, LIMIT, MARKET, MAX_LOTS, Order
+from trimtab.types import GTC, LIMIT, MARKET, MAX_LOTS, Order
 
 
 @part
@@ -53,7 +53,7 @@ def plan(book, log, setup, i, price, row, ts, forced, own):
     reduces = position.lots != 0 and (lots > 0) != (position.lots > 0) and abs(lots) <= abs(position.lots)
     kind, tif, post_only, limit = style.kind, style.tif, style.post_only, np.nan
     cut = abs(book.allowed[i]) < abs(book.wanted[i])
-    if reduces and (forced != 0 or own == 0 or cut or book.head[0].state != ACTIVE or position.closing == 1):
+    if reduces and (forced != 0 or own == 0 or cut or must_be_flat(book.head[0]) or position.closing == 1):
         kind, tif, post_only = MARKET, GTC, 0  # what the gate or a stop demands does not wait for a price
     live = (position.live >> TARGET) & 1 == 1
     if live and order.lots - order.filled == lots and order.kind == kind and (kind == MARKET or own == 0):
@@ -129,11 +129,12 @@ def decide_row(book, log, weights, market, setup, row, forced):
     forced    a breaker was crossed: every instrument is decided again
     """
     head, marks, ts = book.head[0], market.mark[row], market.ts[row]
-    e, todo = head.event, 0
+    e, todo, asked = head.event, 0, 0
     while e < weights.row.shape[0] and weights.row[e] == row:
         i = weights.instrument[e]
         was = book.dirty[i]
         resize(book, log, setup, weights.model[e], i, weights.value[e], marks[i], row, ts)
+        asked |= 1 << (weights.model[e] & 63)
         if book.dirty[i] != was:
             book.todo[todo] = i
             todo += 1
@@ -141,7 +142,7 @@ def decide_row(book, log, weights, market, setup, row, forced):
     head.event = e
     n = book.goal.shape[0]
     if forced == 1 or head.retry == 1:
-        todo = 0
+        todo, asked = 0, -1
         for i in range(n):
             book.dirty[i] |= forced
             if book.dirty[i] == 1:
@@ -149,7 +150,7 @@ def decide_row(book, log, weights, market, setup, row, forced):
                 todo += 1
     head.retry = 0
     if setup.more != 0:
-        todo = cap_models(book, log, marks, setup, row, ts, todo)
+        todo = cap_models(book, log, marks, setup, row, ts, todo, asked)
     if todo == 0:
         return
     for i in range(n):

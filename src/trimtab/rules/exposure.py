@@ -62,12 +62,17 @@ def scale_to(bound, asked, held):
 
 
 @apart
-def cap_models(book, log, marks, setup, row, ts, todo):
-    """Scale the virtual lots of a model that has decided and wants more than its cap. -> instruments in book.todo"""
+def cap_models(book, log, marks, setup, row, ts, todo, asked):
+    """Scale the virtual lots of a model that has decided and wants more than its cap. -> instruments in book.todo
+
+    asked   bit m % 64: model m may have decided
+    """
     caps = setup.groups.model_cap
     equity = max(book.head[0].equity, 0.0)
     n = book.goal.shape[0]
     for m in range(caps.shape[0]):
+        if (asked >> (m & 63)) & 1 == 0:
+            continue
         gross, decided = 0.0, False
         for i in range(n):
             gross += abs(book.target[m, i]) * book.unit[i] * marks[i]
@@ -90,6 +95,77 @@ def cap_models(book, log, marks, setup, row, ts, todo):
         if log.actions.shape[0] != 0:
             log.actions[log.used[2] - 1].model = m
     return todo
+
+
+# --- is there anything to do? ----------------------------------------------------------------------------------------
+
+
+#: Columns of Setup.alarm, each the worst of all instruments at a row: volatility a year, |open / last mark - 1|, quoted
+#: spread, and seconds since the last bar.
+ALARM_VOL, ALARM_GAP, ALARM_SPREAD, ALARM_AGE = range(4)
+
+
+@part
+def add_group(sums, group, i, notional):
+    """Add to the sum of an instrument's group; nothing where instruments are not grouped that way."""
+    if group.shape[0] != 0:
+        sums[group[i]] += notional
+
+
+@part
+def is_inside(sums, caps, cap, equity):
+    """Is every group inside its cap?"""
+    inside = True
+    for k in range(sums.shape[0]):
+        inside &= not sums[k] > cap_of_group(caps, cap, k) * equity
+    return inside
+
+
+@apart
+def is_calm(book, market, setup, row, worst):
+    """True where no sum or alarm of this module is beyond its bound, whichever of allowed and held lots fill first.
+
+    Then there is nothing to cut at this row, and nothing to measure again where its orders fill. A book at its limits
+    is not calm.
+
+    worst   sum over instruments of the larger notional, allowed or held: no sum over a part of the book is more
+    """
+    limits = setup.limits
+    if setup.alarm.shape[0] != 0:
+        seen = setup.alarm[row]
+        if (seen[ALARM_VOL] > limits.unusual_vol) | (seen[ALARM_GAP] > limits.unusual_gap):
+            return False
+        if (seen[ALARM_SPREAD] > limits.unusual_spread) | (seen[ALARM_AGE] > limits.stale):
+            return False
+    equity = max(book.head[0].equity, 0.0)
+    return worst <= setup.least * equity or are_groups_calm(book, market, setup, row, equity)
+
+
+@part
+def are_groups_calm(book, market, setup, row, equity):
+    """Are all the sums over a part of the book inside their bounds?"""
+    limits, groups, marks = setup.limits, setup.groups, market.mark[row]
+    day = clusters_at(groups, row)
+    cluster = groups.cluster[day] if day >= 0 and limits.group_gross < np.inf else groups.asset_class[:0]
+    book.sums[:] = 0.0
+    net, need = 0.0, 0.0
+    for i in range(book.goal.shape[0]):
+        per_lot = book.unit[i] * marks[i]
+        notional, held = book.allowed[i] * per_lot, book.quantity[i] * marks[i]
+        net += notional
+        most = max(abs(notional), abs(held))
+        need += most * setup.terms[i].initial_margin
+        add_group(book.sums[0], groups.asset_class, i, most)
+        add_group(book.sums[1], groups.venue, i, most)
+        add_group(book.sums[2], cluster, i, most)
+    none = groups.model_cap[:0]
+    return (
+        abs(net) <= limits.net_exposure * equity
+        and need <= limits.heat * equity
+        and is_inside(book.sums[0], groups.class_cap, np.inf, equity)
+        and is_inside(book.sums[1], groups.venue_cap, np.inf, equity)
+        and is_inside(book.sums[2], none, limits.group_gross, equity)
+    )
 
 
 # --- positions -------------------------------------------------------------------------------------------------------
@@ -147,18 +223,25 @@ def gate_group(book, log, marks, group, k, cap, limit, row, ts):
 
 
 @part
+def cap_of_group(caps, cap, k):
+    """The cap of group k: its own of caps (G,), or the same for all where there are none."""
+    if caps.shape[0] == 0:
+        return cap
+    return caps[k] if k < caps.shape[0] else np.inf
+
+
+@part
 def gate_groups(book, log, marks, group, caps, cap, limit, row, ts):
     """Scale every group that is over its cap: that of caps (G,), or the same cap for all where there are none."""
     n = book.goal.shape[0]
-    equity = max(book.head[0].equity, 0.0)
+    equity, sums = max(book.head[0].equity, 0.0), book.sums[0]
     for k in range(n):
-        book.sums[k] = 0.0
+        sums[k] = 0.0
     for i in range(n):
-        book.sums[group[i]] += notional_of(book.allowed, book, marks, i)
+        sums[group[i]] += notional_of(book.allowed, book, marks, i)
     for k in range(n):
-        own = cap if caps.shape[0] == 0 else (caps[k] if k < caps.shape[0] else np.inf)
-        if book.sums[k] > own * equity:
-            gate_group(book, log, marks, group, k, own, limit, row, ts)
+        if sums[k] > cap_of_group(caps, cap, k) * equity:
+            gate_group(book, log, marks, group, k, cap_of_group(caps, cap, k), limit, row, ts)
 
 
 @part

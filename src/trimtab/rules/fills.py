@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from trimtab.compiled import part, spliced
-from trimtab.rules.account import add_cash, apply, rate_of
+from trimtab.rules.account import add_cash, apply, must_be_flat, rate_of
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
 from trimtab.rules.limits import FLATTEN, note
 from trimtab.rules.match import Quote, half_spread_now
 from trimtab.rules.orders import ENDS, NO_REASON, REPLACED, UNPROTECTED, net, on_tick
 from trimtab.types import (
-    ACTIVE,
     DAY_ORDER,
     FEE,
     FILLED,
@@ -55,7 +54,7 @@ def end_order(book, log, i, slot, reason, ts):
     position.live &= ~(1 << slot)
     if slot == TARGET and reason != NO_REASON and reason != REPLACED:
         book.goal[i] = position.lots  # what was not filled is no longer asked for
-        if book.head[0].state != ACTIVE or (book.head[0].derisked == 1 and order.reduce_only == 1):
+        if must_be_flat(book.head[0]) or (book.head[0].derisked == 1 and order.reduce_only == 1):
             ask_again(book, i)  # what an account limit demands is asked for until it is done
 
 
@@ -68,6 +67,7 @@ def set_band(book, i):
     position = book.positions[i]
     was_working = book.working[i]
     low, high, working = -np.inf, np.inf, 1 if position.crossing != 0 else 0
+    best_low, best_high = -np.inf, np.inf
     if position.live >> STOP_LOSS != 0 or (position.live != 0 and book.orders[i, TARGET].arrived == 1):
         for slot in range(SLOTS):
             if (position.live >> slot) & 1 == 0:
@@ -84,9 +84,11 @@ def set_band(book, i):
                 price = order.stop_price
                 low, high = (low, min(high, price)) if order.lots > 0 else (max(low, price), high)
                 if order.kind == TRAILING:  # a better extreme moves its level
-                    low, high = (max(low, position.best), high) if order.lots > 0 else (low, min(high, position.best))
+                    best_low, best_high = (position.best, np.inf) if order.lots > 0 else (-np.inf, position.best)
     elif position.live != 0:
         working = 1
+    position.below, position.above = low, high
+    low, high = max(low, best_low), min(high, best_high)
     book.low[i] = low
     book.high[i] = high
     book.working[i] = working
@@ -95,6 +97,18 @@ def set_band(book, i):
     resting = 1 if (low > -np.inf or high < np.inf) else 0
     head.resting += resting - position.resting
     position.resting = resting
+
+
+@part
+def narrow(book, i):
+    """Bring the band of an instrument up to date where nothing has changed but its trailing stop, which came closer."""
+    position, stop = book.positions[i], book.orders[i, TRAIL].stop_price
+    if position.lots > 0:
+        book.low[i] = position.below = max(position.below, stop)
+        book.high[i] = min(position.above, position.best)
+    else:
+        book.high[i] = position.above = min(position.above, stop)
+        book.low[i] = max(position.below, position.best)
 
 
 @part

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from trimtab.compiled import part, rule, spliced
+from trimtab.rules.account import must_be_flat
 from trimtab.rules.book import TARGET
-from trimtab.rules.exposure import gate_portfolio, gate_positions, is_unusual, reduced, room_more, scale_to
+from trimtab.rules.exposure import gate_portfolio, gate_positions, is_calm, is_unusual, reduced, room_more, scale_to
 from trimtab.rules.limits import (
     DRAWDOWN_DERISK,
     GROSS_LEVERAGE,
@@ -22,7 +23,7 @@ from trimtab.rules.limits import (
     note,
 )
 from trimtab.rules.orders import NO_REASON, NO_ROOM_YET, ROOM_CUT
-from trimtab.types import ACTIVE, HALTED
+from trimtab.types import ACTIVE
 
 
 @rule
@@ -54,7 +55,7 @@ def gate_position(book, log, i, equity, per_lot, setup, row, ts):
 def gate_account(book, log, limits, row, ts, unusual):
     """The account's state over every instrument: de-risked, reducing or halted; toward zero only."""
     head = book.head[0]
-    flat = head.state == HALTED or head.locked != 0 or head.killed != 0
+    flat = must_be_flat(head)
     for i in range(book.allowed.shape[0]):
         allowed = book.allowed[i]
         if head.derisked == 1 and book.dirty[i] == 1 and allowed != 0:
@@ -129,7 +130,8 @@ def gate(book, log, market, setup, row, ts):
     head, limits, marks = book.head[0], setup.limits, market.mark[row]
     equity = max(head.equity, 0.0)
     most = equity * limits.max_weight if limits.max_weight != np.inf else np.inf
-    gross, worst, held, cut, unusual = 0.0, 0.0, 0.0, 0, False
+    bound, order = limits.concentration * equity, limits.order_notional
+    gross, worst, held, cut, unusual, large = 0.0, 0.0, 0.0, 0, False, False
     for i in range(book.wanted.shape[0]):
         wanted = book.wanted[i]
         book.allowed[i] = wanted
@@ -143,7 +145,10 @@ def gate(book, log, market, setup, row, ts):
         standing = abs(book.quantity[i]) * marks[i]
         held += standing
         worst += max(standing, notional)
-    if setup.more != 0:
+        kept = standing if (book.allowed[i] > 0) == (book.quantity[i] > 0.0) else 0.0
+        large |= (notional > bound) | (notional - kept > order)
+    calm = setup.more == 0 or (not large and is_calm(book, market, setup, row, worst))
+    if not calm:
         gross = gate_positions(book, log, market, setup, row, ts)
         unusual = is_unusual(book, log, market, setup, row, ts)
         cut = 1
@@ -155,12 +160,12 @@ def gate(book, log, market, setup, row, ts):
         leverage = gross / equity if equity > 0.0 else np.inf
         note(log, row, ts, GROSS_LEVERAGE, -1, leverage, limits.gross_leverage, SCALE)
         cut = 1
-    if setup.more != 0:
+    if not calm:
         gate_portfolio(book, log, market, setup, row, ts)
         for i in range(book.allowed.shape[0]):
             if reduced(book.allowed[i], book.positions[i].lots) != book.positions[i].lots:
                 head.tight = 1  # something is to go, and what comes in may have to wait for it
-    if head.derisked == 1 or head.state != ACTIVE or head.locked != 0 or head.killed != 0 or unusual:
+    if head.derisked == 1 or head.state != ACTIVE or must_be_flat(head) or unusual:
         gate_account(book, log, limits, row, ts, unusual)
         cut = 1
     return cut

@@ -6,13 +6,14 @@ import numpy as np
 
 from trimtab.compiled import entry, part, spliced
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
+from trimtab.rules.breakers import sooner
 from trimtab.rules.carry import after_trading, before_trading, is_stamp
 from trimtab.rules.exposure import beyond_collar
-from trimtab.rules.fills import cross, end_order, protect, set_band, settle, stop_out, stopped
+from trimtab.rules.fills import cross, end_order, narrow, protect, set_band, settle, stop_out, stopped
 from trimtab.rules.gate import room_for
 from trimtab.rules.limits import STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT, TRAILING_LIMIT
 from trimtab.rules.margin import liquidate, margin_room
-from trimtab.rules.market import CLOSE, OPEN, row_of
+from trimtab.rules.market import CLOSE, row_of
 from trimtab.rules.match import (
     Quote,
     Touch,
@@ -220,6 +221,8 @@ def after_fill(book, log, setup, i, slot, t, ts):
     if slot != TARGET:
         limit = STOP_LOSS_LIMIT if slot == STOP_LOSS else (TRAILING_LIMIT if slot == TRAIL else TAKE_PROFIT_LIMIT)
         stop_out(book, i, limit, log, t, ts)
+    if position.opened == ts and setup.limits.max_holding < np.inf:
+        book.head[0].expiry = sooner(book.head[0].expiry, ts, setup.limits.max_holding)
     if position.closing == 1 and position.lots == 0:
         stopped(book, i)
     if slot != TARGET and position.lots == 0:
@@ -240,7 +243,7 @@ def close_open(book, log, i, opened):
 
 @part
 def close_bar(book, setup, i, row, close, opened):
-    """The end of an instrument's bar: protective orders of this bar rest from now on, and the trailing stop follows.
+    """The end of an instrument's bar: protective orders of this bar rest from now on, and the trailing stop follows it.
 
     The best price since entry takes the bar's extreme, or only its close if the position was opened inside the bar.
     """
@@ -249,10 +252,16 @@ def close_bar(book, setup, i, row, close, opened):
         book.orders[i, slot].arrived = 1
     if position.lots == 0 or setup.limits.trailing_stop == np.inf:
         return
-    long = position.lots > 0
-    extreme = row.high if long else row.low
+    extreme = row.high if position.lots > 0 else row.low
     if position.opened > opened:
         extreme = close
+    follow(book, setup, i, extreme)
+
+
+@part
+def follow(book, setup, i, extreme):
+    """Let the trailing stop follow a better extreme than the best price since entry."""
+    position, long = book.positions[i], book.positions[i].lots > 0
     if (extreme > position.best) if long else (extreme < position.best):
         position.best = extreme
         order = book.orders[i, TRAIL]
@@ -298,15 +307,24 @@ def meet(order, slot, side, row, costs, passing, opened, grew):
 
 
 @part
-def concerned(book, market, t):
-    """Into book.todo: instruments with a bar at row t whose orders work, or rest where it touches them. -> count"""
+def concerned(book, market, setup, t):
+    """Into book.todo: instruments with a bar at row t whose orders work, or rest where it touches them. -> count
+
+    Where a bar does no more than move a trailing stop, that is all that is done.
+    """
     todo = 0
     resting = book.head[0].resting != 0
     for i in range(book.working.shape[0]):
         met = book.working[i] != 0
         if resting:
             met |= (market.low[t, i] <= book.low[i]) | (market.high[t, i] >= book.high[i])
-        if met and market.rows[t, i, OPEN] > 0.0:
+        if met and market.low[t, i] < np.inf:  # there is a bar
+            position = book.positions[i]
+            below, above = market.low[t, i] <= position.below, market.high[t, i] >= position.above
+            if book.working[i] == 0 and not below and not above:
+                follow(book, setup, i, market.high[t, i] if position.lots > 0 else market.low[t, i])
+                narrow(book, i)
+                continue
             book.todo[todo] = i
             todo += 1
     return todo
@@ -363,7 +381,7 @@ def match_row(book, log, market, setup, t):
 
     Instruments without a bar are passed over; their orders wait.
     """
-    todo = concerned(book, market, t)
+    todo = concerned(book, market, setup, t)
     for passing in range(3):
         for k in range(todo):
             i = book.todo[k]

@@ -210,7 +210,7 @@ def run(book, log, market, weights, setup, t0, t1):
     single = book.quantity.shape[0] == 1
     events, stamps = weights.row.shape[0], setup.stamps.shape[0]
     while t == t1 or has_room(book, log):
-        if head.working == 0:
+        if head.working == 0 and head.retry == 0:
             stop = t1
             if head.event < events:
                 stop = min(weights.row[head.event], t1)

@@ -7,10 +7,12 @@ from typing import Final
 import numpy as np
 
 from trimtab.compiled import loop
+from trimtab.rules.account import rate_of
 from trimtab.rules.book import Setup
 from trimtab.rules.carry import FUNDING_EVERY
-from trimtab.rules.market import Market
-from trimtab.types import DAY, I64, Limits
+from trimtab.rules.exposure import ALARM_AGE, ALARM_GAP, ALARM_SPREAD, ALARM_VOL, YEAR
+from trimtab.rules.market import DURATION, OPEN, VOL, Market
+from trimtab.types import DAY, I64, SECOND, Limits
 
 #: Days of returns from which correlations are estimated, and how many are needed at least.
 CLUSTER_DAYS: Final = 60
@@ -30,16 +32,56 @@ MORE: Final = (
     "unusual_spread",
 )
 
+#: Those of them that watch the bars themselves.
+WATCHED: Final = ("stale", "unusual_vol", "unusual_gap", "unusual_spread")
+
 
 def complete(setup: Setup, market: Market) -> Setup:
-    """The set-up with its stamps, its groups of correlated instruments, and whether it has any of the rarer limits."""
-    groups = setup.groups
+    """The set-up with its stamps, its groups of correlated instruments, the worst of each row where that is watched,
+    and whether it has any of the rarer limits; what is there already stays."""
+    groups, alarm = setup.groups, setup.alarm
     if setup.limits.group_gross < np.inf and not len(groups.cluster_row):
         days = market.mark[market.days, : market.low.shape[1]]
         groups = groups._replace(cluster=clusters(days, setup.limits.group_correlation), cluster_row=market.days)
+    if not len(alarm) and any(getattr(setup.limits, name) < np.inf for name in WATCHED):
+        alarm = alarms(market, setup.terms)
     capped = any(len(caps) for caps in (groups.class_cap, groups.venue_cap, groups.model_cap))
     more = int(capped or any(getattr(setup.limits, name) < np.inf for name in MORE))
-    return setup._replace(stamps=stamps_of(market, setup), more=more, groups=groups)
+    caps = np.concatenate((groups.class_cap, groups.venue_cap))
+    sums = min(setup.limits.net_exposure, setup.limits.group_gross, float(caps.min(initial=np.inf)))
+    heat = setup.limits.heat / max(1.0, float(setup.terms["initial_margin"].max()))
+    return setup._replace(stamps=stamps_of(market, setup), more=more, groups=groups, alarm=alarm, least=min(sums, heat))
+
+
+@loop
+def alarms(market, terms):
+    """(T, 4) the worst of all instruments at each row, see rules.exposure.is_calm; what is not known counts as 0.
+
+    An instrument has no age before its first bar: it cannot be held.
+    """
+    T, N = market.low.shape
+    found = np.zeros((T, 4))
+    last = np.full(N, np.int64(-1))
+    for t in range(T):
+        vol, gap, spread, oldest = 0.0, 0.0, 0.0, market.ts[t]
+        for i in range(N):
+            bar = market.rows[t, i]
+            if bar[OPEN] > 0.0:
+                last[i] = market.ts[t]
+                vol = max(vol, bar[VOL] * bar[VOL] / bar[DURATION]) if bar[VOL] >= 0.0 else vol
+                if t > 0 and market.mark[t - 1, i] > 0.0:
+                    marks = market.mark[t - 1]
+                    gap = max(gap, abs(bar[OPEN] * rate_of(terms, marks, i) / marks[i] - 1.0))
+                if market.spread.shape[0] > 0 and market.spread[t, i] > spread:
+                    spread = market.spread[t, i]
+            elif last[i] >= 0:
+                oldest = min(oldest, last[i])
+        # Taken from the square, so a hair too much rather than too little: what it lets pass is not looked at again.
+        found[t, ALARM_VOL] = np.sqrt(vol * YEAR) * (1.0 + 1e-12)
+        found[t, ALARM_GAP] = gap
+        found[t, ALARM_SPREAD] = spread
+        found[t, ALARM_AGE] = (market.ts[t] - oldest) / SECOND + 1e-6
+    return found
 
 
 @loop
@@ -59,53 +101,65 @@ def clusters(marks, threshold):
         for i in range(N):
             if marks[d - 1, i] > 0.0:
                 returns[d, i] = marks[d, i] / marks[d - 1, i] - 1.0
-    scaled = np.empty((N, CLUSTER_DAYS))
-    known = np.empty(N, np.bool_)
+    scaled, rho = np.empty((CLUSTER_DAYS, N)), np.empty(N)
     for d in range(D):
         for i in range(N):
             found[d, i] = i
         first = max(d - CLUSTER_DAYS + 1, 1)
-        count = d - first + 1
-        if count < CLUSTER_LEAST:
+        if d - first + 1 < CLUSTER_LEAST:
             continue
-        for i in range(N):
-            known[i] = standardised(returns[first : d + 1, i], scaled[i])
-        for i in range(N):
+        days = scaled[: d - first + 1]
+        standardise(returns[first : d + 1], days)
+        for i in range(1, N):
+            correlate(days, i, rho)
             for j in range(i):
-                if not (known[i] and known[j]) or found[d, i] == found[d, j]:
-                    continue
-                rho = 0.0
-                for k in range(count):
-                    rho += scaled[i, k] * scaled[j, k]
-                if abs(rho) >= threshold:
-                    low, high = min(found[d, i], found[d, j]), max(found[d, i], found[d, j])
-                    for k in range(N):
-                        if found[d, k] == high:
-                            found[d, k] = low
+                if abs(rho[j]) >= threshold and found[d, i] != found[d, j]:
+                    join(found[d], found[d, i], found[d, j])
     return found
 
 
 @loop
-def standardised(values, out):
-    """Write values less their mean, over their norm, into out: their dot products are correlations. -> possible?
+def standardise(values, out):
+    """Write (K, N) values less their column's mean, over its norm, into out: dot products of columns are correlations.
 
-    False where a value is NaN or all are the same.
+    NaN where a value of the column is, or all are the same: nothing is correlated with that.
     """
-    n = values.shape[0]
-    mean = 0.0
-    for k in range(n):
-        mean += values[k]
-    mean /= n
-    squares = 0.0
-    for k in range(n):
-        out[k] = values[k] - mean
-        squares += out[k] * out[k]
-    if not squares > 1e-24 * n:
-        return False
-    norm = np.sqrt(squares)
-    for k in range(n):
-        out[k] /= norm
-    return True
+    K, N = values.shape
+    mean, norm = np.zeros(N), np.zeros(N)
+    for k in range(K):
+        for i in range(N):
+            mean[i] += values[k, i]
+    for i in range(N):
+        mean[i] /= K
+    for k in range(K):
+        for i in range(N):
+            out[k, i] = values[k, i] - mean[i]
+            norm[i] += out[k, i] * out[k, i]
+    for i in range(N):
+        norm[i] = np.sqrt(norm[i]) if norm[i] > 1e-24 * K else np.nan
+    for k in range(K):
+        for i in range(N):
+            out[k, i] /= norm[i]
+
+
+@loop
+def correlate(columns, i, rho):
+    """The dot product of column i of (K, N) with each column before it, into rho; vectorises."""
+    for j in range(i):
+        rho[j] = 0.0
+    for k in range(columns.shape[0]):
+        own = columns[k, i]
+        for j in range(i):
+            rho[j] += own * columns[k, j]
+
+
+@loop
+def join(group, one, other):
+    """Make two groups one, under the smaller of their numbers."""
+    low, high = min(one, other), max(one, other)
+    for k in range(group.shape[0]):
+        if group[k] == high:
+            group[k] = low
 
 
 def stamps_of(market: Market, setup: Setup) -> I64:

@@ -14,7 +14,7 @@ from trimtab.rules.trade import trade
 from trimtab.sim.market import build_market
 from trimtab.sim.setup import clusters, complete
 from trimtab.sim.simulate import new_log
-from trimtab.types import DAY, GTC, MARKET, Costs, Instrument, Limits, Weights
+from trimtab.types import DAY, GTC, LIMIT, MARKET, Costs, Instrument, Limits, Weights
 
 ONE = (100.0, 100.0, 100.0, 100.0)
 THREE = [Instrument(symbol=s, lot_size=1.0) for s in "ABC"]
@@ -216,3 +216,33 @@ def test_the_kill_switch_flattens_and_stays(flat, made) -> None:
         held.append(int(book.positions["lots"][0]))
     assert held == [0, 5, 5, 5, 0, 0, 0, 0]
     assert [LIMIT_NAMES[k] for k in log.actions["limit"][: log.used[2]]] == ["killed"]
+
+
+def test_what_one_order_left_over_is_asked_for_again_in_a_quiet_book(play, lines) -> None:
+    """In an unusual market the first slice is refused whole; nothing works and nothing is held, yet it comes again."""
+    gap = (108.0, 108.0, 108.0, 108.0)
+    limits = Limits(order_notional=400.0, unusual_gap=0.05)
+    result = play([[ONE]] * 2 + [[gap]] * 6, [(2, 0.9)], limits=limits)
+    assert [x[:3] for x in lines(result)] == [(4, 0, 3), (5, 0, 3), (6, 0, 2)]
+
+
+def test_a_book_closed_for_the_day_leaves_at_market_whatever_its_models_decide(play, lines) -> None:
+    resting = Style(LIMIT, 0.0, GTC, 0, 0, 0, 0.0, 0)
+    low = (90.0, 90.0, 90.0, 90.0)
+    lower = (80.0, 80.0, 80.0, 80.0)
+    bars = [ONE, ONE, ONE, low, None, lower, lower]
+    result = play(bars, [(0, 1.0), (4, 0.0)], style=resting, limits=Limits(daily_loss=0.05))
+    assert lines(result) == [(1, 0, 10, 100.0), (5, 0, -10, 80.0)]  # a limit at 90 would never be met
+
+
+def test_a_book_closed_for_the_day_asks_again_for_what_a_venue_rejects(play) -> None:
+    low = (90.0, 90.0, 90.0, 90.0)
+    tried = 0
+    for seed in range(10):
+        style = Style(MARKET, 0.0, GTC, 0, 0, 0, 0.0, seed)
+        bars = [ONE] * 8 + [low] * 13
+        decisions = [(row, 1.0 - row / 100) for row in range(7)]  # one of them gets in
+        result = play(bars, decisions, style=style, costs=Costs(reject=0.5), limits=Limits(daily_loss=0.05))
+        tried += int((result.orders["reduce_only"] == 1).sum())
+        assert lots(result) == [0]
+    assert tried > 10
