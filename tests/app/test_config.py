@@ -198,7 +198,7 @@ def test_a_strategy_file_is_found_beside_the_spec(tmp_path: Path):
     assert complete(read_spec(book)).models[0].name == "mine"
 
 
-@pytest.mark.parametrize("name", ["crypto_trend.yaml", "spy_holding.yaml"])
+@pytest.mark.parametrize("name", ["accounts.yaml", "crypto_trend.yaml", "sized_book.yaml", "spy_holding.yaml"])
 def test_the_examples_are_good(name: str):
     spec = complete(read_spec(EXAMPLES / name))
     assert len(run_id(spec)) == 64

@@ -278,6 +278,38 @@ def test_every_public_name_is_in_the_api_page():
     assert not [name for name in tt.__all__ if name != "__version__" and f"tt.{name}" not in page]
 
 
+def test_every_key_of_a_spec_is_in_the_page():
+    from trimtab.app.schema import schema
+
+    def keys(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            yield from node.get("properties", {})
+            for value in node.values():
+                yield from keys(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from keys(value)
+
+    page = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
+    found = set(keys(schema()))
+    assert {"margin_interest", "regime_budgets", "wallet", "reads", "venues"} <= found
+    assert not [key for key in sorted(found) if f"`{key}`" not in page]
+
+
+def test_every_sizer_and_regime_with_its_parameters_is_on_its_page():
+    from trimtab.portfolio.book import SIZERS
+    from trimtab.portfolio.regime.table import REGIMES
+
+    sizing, regimes = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("sizing.md", "regimes.md"))
+    for name, sizer in SIZERS.items():
+        row = next(line for line in sizing.splitlines() if line.startswith(f"| `{name}` |"))
+        told = sizing if "the same" in row else row
+        assert not [param for param in sizer.params._fields if f"`{param}`" not in told], name
+    for name, regime in REGIMES.items():
+        row = next(line for line in regimes.splitlines() if line.startswith(f"| `{name}` |"))
+        assert not [label for label in regime.names if label not in row], name
+
+
 def test_the_windows_are_those_of_the_page():
     from trimtab.sim.market import VOL_WINDOW, VOLUME_DAYS
 

@@ -163,3 +163,21 @@ def test_a_sizer_of_one_is_no_sizer() -> None:
     one, other = tt.backtest(plain, PANEL), tt.backtest(sized, PANEL)
     assert decided(one, ROWS) == decided(other, ROWS)
     assert one.bar_equity.tobytes() == other.bar_equity.tobytes()
+
+
+@pytest.mark.parametrize("name", ["convexity", "kelly", "adaptive"])
+def test_a_sizer_sees_the_model_and_never_the_account(name: str) -> None:
+    """Limits, costs, capital, cash flows and a halted book: what is decided stays the same, weight by weight."""
+    whole = tt.backtest(SPECS[name], PANEL)
+    for changed in (
+        {"limits": tt.Limits(max_weight=0.05, daily_loss=0.002, drawdown_halt=0.01)},
+        {"costs": tt.Costs(taker_fee=0.02)},
+        {"capital": 5_000.0, "cash_flows": (tt.CashFlow(at="2024-02-20", amount=-2_000.0),)},
+        {"models": MODELS[:1]},
+    ):
+        other = tt.backtest(msgspec.structs.replace(SPECS[name], **changed), PANEL)
+        mine, theirs = whole.fold.weights, other.fold.weights
+        first, second = mine.model == 0, theirs.model == 0
+        assert [c[first].tobytes() for c in mine] == [c[second].tobytes() for c in theirs]
+        assert other.bar_equity.tobytes() != whole.bar_equity.tobytes()
+    assert tt.backtest(SPECS["no sizer"], PANEL).fold.weights.value.tobytes() != whole.fold.weights.value.tobytes()
