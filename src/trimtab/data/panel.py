@@ -194,8 +194,12 @@ def rows_of(panel: Panel, instruments: Sequence[str | int], timeframe: str, fiel
         taken = slice(None) if len(rows) == len(index) else np.searchsorted(rows, index)
         tick = panel.instruments[legs[leg]].tick_size
         for k, field in enumerate(fields):
-            column = values[k][taken]
-            x[:, leg, k] = np.rint(column / tick) if field == "ticks" and tick > 0 else column
+            column, out = values[k][taken], x[:, leg, k]
+            if field == "ticks" and tick > 0:
+                np.divide(column, tick, out=out)
+                np.rint(out, out=out)
+            else:
+                out[:] = column
     return index, x
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from trimtab.data.panel import rows_of
 from trimtab.rules.market import Market
-from trimtab.sim.market import build_market, half_bar
+from trimtab.sim.market import build_market, survey
 from trimtab.types import F64, I64, Panel, TrimtabError
 from trimtab.words import utc
 
@@ -25,18 +26,19 @@ class Prepared:
     """
 
     def __init__(self, panel: Panel) -> None:
-        check_bars(panel)
+        self.first, silent = check_bars(panel)
+        self.silent = tuple(itertools.compress(panel.symbols, silent))
         self.markets: dict[str, Market] = {}
-        close = panel.values[:, :, panel.fields.index("close")]
-        volume = panel.values[:, :, panel.fields.index("volume")]
-        self.first: I64 = np.argmax(close > 0.0, axis=0).astype(np.int64)
-        self.silent = tuple(s for k, s in enumerate(panel.symbols) if not np.nanmax(volume[:, k], initial=0.0) > 0.0)
         self.rows: dict[Any, tuple[I64, F64]] = {}
 
 
-def check_bars(panel: Panel) -> None:
-    """A bar is there whole or not at all: with half of its prices neither a stop nor a mark would mean anything."""
-    found = half_bar(panel.values)
+def check_bars(panel: Panel) -> tuple[I64, I64]:
+    """A bar is there whole or not at all: with half of its prices neither a stop nor a mark would mean anything.
+
+    -> (N,) the row of each instrument's first bar; (N,) 1 where no bar of it has a known volume
+    """
+    first, silent = np.empty(len(panel.instruments), np.int64), np.empty(len(panel.instruments), np.int64)
+    found = survey(panel.values, first, silent)
     if found >= 0:
         t, i = divmod(int(found), len(panel.instruments))
         shown = ", ".join(f"{n} {v:g}" for n, v in zip(panel.fields[:4], panel.values[t, i, :4].tolist(), strict=True))
@@ -44,6 +46,7 @@ def check_bars(panel: Panel) -> None:
             f"{panel.symbols[i]}, row {t}, closed {utc(panel.ts[t])}: {shown}; expected four prices above 0, or none "
             "(NaN: no bar). Mend the bar, or leave it out."
         )
+    return first, silent
 
 
 _prepared: weakref.WeakKeyDictionary[Panel, Prepared] = weakref.WeakKeyDictionary()

@@ -30,7 +30,7 @@ tt.sweep("sma_cross", panel, {"fast": [3, 5], "slow": [9, 20]})
 from trimtab.sim import driver, fold, market, simulate
 from trimtab.strategies import find
 folds = fold.folds_of(find("sma_cross"))
-used = [driver.run, market.derive, market.extremes, simulate.changes, *(f for f in folds if f is not None)]
+used = [driver.run, market.derive, market.survey, simulate.changes, *(f for f in folds if f is not None)]
 missed = sum(sum(f.stats.cache_misses.values()) for f in used)
 hits = sum(sum(f.stats.cache_hits.values()) for f in used)
 print(json.dumps([missed, hits, driver.run.stats.cache_path, os.environ["NUMBA_CACHE_DIR"]]))

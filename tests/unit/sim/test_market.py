@@ -8,7 +8,7 @@ import pytest
 
 from trimtab.rules.market import AVERAGE_VOLUME, VOL
 from trimtab.sim.driver import BLOCK
-from trimtab.sim.market import VOL_WINDOW, VOLUME_DAYS, build_market, day_ends
+from trimtab.sim.market import STRETCH, VOL_WINDOW, VOLUME_DAYS, build_market, day_ends
 from trimtab.sim.simulate import weights_of
 from trimtab.types import BAR_FIELDS, DAY, HOUR, MINUTE, Instrument, Panel
 
@@ -79,8 +79,8 @@ def test_marks_carry_the_last_close_and_missing_bars_meet_no_order() -> None:
 
 
 def test_blocks_hold_the_extremes_of_the_mark() -> None:
-    market = build_market(random_panel(BLOCK * 9 + 3, 1, HOUR, 0.1))
-    whole = market.mark[: BLOCK * 9, 0].reshape(-1, BLOCK)
+    market = build_market(random_panel(STRETCH + BLOCK * 9 + 3, 1, HOUR, 0.1))
+    whole = market.mark[: STRETCH + BLOCK * 9, 0].reshape(-1, BLOCK)
     assert market.block_low.tolist() == whole.min(axis=1).tolist()
     assert market.block_high.tolist() == whole.max(axis=1).tolist()
     assert len(build_market(random_panel(50, 2, HOUR, 0.0)).block_low) == 0
