@@ -69,11 +69,7 @@ LAWS: Final[tuple[Law, ...]] = (
     Law("across", check_legs.across, "a function of its row alone", _has_across),
     Law("parameters", check_robustness.parameters, "runs at both ends of every range and at random points inside"),
     Law("path", check_path.path, "orders, fills and equity up to a row do not change with what comes after it"),
-    Law(
-        "conservation",
-        check_money.conservation,
-        "equity is what fills, carry and cash flows make it, and the models' sum",
-    ),
+    Law("conservation", check_money.conservation, "equity is cash, marks and carry; models add up to the book"),
     Law("gate", check_path.gate, "under tight limits nothing was allowed beyond them"),
 )
 
