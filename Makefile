@@ -30,7 +30,7 @@ test: .venv/.ready  ## the whole default test suite
 	@if [ -f src/trimtab/sim/warm.py ]; then $(BIN)/python -m trimtab.sim.warm; fi
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
-nightly: .venv/.ready  ## the laws on 10,000 random histories each (hours; TRIMTAB_LAW_EXAMPLES=N for others)
+nightly: .venv/.ready  ## the laws on 10,000 random histories each (an hour; TRIMTAB_LAW_EXAMPLES=N for others)
 	@if [ -f src/trimtab/sim/warm.py ]; then $(BIN)/python -m trimtab.sim.warm; fi
 	@$(BIN)/python -m pytest -n auto -m "nightly or not nightly" --hypothesis-profile=nightly tests/laws $(ARGS)
 
