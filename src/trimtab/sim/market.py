@@ -25,11 +25,10 @@ AHEAD: Final = 64
 
 
 @part
-def lay(bars, at, x):
-    """Begin a line with the six fields that stand at `at`; where there is no bar, with NaN."""
-    if bars[at] > 0.0:
-        a, b, c, d, e, f = bars[at], bars[at + 1], bars[at + 2], bars[at + 3], bars[at + 4], bars[at + 5]
-    else:
+def lay(bar, x):
+    """Begin a line with the six fields of a bar; where there is none, with NaN."""
+    a, b, c, d, e, f = bar[0], bar[1], bar[2], bar[3], bar[4], bar[5]
+    if not a > 0.0:
         a = b = c = d = e = f = np.nan
     x[0], x[1], x[2], x[3], x[4], x[5] = a, b, c, d, e, f
 
@@ -102,7 +101,7 @@ def extremes(mark, first, end, low, high):
 def derive(ts, bars, rows, mark, low, high, block_low, block_high):
     """Lay out bars as lines and write what is derived from them, in one pass over memory.
 
-    bars                    the panel's values (T, N, K), flat; empty where rows are its own memory, which holds them
+    bars                    (T x N, K) the panel's values; empty where rows are its own memory, which holds them
     rows                    (T, N, 8) the fields of each bar, NaN where there is none, then vol and average_volume
     mark, low, high         (T, N)
     block_low, block_high   (T // BLOCK,) extremes of the mark of one instrument; or empty
@@ -115,7 +114,6 @@ def derive(ts, bars, rows, mark, low, high, block_low, block_high):
     more than the arithmetic.
     """
     T, N = rows.shape[0], rows.shape[1]
-    width = bars.shape[0] // max(T * N, 1)
     closes, found, scratch = np.zeros(STRETCH + 1), np.empty(STRETCH + 1), np.empty((4, STRETCH))
     for i in range(N):
         ring, sums = np.zeros(VOL_WINDOW), Sums(0, 0, 0.0, 0.0, 0.0, 0.0)
@@ -128,9 +126,9 @@ def derive(ts, bars, rows, mark, low, high, block_low, block_high):
             n = 0
             for t in range(first, end):
                 x = rows[t, i]
-                if width > 0:
-                    prefetch(bars, ((t + AHEAD) * N + i) * width, 0)
-                    lay(bars, (t * N + i) * width, x)
+                if bars.shape[0] > 0:
+                    prefetch(bars, (t + AHEAD) * N + i, 0)
+                    lay(bars[t * N + i], x)
                 if x[0] > 0.0:
                     opened = ts[t] - np.int64(x[5])
                     if opened >= midnight:  # the first bar of a day: the one before is finished
@@ -198,15 +196,15 @@ _taken: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
 def lines_of(panel: Panel) -> tuple[F64, F64]:
-    """(T, N, 8) lines, and what is to be copied into them, flat: nothing where they are the panel's own memory."""
+    """(T, N, 8) lines, and the bars (T x N, K) to copy into them: none where they are the panel's own memory."""
     values, lines = panel.values, panel.lines
     shape = (*values.shape[:2], LINE)
     if lines is not None and lines.shape == shape and values.strides == lines.strides and id(lines) not in _taken:
         _taken[id(lines)] = lines
-        nothing = np.empty(0)
+        nothing = np.empty((0, shape[2]))
         nothing.flags.writeable = False  # of the same type to numba as a panel's values
         return lines, nothing
-    return np.empty(shape), np.ascontiguousarray(values).reshape(-1)
+    return np.empty(shape), np.ascontiguousarray(values).reshape(-1, values.shape[2])
 
 
 def build_market(panel: Panel, base: str = "") -> Market:
