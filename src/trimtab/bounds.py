@@ -270,6 +270,21 @@ def misfits(
             f"{strategy.name} trades {legs} legs at a time, so its universe needs a multiple of {legs} instruments, "
             f"its legs in order; it has {count}",
         )
+    if model.allocator is not None and (what := _whole(strategy, count)):
+        yield (
+            "allocator",
+            f"splits a budget over instruments, and this model {what}: leave it out, or put one on the book, to split "
+            "the budgets over its models",
+        )
+
+
+def _whole(strategy: Strategy, count: int) -> str:
+    """Why a model's budget cannot be split over its instruments; empty: it can."""
+    if strategy.n_legs != 1:
+        return "trades pairs or baskets"
+    if strategy.across is not None:
+        return "splits its budget itself"
+    return "has one instrument" if count == 1 else ""
 
 
 def repeats(universe: Sequence[str]) -> Iterator[str]:

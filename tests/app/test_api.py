@@ -31,6 +31,7 @@ COLUMNS = {
     "weights": "ts BTCEUR ETHEUR",
     "actions": "ts limit symbol model wanted allowed action",
     "utilisation": "ts limit name symbol bound measure used highest",
+    "shares": "ts model name share",
     "regimes": "ts regime label",
     "attribution": "by name net costs gross days",
 }

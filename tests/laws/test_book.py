@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 
 import trimtab as tt
+from trimtab.portfolio.allocators import ALLOCATORS
 from trimtab.portfolio.book import SIZERS
 from trimtab.research.regimes import regime_labels
 from trimtab.types import BAR_FIELDS, DAY, HOUR
@@ -36,7 +38,7 @@ MODELS = (
     }),
     tt.Model(
         strategy="momentum", timeframe="1d", params={"lookback": 12, "vol_window": 8}, budget=0.3,
-        universe=("B", "C"), regime_budgets={"grid": {"high": 0.5, "low": 1.2}},
+        universe=("B", "C"), regime_budgets={"grid": {"high": 0.5, "low": 1.1}},
     ),
     tt.Model(strategy="pairs_reversion", params={"lookback": 30}, universe=("A", "C"), budget=0.3),
 )  # fmt: skip
@@ -81,6 +83,22 @@ SPECS = {
     name: msgspec.structs.replace(BOOK, sizer=tt.SizerUse(name=name, params=SHORT.get(name, {}))) for name in SIZERS
 } | {
     "no sizer": BOOK,
+    "allocator of the book": msgspec.structs.replace(
+        BOOK, sizer=tt.SizerUse(name="confidence"),
+        allocator=tt.AllocatorUse(name="equal_risk", window=20, every=86_400.0),
+    ),
+    "allocator of a model": msgspec.structs.replace(
+        BOOK, models=tuple(
+            msgspec.structs.replace(m, allocator=tt.AllocatorUse(name="inverse_volatility", window=10, every=86_400.0))
+            if m.strategy != "pairs_reversion" else m for m in MODELS
+        )
+    ),
+    "both, by skfolio": msgspec.structs.replace(
+        BOOK, allocator=tt.AllocatorUse(name="hierarchical_risk_parity", window=30), models=(
+            msgspec.structs.replace(MODELS[0], allocator=tt.AllocatorUse(name="maximum_diversification", window=25)),
+            *MODELS[1:],
+        ),
+    ),
     "on change": msgspec.structs.replace(BOOK, rebalance=tt.Rebalance()),
 }  # fmt: skip
 
@@ -104,6 +122,9 @@ def test_cutting_history_changes_nothing_before_the_cut(name: str) -> None:
         part = tt.backtest(SPECS[name], cut(PANEL, rows))
         assert decided(part, rows) == decided(whole, rows)
         assert part.bar_equity.tobytes() == whole.bar_equity[:rows].tobytes()
+        for early, late in zip(part.splits, whole.splits, strict=True):
+            assert early.row.tolist() == [row for row in late.row.tolist() if row < rows]
+            assert early.share.tobytes() == late.share[: len(early.row)].tobytes()
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -153,6 +174,54 @@ def test_every_view_of_the_profit_adds_up_to_it(name: str) -> None:
     for by in ("regime equity", "regime fear", "regime grid"):
         assert views[(by,)]["days"].sum() == pytest.approx((PANEL.ts[-1] - PANEL.ts[0]) / DAY)
         assert views[(by,)].height > 2
+
+
+def test_an_allocator_gives_more_to_what_moves_less() -> None:
+    values = PANEL.values.copy()
+    values[:, 0, :4] = 100.0 * (values[:, 0, :4] / 100.0) ** 0.25  # A moves a quarter as much
+    panel = msgspec.structs.replace(PANEL, values=values, lines=None)
+    hold = tt.Model(strategy="buy_and_hold", allocator=tt.AllocatorUse(name="inverse_volatility", window=20))
+    spec = msgspec.structs.replace(BOOK, models=(hold,), regimes=(), rebalance=tt.Rebalance())
+    w = tt.backtest(spec, panel).fold.weights
+    first = w.row == w.row[w.row > 20 * 6][0]
+    assert (w.value[w.row < 20 * 6] == 1 / 3).all()
+    a, b, c = w.value[first]
+    assert a > 2.0 * max(b, c)
+    assert a + b + c == pytest.approx(1.0)
+    assert (panel.ts[np.unique(w.row[w.row > 20 * 6])] % (7 * DAY) == 4 * DAY).all()  # Mondays
+
+
+@pytest.mark.parametrize("name", ALLOCATORS)
+def test_wherever_history_begins_the_same_shares_are_chosen(name: str) -> None:
+    """Of instruments and of models that do not remember: a later start misses only looks without a window."""
+    use = tt.AllocatorUse(name=name, window=15, every=2 * 86_400.0)
+    hold = tt.Model(strategy="buy_and_hold", budget=0.5, allocator=use)
+    other = tt.Model(strategy="buy_and_hold", name="b", budget=0.2, universe=("B",))
+    spec = msgspec.structs.replace(BOOK, models=(hold, other), regimes=(), allocator=use)
+    spec = msgspec.structs.replace(spec, models=(msgspec.structs.replace(hold, allocator=None), other))
+    inside = msgspec.structs.replace(spec, models=(hold, other), allocator=None)
+    for one in (spec, inside):
+        whole = tt.backtest(one, PANEL).shares
+        assert whole["share"].n_unique() > 40
+        for begin in (1, 100, 303):
+            late = msgspec.structs.replace(
+                PANEL, ts=PANEL.ts[begin:].copy(), values=PANEL.values[begin:].copy(), lines=None
+            )
+            shares = tt.backtest(one, late).shares
+            assert shares.equals(whole.tail(shares.height))
+            first = int(np.searchsorted(PANEL.ts, shares["ts"].dt.timestamp("ns")[0]))
+            assert first - begin <= 6 * (15 + 2 + 1)  # rows: the window, the way to the next look, a day cut short
+
+
+def test_the_books_shares_are_of_what_models_would_have_earned_whatever_the_regime() -> None:
+    use = tt.AllocatorUse(name="equal_risk", window=20)
+    spec = msgspec.structs.replace(BOOK, allocator=use)
+    calm = msgspec.structs.replace(spec, models=tuple(msgspec.structs.replace(m, regime_budgets={}) for m in MODELS))
+    run, steady = tt.backtest(spec, PANEL), tt.backtest(calm, PANEL)
+    assert run.shares.equals(steady.shares)
+    assert decided(run, ROWS) != decided(steady, ROWS)
+    totals = run.shares.group_by("ts").agg(pl.col("share").sum())["share"]
+    np.testing.assert_allclose(totals, 1.0)
 
 
 def test_a_sizer_of_one_is_no_sizer() -> None:

@@ -34,14 +34,14 @@ SECTIONS = {
 }
 FILE = """\
 universe: X
-models: [{strategy: sma_cross}]
+models: [{strategy: sma_cross, budget: 0.5}, {strategy: buy_and_hold, budget: 0.1}]
 cash_flows: [{at: 2021-03-02, amount: 1}]
 costs: {taker_fee: 0}
 execution: {kind: LIMIT}
 allocator: {name: inverse_volatility}
 """
 SPEC = tt.Spec(
-    models=(tt.Model(strategy="sma_cross"),),
+    models=(tt.Model(strategy="sma_cross", budget=0.5), tt.Model(strategy="buy_and_hold", budget=0.1)),
     universe=("X",),
     costs=tt.Costs(),
     cash_flows=(tt.CashFlow(at="2021-03-02", amount=1.0),),
@@ -82,7 +82,9 @@ def refused_in_a_program(path: str, value: Any) -> str:
         flow = msgspec.structs.replace(spec.cash_flows[0], **{name: value})
         spec = msgspec.structs.replace(spec, cash_flows=(flow,))
     elif section == "models":
-        spec = msgspec.structs.replace(spec, models=(msgspec.structs.replace(spec.models[0], **{name: value}),))
+        spec = msgspec.structs.replace(
+            spec, models=(msgspec.structs.replace(spec.models[0], **{name: value}), spec.models[1])
+        )
     elif section in ("costs", "limits"):
         spec = msgspec.structs.replace(spec, **{section: getattr(spec, section)._replace(**{name: value})})
     elif section:

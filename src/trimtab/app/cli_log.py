@@ -47,6 +47,10 @@ def log_run(events: Events, run: Any) -> None:
         events.warning("action", **_fields(row))
     for refusal, m in run.refused:
         events.warning("fit_refused", model=run.model_names[m], ts=utc(refusal.ts), reason=refusal.reason)
+    for split in run.splits:
+        for refusal in split.refused:
+            model = run.model_names[split.model] if split.model >= 0 else ""
+            events.warning("allocator_refused", model=model, ts=utc(refusal.ts), reason=refusal.reason)
     for row in run.trades.iter_rows(named=True):
         events.info("trade", **_fields(row))
     events.info("run_finished", run_id=run.run_id, net=jsonable(run.metrics.get("net")), verdict=run.verdict)

@@ -13,7 +13,7 @@ from trimtab.app import units
 from trimtab.app.faults import Faults
 from trimtab.bounds import contradictions, misfits, model_names, repeats, strangers
 from trimtab.data.catalogue import ASSET_CLASSES
-from trimtab.types import Caps, Execution, Limits, Model
+from trimtab.types import AllocatorUse, Caps, Execution, Limits, Model
 
 Values = dict[str, Any]
 
@@ -71,7 +71,8 @@ def check_universe(values: Values, faults: Faults) -> None:
 def check_models(values: Values, faults: Faults) -> None:
     """A model trades instruments of the book on a timeframe that its grid can hold, and as its strategy can."""
     for i, said in enumerate(values["models"]):
-        model = Model(strategy="", universe=_symbols(said), timeframe=said["timeframe"] or "")
+        given = said["allocator"] and AllocatorUse(name=said["allocator"]["name"] or "")
+        model = Model(strategy="", universe=_symbols(said), timeframe=said["timeframe"] or "", allocator=given)
         for key, problem in misfits(model, said["found"], _symbols(values), values["timeframe"] or ""):
             faults.add(("models", str(i), *key.split(".")), problem)
 

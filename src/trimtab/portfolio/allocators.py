@@ -6,13 +6,18 @@ whole window says nothing of its risk and keeps an equal part; the rest is share
 
 from __future__ import annotations
 
+import importlib.util
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from trimtab.types import F64, TrimtabError
+from trimtab.types import F64, NotEnoughData, TrimtabError
 from trimtab.words import near
+
+#: A deviation of daily returns below this is rounding: what has it stood still.
+_STILL: Final = 1e-9
 
 #: Steps of the search for equal risk, and how close the contributions have to come.
 _STEPS: Final = 10_000
@@ -20,21 +25,27 @@ _CLOSE: Final = 1e-12
 
 
 class Allocator(NamedTuple):
-    """about: one line for people, with when it is dangerous; split(returns (D, K)) -> (K,); extra: what it needs."""
+    """about: one line for people, with when it is dangerous; split(returns (D, K)) -> (K,); needs: a library that is
+    installed with the extra `allocation`."""
 
     name: str
     about: str
     split: Callable[[F64], F64]
-    extra: str = ""
+    needs: str = ""
 
 
 def shares_of(allocator: Allocator, returns: F64) -> F64:
-    """The share of each column: returns (D, K), simple, per day, finite -> (K,), none negative, sum 1."""
+    """The share of each column: returns (D, K), simple, per day, finite -> (K,), none negative, sum 1.
+
+    NotEnoughData where the allocator finds no shares for this window.
+    """
     count = returns.shape[1]
-    moved = np.flatnonzero(returns.std(axis=0) > 0.0)
+    moved = np.flatnonzero(returns.std(axis=0) > _STILL)
     shares = np.full(count, 1.0 / count)
     if len(moved) > 1:
         found = np.maximum(allocator.split(np.ascontiguousarray(returns[:, moved])), 0.0)
+        if not 0.0 < found.sum() < np.inf:
+            raise NotEnoughData(f"{allocator.name} found no shares for this window")
         shares[moved] = found / found.sum() * (len(moved) / count)
     return shares
 
@@ -68,27 +79,30 @@ def equal_risk(returns: F64) -> F64:
 
 def hierarchical_risk_parity(returns: F64) -> F64:
     """Risk parity down a tree of correlations (López de Prado 2016), by skfolio."""
-    return _fitted(_skfolio("hierarchical_risk_parity").HierarchicalRiskParity(), returns)
+    from skfolio.optimization import HierarchicalRiskParity
+
+    return _fitted(HierarchicalRiskParity(), returns)
 
 
 def maximum_diversification(returns: F64) -> F64:
     """The largest ratio of the parts' volatility to the whole's (Choueifaty, Coignard 2008), by skfolio."""
-    return _fitted(_skfolio("maximum_diversification").MaximumDiversification(), returns)
+    from skfolio.optimization import MaximumDiversification
 
-
-def _skfolio(name: str) -> Any:
-    try:
-        import skfolio.optimization as optimization  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise TrimtabError(
-            f"allocator {name} needs skfolio ({error}): install it with pip install 'trimtab[allocators]', or take "
-            "inverse_volatility or equal_risk, which need nothing"
-        ) from None
-    return optimization
+    return _fitted(MaximumDiversification(), returns)
 
 
 def _fitted(model: Any, returns: F64) -> F64:
-    return np.asarray(model.fit(returns).weights_, dtype=np.float64)
+    """skfolio's weights. They do not depend on the unit of the returns: in their own deviations solvers are most exact.
+
+    What it cannot solve is refused; what it mends by itself it need not warn of.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return np.asarray(model.fit(returns / returns.std()).weights_, dtype=np.float64)
+        except Exception as error:  # whatever its solvers may raise
+            reason = str(error).strip().partition("\n")[0]
+            raise NotEnoughData(f"skfolio could not solve it ({type(error).__name__}: {reason})") from error
 
 
 #: Name in a spec -> allocator.
@@ -109,22 +123,29 @@ ALLOCATORS: Final[Mapping[str, Allocator]] = {
             "hierarchical_risk_parity",
             "risk parity down a tree of correlations; needs no inverse. Dangerous where the tree is noise",
             hierarchical_risk_parity,
-            "allocators",
+            "skfolio",
         ),
         Allocator(
             "maximum_diversification",
             "the largest ratio of the parts' volatility to the whole's. Dangerous where correlations are estimated "
             "from few days: it concentrates in what looked unlike",
             maximum_diversification,
-            "allocators",
+            "skfolio",
         ),
     )
 }
 
 
 def find_allocator(name: str) -> Allocator:
-    """The allocator of that name; TrimtabError with the nearest one where there is none."""
+    """The allocator of that name; TrimtabError with the nearest one where there is none, or its library is missing."""
     if name in ALLOCATORS:
-        return ALLOCATORS[name]
+        found = ALLOCATORS[name]
+        if found.needs and importlib.util.find_spec(found.needs) is None:
+            free = " or ".join(other.name for other in ALLOCATORS.values() if not other.needs)
+            raise TrimtabError(
+                f"allocator {name} needs {found.needs}, which is not installed: pip install 'trimtab[allocation]', or "
+                f"take {free}, which need nothing"
+            )
+        return found
     known = ", ".join(ALLOCATORS)
     raise TrimtabError(f"no allocator is named {name!r}{near(name, ALLOCATORS)}; expected one of {known}")

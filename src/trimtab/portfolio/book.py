@@ -109,6 +109,12 @@ def misfits_of_book(spec: Spec) -> Problems:
         yield from _of_regime(f"regimes.{k}", use, spec)
     for path, use in allocators_of(spec):
         yield from _of_allocator(path, use)
+    if spec.allocator is not None and len(spec.models) < 2:
+        yield (
+            "allocator",
+            "splits the sum of the budgets over models, and the book has one: put it on the model to split its budget "
+            "over its instruments",
+        )
     for k, model in enumerate(spec.models):
         if model.allocator is not None and model.sizing != "equal":
             yield (

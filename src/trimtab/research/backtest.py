@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ from trimtab.research.holding import holding_of
 from trimtab.research.prepared import market_of, prepared
 from trimtab.research.run import Fold, Run
 from trimtab.research.setup import costs_of_panel, setup_of
-from trimtab.research.streams import streams_of
+from trimtab.research.streams import plan_of
 from trimtab.sim.simulate import simulate as fold_market
 from trimtab.sim.simulate import weights_of
 from trimtab.strategies import find, params_of
@@ -37,6 +37,9 @@ from trimtab.types import (
 )
 from trimtab.words import utc
 
+if TYPE_CHECKING:
+    from trimtab.research.allocation import Split
+
 #: The strategy's name in the spec of a run whose weights were given.
 GIVEN = "weights"
 
@@ -47,10 +50,12 @@ def run_weights(
     weights: Weights,
     given: Weights | None = None,
     refused: tuple[tuple[Refusal, int], ...] = (),
+    splits: tuple[Split, ...] = (),
 ) -> Run:
     """The driver over weights, and over holding the same instruments at the same costs without limits.
 
     refused  windows that fits refused, with the model's number
+    splits   what allocators chose on the way
     """
     check_weights(weights, spec, panel, given=given is not None)
     costs = costs_of_panel(panel, spec.costs)
@@ -58,7 +63,7 @@ def run_weights(
     market = market_of(panel, spec.base_currency)
     result = fold_market(market, weights, setup, keep_equity=False)
     holding = holding_of(panel, market, setup)
-    return Run(spec, panel, costs, Fold(market, weights, setup, result, holding), given, refused)
+    return Run(spec, panel, costs, Fold(market, weights, setup, result, holding), given, refused, splits)
 
 
 def check_weights(weights: Weights, spec: Spec, panel: Panel, *, given: bool = False) -> None:
@@ -196,9 +201,9 @@ def backtest(
     spec = msgspec.structs.replace(spec, **{name: value for name, value in given.items() if value is not None})
     check_panel(spec, panel)
     check(spec, ())  # before anything is folded; costs when the panel's instruments have theirs
-    streams = streams_of(spec, panel)
+    streams, splits = plan_of(spec, panel)
     refused = tuple(sorted((refusal, stream.model) for stream in streams for refusal in stream.refused))
-    return run_weights(spec, panel, combine(streams), refused=refused)
+    return run_weights(spec, panel, combine(streams), refused=refused, splits=splits)
 
 
 def spec_of(strategy: str, panel: Panel, params: Mapping[str, Any] | None = None) -> Spec:

@@ -30,6 +30,7 @@ TABLES: Final = (
     "weights",
     "actions",
     "utilisation",
+    "shares",
     "regimes",
     "attribution",
 )

@@ -16,6 +16,8 @@ from trimtab.types import F64, I64, ORDER_KINDS, ORDER_STATUSES, TIFS, Panel
 if TYPE_CHECKING:
     import polars as pl
 
+    from trimtab.research.allocation import Split
+
 
 def _time(values: Any) -> Any:
     import polars as pl
@@ -156,12 +158,38 @@ def weights(result: Result, panel: Panel, marks: F64) -> pl.DataFrame:
     return pl.DataFrame(table)
 
 
+def shares(splits: Sequence[Split], panel: Panel, models: Sequence[str]) -> pl.DataFrame:
+    """ts, model, name, share: one row per look of an allocator and part; model "" is the book's own."""
+    import polars as pl
+
+    parts = [
+        pl.DataFrame(
+            schema={"ts": pl.Datetime("ns", "UTC"), "model": pl.String, "name": pl.String, "share": pl.Float64}
+        )
+    ]
+    for split in splits:
+        looks, count = split.share.shape
+        names = models if split.model < 0 else panel.symbols
+        parts.append(
+            pl.DataFrame(
+                {
+                    "ts": _time(np.repeat(panel.ts[split.row], count)),
+                    "model": _words((*models, ""), np.full(looks * count, split.model)),
+                    "name": _words(names, np.tile(split.parts, looks)),
+                    "share": split.share.ravel(),
+                }
+            )
+        )
+    return pl.concat(parts)
+
+
 def actions(
-    result: Result, panel: Panel, models: Sequence[str], refused: Sequence[tuple[int, str]] = ()
+    result: Result, panel: Panel, models: Sequence[str], refused: Sequence[tuple[int, str, str, str]] = ()
 ) -> pl.DataFrame:
     """One row per thing that a limit did; symbol "" is the whole book, model "" all models.
 
-    refused  instants at which a model's fit was refused, with the model's name
+    refused  instants at which a fit or an allocator refused its window: ts, which of them, the model's name, and what
+             was done instead
     """
     import polars as pl
 
@@ -179,13 +207,14 @@ def actions(
     )
     if not refused:
         return acts
-    abstained = {
-        "ts": _time(np.array([ts for ts, _ in refused], np.int64)),
-        "limit": ["fit"] * len(refused),
+    ts, what, model, done = zip(*refused, strict=True)
+    told = {
+        "ts": _time(np.array(ts, np.int64)),
+        "limit": what,
         "symbol": [""] * len(refused),
-        "model": [name for _, name in refused],
+        "model": model,
         "wanted": [np.nan] * len(refused),
         "allowed": [np.nan] * len(refused),
-        "action": ["ABSTAIN"] * len(refused),
+        "action": done,
     }
-    return pl.concat((acts, pl.DataFrame(abstained))).sort("ts", maintain_order=True)
+    return pl.concat((acts, pl.DataFrame(told))).sort("ts", maintain_order=True)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trimtab.rules.limits import LIMIT_NAMES
-from trimtab.types import DAY, Costs
+from trimtab.types import DAY, I64, Costs
 from trimtab.words import utc
 
 if TYPE_CHECKING:
+    from trimtab.research.allocation import Split
     from trimtab.research.run import Run
 
 
 def notes_of(run: Run) -> tuple[str, ...]:
     """What the numbers take for granted, in sentences."""
     spec, panel, costs, result = run.spec, run.panel, run.costs, run.result
-    found: list[str] = _refusals(run)
+    found: list[str] = [*_refusals(run), *_splits(run)]
     closes = [i.symbol for i in panel.instruments if i.close_only]
     if closes:
         found.append(
@@ -93,3 +94,32 @@ def _refusals(run: Run) -> list[str]:
                 f"{name} abstained until its next fit {times} on {utc(mine[0].ts)}: {mine[0].reason.rstrip('.')}."
             )
     return found
+
+
+def _splits(run: Run) -> list[str]:
+    """What each allocator chose, in sentences."""
+    found: list[str] = []
+    for split in run.splits:
+        if split.model < 0:
+            use, whose, names = run.spec.allocator, "of the book", run.model_names
+            before = "the budgets were those of the spec"
+        else:
+            use, whose = run.spec.models[split.model].allocator, f"of {run.model_names[split.model]}"
+            names, before = run.panel.symbols, "its budget was in equal parts"
+        if use is not None:
+            found.extend(_split_notes(split, f"{use.name} {whose}", use.window, names, before, run.panel.ts))
+    return found
+
+
+def _split_notes(split: Split, who: str, window: int, names: Sequence[str], before: str, ts: I64) -> Iterator[str]:
+    """Since when one allocator splits, into what at the end, and what it refused."""
+    if not len(split.row):
+        yield f"{who} never had the {window:,} days that it looks at: {before}."
+        return
+    looks = f"{len(split.row):,} times" if len(split.row) > 1 else "once"
+    last = ", ".join(f"{names[k]} {part:.1%}" for k, part in zip(split.parts, split.share[-1], strict=True))
+    yield f"{who} chose shares {looks}, first on {utc(ts[split.row[0]])}; until then {before}. The last: {last}."
+    if split.refused:
+        first, times = split.refused[0], len(split.refused)
+        kept = "once" if times == 1 else f"{times:,} times, the first time"
+        yield f"{who} kept the shares that stood {kept} on {utc(first.ts)}: {first.reason.rstrip('.')}."

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     import polars as pl
 
+    from trimtab.research.allocation import Split
     from trimtab.research.utilisation import Usage
 
 
@@ -50,6 +51,7 @@ class Run:
     fold        what the driver was given; result: what it wrote; holding: of the instruments held in equal parts
     given       the weights, where they were given as numbers; then the spec holds their hash
     refused     windows that fits refused, by instant, with the model's number: it abstained until its next fit
+    splits      what allocators chose, look by look: the book's first, then the models'
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Run:
         fold: Fold,
         given: Weights | None = None,
         refused: tuple[tuple[Refusal, int], ...] = (),
+        splits: tuple[Split, ...] = (),
     ) -> None:
         self._spec = spec
         self.panel = panel
@@ -69,6 +72,7 @@ class Run:
         self.holding = fold.holding
         self.given = given
         self.refused = refused
+        self.splits = splits
         #: sha256 of each strategy file of the user's own: Trimtab's version says nothing of it.
         self.strategy_files = {m.strategy: hash_file(m.strategy) for m in spec.models if m.strategy.endswith(".py")}
 
@@ -181,9 +185,17 @@ class Run:
 
     @cached_property
     def actions(self) -> pl.DataFrame:
-        """What the limits did: ts, limit, symbol, model, wanted, allowed, action; and the fits that were refused."""
-        refused = [(r.ts, self.model_names[m]) for r, m in self.refused]
+        """ts, limit, symbol, model, wanted, allowed, action: what limits did, and what fits and allocators refused."""
+        names = (*self.model_names, "")  # -1 is the last: the book
+        refused = [(r.ts, "fit", names[m], "ABSTAIN") for r, m in self.refused]
+        refused += [(r.ts, "allocator", names[split.model], "KEEP") for split in self.splits for r in split.refused]
         return frames.actions(self.result, self.panel, self.model_names, refused)
+
+    @cached_property
+    def shares(self) -> pl.DataFrame:
+        """ts, model, name, share: how allocators split budgets from that close on; of the book (model "") over models,
+        of a model over its instruments."""
+        return frames.shares(self.splits, self.panel, self.model_names)
 
     @cached_property
     def regimes(self) -> pl.DataFrame:

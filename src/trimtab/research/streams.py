@@ -7,8 +7,9 @@ any of these is its forecasts, and nothing of it is computed.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,7 +19,7 @@ from trimtab.data.panel import as_of
 from trimtab.data.timeframes import canonical
 from trimtab.portfolio.budgets import Stream, share_of
 from trimtab.portfolio.standing import Changes, Events, Pace, Room, fold, standing_init
-from trimtab.research.prepared import model_rows
+from trimtab.research.prepared import market_of, model_rows
 from trimtab.schedule import anchor_of
 from trimtab.sim.fold import decisions, forecasts, memory_of, resume_dense, spread
 from trimtab.strategies import find, params_of
@@ -26,6 +27,7 @@ from trimtab.types import (
     F64,
     I64,
     SECOND,
+    AllocatorUse,
     Model,
     NotEnoughData,
     Panel,
@@ -37,6 +39,9 @@ from trimtab.types import (
     TrimtabError,
 )
 
+if TYPE_CHECKING:
+    from trimtab.research.allocation import Split
+
 #: No change of factor: it is 1 throughout.
 STEADY = Changes(np.empty(0, np.int64), np.empty(0))
 
@@ -46,27 +51,47 @@ def resizes(again: Rebalance) -> bool:
     return again.when == "always" or again.buffer > 0.0
 
 
+class Plan(NamedTuple):
+    """What the models of a spec decided: a stream per unit of each, and how allocators split budgets on the way."""
+
+    streams: list[Stream]
+    splits: tuple[Split, ...]
+
+
 def streams_of(spec: Spec, panel: Panel) -> list[Stream]:
     """Every unit of every model folded over its rows."""
+    return plan_of(spec, panel).streams
+
+
+def plan_of(spec: Spec, panel: Panel) -> Plan:
+    """Every unit of every model folded over its rows, with what allocators chose."""
     if not all(is_plain(spec, model) for model in spec.models):
         from trimtab.portfolio.book import check_book
 
         check_book(spec)
-    found: list[Stream] = []
     every = resizes(spec.rebalance)
-    factors = _Factors(spec, panel)
+    streams: list[list[Stream]] = []
+    sized: list[Sized] = []
     for m, model in enumerate(spec.models):
         strategy = find(model.strategy)
         params = params_of(strategy, model.params)
         if is_plain(spec, model):
-            found.extend(model_streams(m, model, strategy, params, panel, every))
+            streams.append(model_streams(m, model, strategy, params, panel, every))
             continue
-        said = said_of(spec, model, strategy, params, panel)
-        share = share_of(model, strategy, len(said))
-        pace = pace_of(spec, model, share)
-        for k, unit in enumerate(said):
-            found.append(stand(m, unit, factors.of(m, k), pace, share, panel.ts))
-    return found
+        one = sized_of(spec, m, strategy, params, panel)
+        sized.append(one)
+        # An allocator of the book looks at what the models would have earned, whatever the regime was.
+        streams.append(stand(one, None if spec.allocator else regime_factor(spec, model, panel), panel.ts))
+    splits = [one.split for one in sized if one.split is not None]
+    if spec.allocator is not None:
+        splits.insert(0, _over_models(spec, spec.allocator, streams, panel))
+        total = math.fsum(model.budget for model in spec.models)
+        for one in sized:
+            model = spec.models[one.model]
+            factor = splits[0].factor(one.model, model.budget / total, len(panel.ts))
+            known = regime_factor(spec, model, panel)
+            streams[one.model] = stand(one, factor if known is None else factor * known, panel.ts)
+    return Plan(list(itertools.chain(*streams)), tuple(splits))
 
 
 def units_of(model: Model, strategy: Strategy, panel: Panel) -> list[list[int]]:
@@ -199,6 +224,41 @@ def _multiples(use: SizerUse | None, model: Model, panel: Panel, unit: Sequence[
     return out
 
 
+class Sized(NamedTuple):
+    """A model before any factor on its budget: what its units said, the pace of their weights, and its allocator's
+    split over them."""
+
+    model: int
+    said: list[Said]
+    pace: Pace
+    share: float
+    split: Split | None
+
+
+def sized_of(spec: Spec, m: int, strategy: Strategy, params: Any, panel: Panel) -> Sized:
+    """What a model's units said, with how the book follows them."""
+    model = spec.models[m]
+    said = said_of(spec, model, strategy, params, panel)
+    share = share_of(model, strategy, len(said))
+    split = None
+    if model.allocator is not None:
+        from trimtab.research.allocation import days_of_instruments, split_of
+
+        instruments = [int(unit.instruments[0]) for unit in said]
+        days = days_of_instruments(market_of(panel, spec.base_currency), instruments)
+        split = split_of(model.allocator, days, panel.ts, m, instruments)
+    return Sized(m, said, pace_of(spec, model, share), share, split)
+
+
+def _over_models(spec: Spec, use: AllocatorUse, streams: Sequence[Sequence[Stream]], panel: Panel) -> Split:
+    """How the book's allocator splits the sum of the budgets over its models."""
+    from trimtab.research.allocation import BOOK, days_of_models, split_of
+
+    budgets = [model.budget for model in spec.models]
+    days = days_of_models(market_of(panel, spec.base_currency), streams, budgets)
+    return split_of(use, days, panel.ts, BOOK, range(len(budgets)))
+
+
 def pace_of(spec: Spec, model: Model, share: float) -> Pace:
     """How a model's weights follow what it wants, in units of the share of one of its units."""
     use, again = sizer_of(spec, model), spec.rebalance
@@ -208,41 +268,34 @@ def pace_of(spec: Spec, model: Model, share: float) -> Pace:
 
         cap = sizer_params(use).cap  # of volatility and regime together
     every = round(again.every * SECOND)
-    least = again.min_trade / share if share > 0.0 else 0.0
-    return Pace(cap, int(resizes(again)), least, every, anchor_of(every))
+    return Pace(cap, int(resizes(again)), again.min_trade / share, every, anchor_of(every))
 
 
-def stand(m: int, unit: Said, changes: Changes, pace: Pace, share: float, ts: I64) -> Stream:
-    """One unit's weights as they stand."""
-    legs = len(unit.instruments)
-    size = legs * (len(unit.events.row) + len(changes.row))
-    room = Room(np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size))
-    n = fold(pace, standing_init(legs), ts, unit.events, changes, len(ts), room)
-    return Stream(m, room.row[:n], unit.instruments[room.leg[:n]], room.value[:n], share, unit.refused)
+def regime_factor(spec: Spec, model: Model, panel: Panel) -> F64 | None:
+    """(T,) what the regimes multiply a model's budget by, for the decision of each row; None: nothing."""
+    if not model.regime_budgets:
+        return None
+    from trimtab.portfolio.book import factor_of
+    from trimtab.research.regimes import regime_labels
+
+    return factor_of(spec, model, regime_labels(spec, panel))
 
 
-class _Factors:
-    """What the regimes multiply each model's budget by, as changes in order of rows."""
-
-    def __init__(self, spec: Spec, panel: Panel) -> None:
-        self.spec, self.panel = spec, panel
-        self.made: dict[int, Changes] = {}
-
-    def of(self, m: int, unit: int) -> Changes:
-        """Of one unit of a model."""
-        if m not in self.made:
-            self.made[m] = self._regimes(m)
-        return self.made[m]
-
-    def _regimes(self, m: int) -> Changes:
-        model = self.spec.models[m]
-        if not model.regime_budgets:
-            return STEADY
-        from trimtab.portfolio.book import factor_of
-        from trimtab.research.regimes import regime_labels
-
-        factor = factor_of(self.spec, model, regime_labels(self.spec, self.panel))
-        return STEADY if factor is None else changes_of(factor)
+def stand(one: Sized, factor: F64 | None, ts: I64) -> list[Stream]:
+    """A model's weights as they stand, under a factor (T,) on its budget; None: 1."""
+    found: list[Stream] = []
+    changes = STEADY if factor is None else changes_of(factor)
+    for k, unit in enumerate(one.said):
+        if one.split is not None:
+            part = one.split.factor(k, 1.0 / len(one.said), len(ts))
+            changes = changes_of(part if factor is None else part * factor)
+        legs = len(unit.instruments)
+        size = legs * (len(unit.events.row) + len(changes.row))
+        room = Room(np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size))
+        n = fold(one.pace, standing_init(legs), ts, unit.events, changes, len(ts), room)
+        instrument, weight = unit.instruments[room.leg[:n]], room.value[:n]
+        found.append(Stream(one.model, room.row[:n], instrument, weight, one.share, unit.refused))
+    return found
 
 
 def changes_of(factor: F64) -> Changes:
