@@ -169,14 +169,18 @@ def survey(values, first, silent):
     for t in range(T):
         for i in range(N):
             prefetch(values, t + AHEAD, i)
-            seen = 0
-            for k in range(4):
-                seen += 1 if 0.0 < values[t, i, k] < np.inf else 0
-            if seen != 0 and seen != 4:
-                return t * N + i
-            if seen == 4 and first[i] < 0:
+            x = values[t, i]
+            whole = (x[0] > 0.0) & (x[1] > 0.0) & (x[2] > 0.0) & (x[3] > 0.0) & (x[0] + x[1] + x[2] + x[3] < np.inf)
+            if not whole:  # or too large to be added up: each by itself
+                seen = 0
+                for k in range(4):
+                    seen += 1 if 0.0 < x[k] < np.inf else 0
+                if seen != 0 and seen != 4:
+                    return t * N + i
+                whole = seen == 4
+            if whole & (first[i] < 0):
                 first[i] = t
-            if values[t, i, 4] > 0.0:
+            if x[4] > 0.0:
                 silent[i] = 0
     for i in range(N):
         first[i] = max(first[i], 0)

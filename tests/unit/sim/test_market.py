@@ -8,7 +8,7 @@ import pytest
 
 from trimtab.rules.market import AVERAGE_VOLUME, VOL
 from trimtab.sim.driver import BLOCK
-from trimtab.sim.market import STRETCH, VOL_WINDOW, VOLUME_DAYS, build_market, day_ends
+from trimtab.sim.market import STRETCH, VOL_WINDOW, VOLUME_DAYS, build_market, day_ends, survey
 from trimtab.sim.simulate import weights_of
 from trimtab.types import BAR_FIELDS, DAY, HOUR, MINUTE, Instrument, Panel
 
@@ -84,6 +84,23 @@ def test_blocks_hold_the_extremes_of_the_mark() -> None:
     assert market.block_low.tolist() == whole.min(axis=1).tolist()
     assert market.block_high.tolist() == whole.max(axis=1).tolist()
     assert len(build_market(random_panel(50, 2, HOUR, 0.0)).block_low) == 0
+
+
+def test_a_survey_finds_half_bars_first_bars_and_silent_instruments() -> None:
+    rng = np.random.default_rng(3)
+    pool = [1.0, 2.0, 1e308, 5e-324, np.nan, np.inf, 0.0, -1.0]  # four of 1e308 are finite, their sum is not
+    for _ in range(300):
+        rows, n = int(rng.integers(1, 6)), int(rng.integers(1, 4))
+        values = rng.choice(pool, (rows, n, 6), p=[0.4, 0.2, 0.3, 0.02, 0.02, 0.02, 0.02, 0.02])
+        values[rng.random((rows, n)) < 0.3] = np.nan
+        first, silent = np.empty(n, np.int64), np.empty(n, np.int64)
+        found = survey(values, first, silent)
+        prices = ((values[:, :, :4] > 0.0) & (values[:, :, :4] < np.inf)).sum(axis=2)
+        half = np.flatnonzero((prices > 0) & (prices < 4))
+        assert found == (half[0] if len(half) else -1)
+        if not len(half):
+            assert first.tolist() == np.argmax(prices == 4, axis=0).tolist()
+            assert silent.tolist() == (~(values[:, :, 4] > 0.0).any(axis=0)).tolist()
 
 
 def test_day_ends_are_the_last_bars_at_or_before_midnight() -> None:
