@@ -64,6 +64,7 @@ RANGES: Final[Mapping[str, Bounds]] = {
     "capital": Bounds(0.0, 1e15, low_open=True),
     "capital.*": Bounds(0.0, 1e15),  # by wallet: one may begin empty
     "cash_flows.amount": Bounds(-1e15, 1e15),
+    "rules.bound": Bounds(-1e15, 1e15),
     "fx.*": Bounds(0.0, 1e15, low_open=True),
     "risk_free_rate": Bounds(-1.0, 1.0, low_open=True, high_open=True),
     "seed": Bounds(0, 2**63 - 1, whole=True),
@@ -314,6 +315,7 @@ def _settings(spec: Spec, costs: Iterable[Costs]) -> Iterator[tuple[str, str, An
         ("", msgspec.structs.asdict(spec)),
         *((f"models.{k}.", msgspec.structs.asdict(model)) for k, model in enumerate(spec.models)),
         *((f"cash_flows.{k}.", msgspec.structs.asdict(flow)) for k, flow in enumerate(spec.cash_flows)),
+        *((f"rules.{k}.", msgspec.structs.asdict(use)) for k, use in enumerate(spec.rules)),
         *(("costs.", each._asdict()) for each in dict.fromkeys(costs)),
         ("limits.", spec.limits._asdict()),
         ("execution.", msgspec.structs.asdict(spec.execution)),

@@ -479,6 +479,36 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     models: dict[str, float] = {}
 
 
+class LimitRule(NamedTuple):
+    """A limit that a user brings in a file as RULE, asked at every decision after the limits of the book.
+
+    name    how the actions table calls it
+    allow   allow(now, equity, weights, held, bars, bound), compiled by numba: it makes entries of `weights` smaller, in
+            place. One that it makes larger stays as it was, one that it turns round or sets to NaN becomes 0, and where
+            it raises nothing may grow. No reduction is ever held up.
+
+            now      close of the row, ns since the epoch, UTC
+            equity   base currency, > 0
+            weights  (N,) signed notional / equity that the models want and the limits before this one allow
+            held     (N,) likewise of what is held
+            bars     (N, 8) open, high, low, close, volume, duration (ns), volatility per bar, average daily volume of
+                     the row, NaN where there is no bar
+            bound    the number of the spec
+    about   one line for people
+    """
+
+    name: str
+    allow: Callable[..., Any]
+    about: str = ""
+
+
+class RuleUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A limit rule of a spec: the file that holds it, and the bound that it is told."""
+
+    file: str
+    bound: float = 0.0
+
+
 class CashFlow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Cash paid into a wallet, or out of it where the amount is negative: it counts at the first close from `at` on."""
 
@@ -503,6 +533,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     costs: str | Costs = "venue"  # "venue": each instrument's preset; another preset's name; or exact costs
     limits: Limits = Limits()
     caps: Caps = Caps()
+    rules: tuple[RuleUse, ...] = ()
     execution: Execution = Execution()
     rebalance: Rebalance = Rebalance()
     sizer: SizerUse | None = None  # of every model that has none of its own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from trimtab.research.canonical import canonical_json
 from trimtab.types import BAR_FIELDS, HOUR, AllocatorUse
 from trimtab.words import shortest
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SECTIONS = {
     "": fields.SPEC,
     "models": fields.MODEL,
@@ -28,6 +30,7 @@ SECTIONS = {
     "limits": fields.LIMITS,
     "caps": fields.CAPS,
     "cash_flows": fields.CASH_FLOW,
+    "rules": fields.RULE,
     "execution": fields.EXECUTION,
     "rebalance": fields.REBALANCE,
     "allocator": fields.ALLOCATOR,
@@ -36,6 +39,7 @@ FILE = """\
 universe: X
 models: [{strategy: sma_cross, budget: 0.5}, {strategy: buy_and_hold, budget: 0.1}]
 cash_flows: [{at: 2021-03-02, amount: 1}]
+rules: [{file: thin_volume.py}]
 costs: {taker_fee: 0}
 execution: {kind: LIMIT}
 allocator: {name: inverse_volatility}
@@ -45,6 +49,7 @@ SPEC = tt.Spec(
     universe=("X",),
     costs=tt.Costs(),
     cash_flows=(tt.CashFlow(at="2021-03-02", amount=1.0),),
+    rules=(tt.RuleUse(file=str(EXAMPLES / "thin_volume.py")),),
     allocator=AllocatorUse(name="inverse_volatility"),
 )
 #: Where the tables speak of every number of a mapping: one of them.
@@ -61,9 +66,10 @@ NUMBERS = sorted(path for path, bounds in RANGES.items() if not bounds.whole)
 def refused_in_a_file(path: str, text: str) -> str:
     """The fault of a file with this value, or nothing."""
     at = AT.get(path, path)
-    at = at if at.startswith("caps.") else at.replace("models.", "models.0.").replace("cash_flows.", "cash_flows.0.")
+    for name in ("models.", "cash_flows.", "rules."):
+        at = at if at.startswith("caps.") else at.replace(name, f"{name}0.")
     try:
-        parse_spec(FILE, "book.yaml", [Override(at, text)])
+        parse_spec(FILE, str(EXAMPLES / "book.yaml"), [Override(at, text)])
     except tt.TrimtabError as error:
         return str(error)
     return ""
@@ -78,13 +84,9 @@ def refused_in_a_program(path: str, value: Any) -> str:
         named, _, last = names.rpartition(".")
         changed = tt.Caps(**{named: {last: value}}) if named else {last: value}
         spec = msgspec.structs.replace(spec, **{noun: changed})
-    elif section == "cash_flows":
-        flow = msgspec.structs.replace(spec.cash_flows[0], **{name: value})
-        spec = msgspec.structs.replace(spec, cash_flows=(flow,))
-    elif section == "models":
-        spec = msgspec.structs.replace(
-            spec, models=(msgspec.structs.replace(spec.models[0], **{name: value}), spec.models[1])
-        )
+    elif section in ("models", "cash_flows", "rules"):
+        first, *others = getattr(spec, section)
+        spec = msgspec.structs.replace(spec, **{section: (msgspec.structs.replace(first, **{name: value}), *others)})
     elif section in ("costs", "limits"):
         spec = msgspec.structs.replace(spec, **{section: getattr(spec, section)._replace(**{name: value})})
     elif section:

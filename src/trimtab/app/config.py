@@ -42,6 +42,7 @@ from trimtab.types import (
     Model,
     Rebalance,
     RegimeUse,
+    RuleUse,
     SizerUse,
     Spec,
     Strategy,
@@ -55,7 +56,7 @@ __all__ = ["Override", "canonical_json", "complete", "parse_spec", "plain", "rea
 Reader = Callable[[Node, tuple[str, ...], Faults], Any]
 
 _SECTIONS: Final = (
-    "universe", "models", "capital", "cash_flows", "fx", "costs", "limits", "caps", "execution", "rebalance",
+    "universe", "models", "capital", "cash_flows", "fx", "costs", "limits", "caps", "rules", "execution", "rebalance",
     "sizer", "allocator", "regimes",
 )  # fmt: skip
 
@@ -156,6 +157,7 @@ def spec_of(root: Mapping) -> Spec:
         costs=costs if isinstance(costs, str) else Costs(**costs),
         limits=Limits(**values["limits"]),
         caps=Caps(**values["caps"]),
+        rules=tuple(RuleUse(**use) for use in values["rules"]),
         execution=Execution(**values["execution"]),
         rebalance=Rebalance(**values["rebalance"]),
         sizer=_noun(SizerUse, values["sizer"]),
@@ -195,6 +197,7 @@ def _values(root: Mapping, faults: Faults) -> dict[str, Any]:
     values["cash_flows"] = _flows(_child(root, "cash_flows"), faults)
     values["fx"] = _named(_child(root, "fx"), ("fx",), _rate, "{EUR: EURUSD}", faults)
     values["caps"] = _caps(_child(root, "caps"), faults)
+    values["rules"] = _rules(_child(root, "rules"), faults)
     values["universe"] = _universe(_child(root, "universe"), ("universe",), faults, required=True)
     values["models"] = _models(_child(root, "models"), faults)
     values["costs"] = _costs(_child(root, "costs"), faults)
@@ -333,6 +336,32 @@ def _flow(node: Node, path: tuple[str, ...], faults: Faults) -> dict[str, Any]:
     return values
 
 
+def _rules(node: Node | None, faults: Faults) -> list[dict[str, Any]]:
+    if node is None:
+        return []
+    if not isinstance(node, Items):
+        faults.add(
+            ("rules",), f"expected a list such as `- {{file: thin_volume.py, bound: 1%}}`, found {kind_of(node)}"
+        )
+        return []
+    return [_rule(item, ("rules", str(i)), faults) for i, item in enumerate(node.items)]
+
+
+def _rule(node: Node, path: tuple[str, ...], faults: Faults) -> dict[str, Any]:
+    from trimtab.research.limit_rules import load_rule
+
+    values = _section(node, path, fields.RULE, defaults_of(RuleUse), faults)
+    if not values["file"] and not faults.at((*path, "file")):
+        faults.add((*path, "file"), f"is missing; expected {fields.expected(fields.RULE['file'])}")
+    if values["file"] and isinstance(node, Mapping):
+        values["file"] = _resolved(values["file"], node, "file")
+        try:
+            load_rule(values["file"])
+        except TrimtabError as error:
+            faults.add((*path, "file"), str(error))
+    return values
+
+
 def _costs(node: Node | None, faults: Faults) -> Any:
     if node is None:
         return defaults_of(Spec)["costs"]
@@ -370,7 +399,7 @@ def _model(node: Node, path: tuple[str, ...], faults: Faults) -> dict[str, Any]:
         return values
     values["universe"] = _universe(_child(node, "universe"), (*path, "universe"), faults, required=False)
     if values["strategy"] is not None:
-        values["strategy"] = _resolved(values["strategy"], node)
+        values["strategy"] = _resolved(values["strategy"], node, "strategy")
         values["found"] = _strategy(values["strategy"], path, faults)
     elif not faults.at((*path, "strategy")):
         faults.add((*path, "strategy"), "is missing; expected the name of a strategy (`trimtab strategies` lists them)")
@@ -464,11 +493,11 @@ def _series(name: str, node: Mapping) -> str:
     return f"{beside}{mark}{column}" if mark and beside.is_file() else name
 
 
-def _resolved(name: str, node: Mapping) -> str:
-    """A strategy's file is looked for beside the settings file that names it."""
+def _resolved(name: str, node: Mapping, key: str) -> str:
+    """A strategy's or rule's file is looked for beside the settings file that names it with a key."""
     if not name.endswith(".py"):
         return name
-    beside = Path(node.entries["strategy"].place.source).parent / name
+    beside = Path(node.entries[key].place.source).parent / name
     return str(beside) if beside.is_file() else name
 
 

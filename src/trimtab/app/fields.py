@@ -108,6 +108,12 @@ CASH_FLOW: Final = _section(
     wallet=("symbol", "venue/currency, or a currency that only one venue holds; default: the book's first"),
 )
 
+RULE: Final = _section(
+    "rules",
+    file=("text", "a Python file that holds a limit of your own as RULE"),
+    bound=("fraction", "what the rule is told: 5% is 0.05, in whatever unit it counts"),
+)
+
 EXECUTION: Final = _section(
     "execution",
     kind=("choice", "how the working order is sent"),

@@ -9,7 +9,19 @@ from typing import Any, Final
 from trimtab.app import fields, presets
 from trimtab.app.config import defaults_of
 from trimtab.app.fields import Field
-from trimtab.types import AllocatorUse, CashFlow, Costs, Execution, Limits, Model, Rebalance, RegimeUse, SizerUse, Spec
+from trimtab.types import (
+    AllocatorUse,
+    CashFlow,
+    Costs,
+    Execution,
+    Limits,
+    Model,
+    Rebalance,
+    RegimeUse,
+    RuleUse,
+    SizerUse,
+    Spec,
+)
 
 _NUMERIC_TEXT: Final = r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][+-]?\d+)?"
 _SUFFIX: Final = {"fraction": r"\s*(%|bps?)?", "duration": r"\s*(ns|us|ms|s|m|min|h|d|w)?", "number": "", "whole": ""}
@@ -44,6 +56,11 @@ def schema() -> dict[str, Any]:
         "description": "cash paid in and out while the run goes on",
         "type": ["array", "null"],
         "items": {**_object(_properties(fields.CASH_FLOW, CashFlow)), "required": ["at", "amount"]},
+    }
+    properties["rules"] = {
+        "description": "limits of your own, asked in this order after those of the book",
+        "type": ["array", "null"],
+        "items": {**_object(_properties(fields.RULE, RuleUse)), "required": ["file"]},
     }
     properties["fx"] = {
         "description": "exchange rates: currency -> a pair of the store, or a rate that stands",

@@ -31,6 +31,7 @@ from trimtab.types import (
     Panel,
     Rebalance,
     Refusal,
+    RuleUse,
     Spec,
     TrimtabError,
     Weights,
@@ -153,6 +154,7 @@ def backtest(
     costs: str | Costs | None = None,
     limits: Limits | None = None,
     caps: Caps | None = None,
+    rules: Iterable[RuleUse] | None = None,
     capital: float | Mapping[str, float] | None = None,
     cash_flows: Iterable[CashFlow] | None = None,
     base_currency: str | None = None,
@@ -168,6 +170,7 @@ def backtest(
     params         the strategy's parameters, by name; the others keep their defaults
     costs          Costs (holds exactly what it names), a preset's name, or None: each instrument's preset
     limits, caps   None: none
+    rules          limits of your own, see LimitRule; None: none
     capital        starting equity, base currency (None: 1,000,000); or cash by wallet, in its own
     cash_flows     cash paid in and out on the way; None: none
     base_currency  of equity; None: that in which the instruments without a rate in the panel's field `fx` are quoted
@@ -190,6 +193,7 @@ def backtest(
         "costs": costs,
         "limits": limits,
         "caps": caps,
+        "rules": None if rules is None else tuple(rules),
         "capital": None if capital is None else said(capital),
         "cash_flows": None if cash_flows is None else tuple(cash_flows),
         "base_currency": base_currency,

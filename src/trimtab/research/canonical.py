@@ -23,6 +23,7 @@ def plain(spec: Spec) -> dict[str, Any]:
     values["costs"] = spec.costs._asdict() if isinstance(spec.costs, Costs) else spec.costs
     values["limits"] = spec.limits._asdict()
     values["caps"] = msgspec.structs.asdict(spec.caps)
+    values["rules"] = [msgspec.structs.asdict(use) for use in spec.rules]
     values["execution"] = msgspec.structs.asdict(spec.execution)
     values["rebalance"] = msgspec.structs.asdict(spec.rebalance)
     values["sizer"] = _plain_use(spec.sizer)
@@ -54,12 +55,13 @@ def to_yaml(spec: Spec) -> str:
 
 
 def with_rooted_files(spec: Spec) -> Spec:
-    """The spec with its files of strategies and series by their whole paths, so that they are found from any folder."""
+    """The spec with its files of strategies, rules and series by their whole paths, to be found from any folder."""
     from trimtab.strategies.files import rooted
 
     models = tuple(msgspec.structs.replace(model, strategy=rooted(model.strategy)) for model in spec.models)
     regimes = tuple(msgspec.structs.replace(use, reads=_rooted_reads(use.reads)) for use in spec.regimes)
-    return msgspec.structs.replace(spec, models=models, regimes=regimes)
+    rules = tuple(msgspec.structs.replace(use, file=rooted(use.file)) for use in spec.rules)
+    return msgspec.structs.replace(spec, models=models, regimes=regimes, rules=rules)
 
 
 def _rooted_reads(reads: str | dict[str, str]) -> str | dict[str, str]:

@@ -184,12 +184,17 @@ def shares(splits: Sequence[Split], panel: Panel, models: Sequence[str]) -> pl.D
 
 
 def actions(
-    result: Result, panel: Panel, models: Sequence[str], refused: Sequence[tuple[int, str, str, str]] = ()
+    result: Result,
+    panel: Panel,
+    models: Sequence[str],
+    refused: Sequence[tuple[int, str, str, str]] = (),
+    rules: Sequence[str] = (),
 ) -> pl.DataFrame:
     """One row per thing that a limit did; symbol "" is the whole book, model "" all models.
 
     refused  instants at which a fit or an allocator refused its window: ts, which of them, the model's name, and what
              was done instead
+    rules    names of the user's own limits, which count on after ours
     """
     import polars as pl
 
@@ -197,7 +202,7 @@ def actions(
     acts = pl.DataFrame(
         {
             "ts": _time(a["ts"]),
-            "limit": _words(LIMIT_NAMES, a["limit"]),
+            "limit": _words((*LIMIT_NAMES, *rules), a["limit"]),
             "symbol": _symbols(panel, a["instrument"]),
             "model": _words((*models, ""), a["model"]),
             "wanted": a["wanted"],

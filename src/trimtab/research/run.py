@@ -186,10 +186,12 @@ class Run:
     @cached_property
     def actions(self) -> pl.DataFrame:
         """ts, limit, symbol, model, wanted, allowed, action: what limits did, and what fits and allocators refused."""
+        from trimtab.research.limit_rules import names_of
+
         names = (*self.model_names, "")  # -1 is the last: the book
         refused = [(r.ts, "fit", names[m], "ABSTAIN") for r, m in self.refused]
         refused += [(r.ts, "allocator", names[split.model], "KEEP") for split in self.splits for r in split.refused]
-        return frames.actions(self.result, self.panel, self.model_names, refused)
+        return frames.actions(self.result, self.panel, self.model_names, refused, names_of(self.spec.rules))
 
     @cached_property
     def shares(self) -> pl.DataFrame:

@@ -8,9 +8,10 @@ from trimtab.bounds import check, model_names, strangers
 from trimtab.data.catalogue import ASSET_CLASSES, costs_for, preset
 from trimtab.portfolio.caps import groups_of
 from trimtab.research.funds import check_currencies, flows_of, opening_of
+from trimtab.research.limit_rules import compiled_rules
 from trimtab.research.prepared import market_of, prepared
 from trimtab.research.streams import resizes
-from trimtab.rules.book import Setup, Style, terms_of
+from trimtab.rules.book import NO_RULES, NOTHING, Setup, Style, terms_of
 from trimtab.types import ORDER_KINDS, TIFS, Costs, Panel, Spec, TrimtabError
 
 
@@ -49,6 +50,7 @@ def setup_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...]) -> Setup:
     rates = np.ones(int(terms["wallet"].max()) + 1)
     rates[terms["wallet"]] = np.where(terms["column"] >= 0, first[terms["column"]], 1.0)
     capital, cash = opening_of(spec, panel, rates)
+    rules, rule_bounds = compiled_rules(spec.rules) if spec.rules else (NO_RULES, NOTHING)
     return Setup(
         terms,
         spec.limits,
@@ -58,6 +60,8 @@ def setup_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...]) -> Setup:
         flows=flows_of(spec, panel),
         groups=groups_of(spec.caps, panel.instruments, model_names(spec.models)),
         cash=cash,
+        rules=rules,
+        rule_bounds=rule_bounds,
     )
 
 

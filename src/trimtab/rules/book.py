@@ -233,6 +233,9 @@ NO_GROUPS: Final = Groups(
 )
 
 
+#: No limits of the user's own.
+NO_RULES: Final = np.empty(0, np.int64)
+
 #: Nothing of the bars themselves is watched.
 NO_ALARM: Final = np.empty((0, 4))
 
@@ -251,6 +254,8 @@ class Setup(NamedTuple):
     groups: Groups = NO_GROUPS
     cash: F64 = NOTHING  # (C,) what is in each wallet at the start, in its own currency; empty: all in the first
     least: float = np.inf  # the smallest bound on a sum over any part of the book, share of equity; not max_weight
+    rules: I64 = NO_RULES  # (R,) addresses of the user's own limits, see rules.plugged
+    rule_bounds: F64 = NOTHING  # (R,) what each is told
     alarm: F64 = NO_ALARM  # (T, 4) the worst of each row, see rules.exposure.is_calm; (0, 4): nothing is watched
 
 

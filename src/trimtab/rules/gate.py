@@ -23,6 +23,7 @@ from trimtab.rules.limits import (
     note,
 )
 from trimtab.rules.orders import NO_REASON, NO_ROOM_YET, ROOM_CUT
+from trimtab.rules.plugged import gate_rules
 from trimtab.types import ACTIVE
 
 
@@ -121,9 +122,10 @@ def room_for(book, market, setup, t, i, lots, reducible, fresh):
 def gate(book, log, market, setup, row, ts):
     """book.wanted -> book.allowed for the whole book, in the order of design §8; each cut is noted.
 
-    Position limits, then the portfolio's, then the account's state. Every step moves lots toward zero only, so no step
-    can break what an earlier one kept. What is to go counts as gone here; that it has gone before anything comes in
-    its place is seen to where an order fills (room_for), and head.tight says whether it has to be.
+    Position limits, then the portfolio's, then what a user brought, then the account's state. Every step moves lots
+    toward zero only, so no step can break what an earlier one kept. What is to go counts as gone here; that it has gone
+    before anything comes in its place is seen to where an order fills (room_for), and head.tight says whether it has to
+    be.
 
     ->   1 when anything was cut
     """
@@ -165,6 +167,8 @@ def gate(book, log, market, setup, row, ts):
         for i in range(book.allowed.shape[0]):
             if reduced(book.allowed[i], book.positions[i].lots) != book.positions[i].lots:
                 head.tight = 1  # something is to go, and what comes in may have to wait for it
+    if setup.rules.shape[0] != 0:
+        cut |= gate_rules(book, log, market, setup, row, ts)
     if head.derisked == 1 or head.state != ACTIVE or must_be_flat(head) or unusual:
         gate_account(book, log, limits, row, ts, unusual)
         cut = 1

@@ -150,7 +150,7 @@ def record(book, log, market, before):
 
 
 @part
-def has_room(book, log):
+def has_room(book, log, setup):
     """Is there room in the log for everything that one row can write?"""
     n = book.quantity.shape[0]
     if log.orders.shape[0] == 0:
@@ -158,7 +158,7 @@ def has_room(book, log):
     return (
         log.used[0] + 4 * SLOTS * n <= log.orders.shape[0]
         and log.used[1] + 4 * SLOTS * n <= log.fills.shape[0]
-        and log.used[2] + 16 * (n + 1) * book.held.shape[0] <= log.actions.shape[0]
+        and log.used[2] + (16 * book.held.shape[0] + setup.rules.shape[0]) * (n + 1) <= log.actions.shape[0]
     )
 
 
@@ -209,7 +209,7 @@ def run(book, log, market, weights, setup, t0, t1):
     t = t0
     single = book.quantity.shape[0] == 1
     events, stamps = weights.row.shape[0], setup.stamps.shape[0]
-    while t == t1 or has_room(book, log):
+    while t == t1 or has_room(book, log, setup):
         if head.working == 0 and head.retry == 0:
             stop = t1
             if head.event < events:

@@ -1,4 +1,4 @@
-"""A user's strategy file as a module: read, named by its text, imported, and checked against the contract."""
+"""A user's file as a module: read, named by its text, imported; and its strategy, checked against the contract."""
 
 from __future__ import annotations
 
@@ -27,7 +27,13 @@ def rooted(name: str) -> str:
 
 
 def load(path: str) -> Strategy:
-    """The STRATEGY of a .py file.
+    """The STRATEGY of a .py file, checked."""
+    module, file = module_of(path, "STRATEGY")
+    return checked(getattr(module, "STRATEGY", None), str(file))
+
+
+def module_of(path: str, holds: str) -> tuple[ModuleType, Path]:
+    """A user's .py file as a module, and its whole path; holds: the name that is looked for in it, for messages.
 
     The module's name carries the path and a hash of the text and stands in sys.modules. So the file's NamedTuples can
     be pickled, which the disk cache of compiled code needs; an edited file is another module; an unchanged one is
@@ -35,7 +41,8 @@ def load(path: str) -> Strategy:
     """
     file = Path(path).expanduser().resolve()
     if file.suffix != ".py":
-        raise TrimtabError(f"{path}: expected a strategy's name or a .py file.")
+        other = "a strategy's name or " if holds == "STRATEGY" else ""
+        raise TrimtabError(f"{path}: expected {other}a .py file.")
     try:
         source = file.read_bytes()
     except FileNotFoundError:
@@ -44,11 +51,10 @@ def load(path: str) -> Strategy:
             "from the folder you are in."
         ) from None
     except OSError as error:
-        raise TrimtabError(f"{file}: cannot be read ({error.strerror}); expected a .py file with STRATEGY.") from error
+        raise TrimtabError(f"{file}: cannot be read ({error.strerror}); expected a .py file with {holds}.") from error
     digest = hashlib.sha256(str(file).encode() + b"\0" + source).hexdigest()[:16]
     name = f"{MODULE}{re.sub(r'[^0-9A-Za-z_]', '_', file.stem)}_{digest}"
-    module = sys.modules.get(name) or _import(name, file, source)
-    return checked(getattr(module, "STRATEGY", None), str(file))
+    return sys.modules.get(name) or _import(name, file, source), file
 
 
 def checked(value: Any, where: str) -> Strategy:
@@ -68,7 +74,7 @@ def checked(value: Any, where: str) -> Strategy:
 def _import(name: str, file: Path, source: bytes) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None:
-        raise TrimtabError(f"{file}: cannot be imported; expected a .py file with STRATEGY.")
+        raise TrimtabError(f"{file}: cannot be imported; expected a .py file.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

@@ -10,6 +10,7 @@ import pytest
 
 from trimtab.rules.book import NO_GROUPS, Groups, Setup, Style, terms_of
 from trimtab.rules.orders import REASONS
+from trimtab.rules.plugged import address_of
 from trimtab.sim.market import build_market
 from trimtab.sim.simulate import Result, simulate
 from trimtab.types import (
@@ -81,6 +82,7 @@ def play() -> Callable[..., Result]:
         cash: Sequence[float] = (),
         flows: Sequence[tuple[int, int, float]] = (),
         groups: Groups = NO_GROUPS,
+        rules: Sequence[tuple[Callable[..., Any], float]] = (),
         **extra: Any,
     ) -> Result:
         if bars[0] is None or not isinstance(bars[0][0], tuple | list | type(None)):
@@ -93,6 +95,10 @@ def play() -> Callable[..., Result]:
         paid = Flows(*(np.array([f[k] for f in flows], np.int64) for k in range(2)), np.array([f[2] for f in flows]))
         setup = Setup(terms_of(tuple(known), each, base), limits, style, capital, models, flows=paid)
         setup = setup._replace(cash=np.array(cash, np.float64), groups=groups)
+        made = [address_of(allow) for allow, _ in rules]  # alive until the run is over
+        setup = setup._replace(
+            rules=np.array([address for address, _ in made], np.int64), rule_bounds=np.array([b for _, b in rules])
+        )
         market = build_market(panel_of(bars, known, first, step, **extra), base)
         return simulate(market, weights_of(decisions), setup)
 
