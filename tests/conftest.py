@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.database import DirectoryBasedExampleDatabase
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -28,7 +29,11 @@ _skipped = pytest.StashKey[list[str]]()
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
 settings.register_profile(
-    "nightly", deadline=None, print_blob=True, max_examples=int(os.environ.get("TRIMTAB_LAW_EXAMPLES", "10000"))
+    "nightly",
+    deadline=None,
+    print_blob=True,
+    max_examples=int(os.environ.get("TRIMTAB_LAW_EXAMPLES", "10000")),
+    database=DirectoryBasedExampleDatabase(ROOT / ".hypothesis" / "nightly"),  # what it finds is not asked by day
 )
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
