@@ -97,6 +97,9 @@ def test_a_book_runs_from_a_file_is_reported_and_replayed(root: str, tmp_path: P
     page = (bundle / "report.html").read_text()
     assert "Where the profit came from" in page
     assert "regime economy" in page
+    assert "How budgets were split" in page
+    assert "inverse_volatility of buy_and_hold" in page
+    assert f"<td>{shares['share'][-1]:.1%}</td></tr>" in page
     payload = json.loads(page.split('id="payload">')[1].split("</script>")[0])
     shapes = payload["charts"]["equity"]["layout"]["shapes"]
     assert 10 < len(shapes) <= 1_000

@@ -27,6 +27,7 @@ class Days(NamedTuple):
 class Split(NamedTuple):
     """What one allocator chose, look by look.
 
+    use      the allocator, as the spec names it
     model    whose budget it splits over its instruments; BOOK: the sum of the budgets over the models
     parts    (K,) the panel's numbers of the instruments, or the models' numbers
     row      (E,) the rows at which it looked
@@ -34,11 +35,21 @@ class Split(NamedTuple):
     refused  looks at windows that could not be split
     """
 
+    use: AllocatorUse
     model: int
     parts: I64
     row: I64
     share: F64
     refused: tuple[Refusal, ...]
+
+    def title(self, models: Sequence[str]) -> str:
+        """What a reader calls it, by the models' names."""
+        return f"{self.use.name} of {models[self.model] if self.model != BOOK else 'the book'}"
+
+    def names(self, models: Sequence[str], symbols: Sequence[str]) -> list[str]:
+        """The names of its parts: models of the book, or instruments of a model."""
+        known = models if self.model == BOOK else symbols
+        return [known[int(k)] for k in self.parts]
 
     def factor(self, k: int, equal: float, rows: int) -> F64:
         """(rows,) what the part of column k is multiplied by where it was `equal` before; 1 until the first look."""
@@ -70,7 +81,7 @@ def split_of(use: AllocatorUse, days: Days, ts: I64, model: int, parts: Sequence
         except NotEnoughData as error:
             refused.append(Refusal(int(ts[looks[k]]), str(error)))
             share[k] = share[k - 1] if k else share[k]
-    return Split(model, np.array(parts, np.int64), looks.astype(np.int64), share, tuple(refused))
+    return Split(use, model, np.array(parts, np.int64), looks.astype(np.int64), share, tuple(refused))
 
 
 def days_of_instruments(market: Market, instruments: Sequence[int]) -> Days:

@@ -169,13 +169,13 @@ def shares(splits: Sequence[Split], panel: Panel, models: Sequence[str]) -> pl.D
     ]
     for split in splits:
         looks, count = split.share.shape
-        names = models if split.model < 0 else panel.symbols
+        names = split.names(models, panel.symbols)
         parts.append(
             pl.DataFrame(
                 {
                     "ts": _time(np.repeat(panel.ts[split.row], count)),
                     "model": _words((*models, ""), np.full(looks * count, split.model)),
-                    "name": _words(names, np.tile(split.parts, looks)),
+                    "name": _words(names, np.arange(looks * count) % count),
                     "share": split.share.ravel(),
                 }
             )

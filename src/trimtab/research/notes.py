@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trimtab.rules.limits import LIMIT_NAMES
-from trimtab.types import DAY, I64, Costs
+from trimtab.types import DAY, Costs
 from trimtab.words import utc
 
 if TYPE_CHECKING:
-    from trimtab.research.allocation import Split
     from trimtab.research.run import Run
 
 
@@ -96,30 +95,19 @@ def _refusals(run: Run) -> list[str]:
     return found
 
 
-def _splits(run: Run) -> list[str]:
-    """What each allocator chose, in sentences."""
-    found: list[str] = []
+def _splits(run: Run) -> Iterator[str]:
+    """Since when each allocator splits, into what at the end, and what it refused."""
     for split in run.splits:
-        if split.model < 0:
-            use, whose, names = run.spec.allocator, "of the book", run.model_names
-            before = "the budgets were those of the spec"
-        else:
-            use, whose = run.spec.models[split.model].allocator, f"of {run.model_names[split.model]}"
-            names, before = run.panel.symbols, "its budget was in equal parts"
-        if use is not None:
-            found.extend(_split_notes(split, f"{use.name} {whose}", use.window, names, before, run.panel.ts))
-    return found
-
-
-def _split_notes(split: Split, who: str, window: int, names: Sequence[str], before: str, ts: I64) -> Iterator[str]:
-    """Since when one allocator splits, into what at the end, and what it refused."""
-    if not len(split.row):
-        yield f"{who} never had the {window:,} days that it looks at: {before}."
-        return
-    looks = f"{len(split.row):,} times" if len(split.row) > 1 else "once"
-    last = ", ".join(f"{names[k]} {part:.1%}" for k, part in zip(split.parts, split.share[-1], strict=True))
-    yield f"{who} chose shares {looks}, first on {utc(ts[split.row[0]])}; until then {before}. The last: {last}."
-    if split.refused:
-        first, times = split.refused[0], len(split.refused)
-        kept = "once" if times == 1 else f"{times:,} times, the first time"
-        yield f"{who} kept the shares that stood {kept} on {utc(first.ts)}: {first.reason.rstrip('.')}."
+        who, names = split.title(run.model_names), split.names(run.model_names, run.panel.symbols)
+        before = "the budgets were those of the spec" if split.model < 0 else "its budget was in equal parts"
+        if not len(split.row):
+            yield f"{who} never had the {split.use.window:,} days that it looks at: {before}."
+            continue
+        times = f"{len(split.row):,} times" if len(split.row) > 1 else "once"
+        first, last = run.panel.ts[split.row[0]], zip(names, split.share[-1].tolist(), strict=True)
+        shares = ", ".join(f"{name} {part:.1%}" for name, part in last)
+        yield f"{who} chose shares {times}, first on {utc(first)}; until then {before}. The last: {shares}."
+        if split.refused:
+            kept = "once" if len(split.refused) == 1 else f"{len(split.refused):,} times, the first time"
+            ts, reason = split.refused[0]
+            yield f"{who} kept the shares that stood {kept} on {utc(ts)}: {reason.rstrip('.')}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -67,6 +68,7 @@ def report_data(run: Run) -> ReportData:
         cost_kinds=figures["costs"],
         crossing_saved=figures["crossing_saved"],
         attribution=tuple(run.attribution.select("by", "name", "net", "costs", "gross", "days").iter_rows()),
+        shares=tuple(parted(run)),
         regimes=stretches_of(run),
         prices=tuple(prices_of(run, i) for i in range(len(run.panel.instruments))),
         fills={symbol: fills_of(run, i) for i, symbol in enumerate(run.panel.symbols)},
@@ -78,6 +80,15 @@ def report_data(run: Run) -> ReportData:
         actions=tuple(tuple(_cell(value) for value in row) for row in actions.head(MOST_ACTIONS).iter_rows()),
         actions_total=actions.height,
     )
+
+
+def parted(run: Run) -> Iterator[tuple[str, str, float, float, float, float]]:
+    """Of each allocator and part: the title, the name, and the share at first, at least, at most and at the end."""
+    for split in run.splits:
+        if len(split.row):
+            columns = zip(split.names(run.model_names, run.panel.symbols), split.share.T, strict=True)
+            for name, share in columns:
+                yield split.title(run.model_names), name, share[0], share.min(), share.max(), share[-1]
 
 
 def stretches_of(run: Run) -> tuple[Stretches, ...]:

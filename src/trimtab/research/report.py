@@ -78,6 +78,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     pnl, cost       (D, M)  cumulative net profit and cumulative cost of each model
     cost_kinds              money paid by kind, over the run; crossing_saved: not paid, thanks to netting
     attribution             by, name, net, costs, gross and days (None: not a regime's) of each part of each view
+    shares                  allocator, part, and its share at first, at least, at most and at the end
     regimes                 a Stretches per label that stood
     net, gross, held        metrics by name, see METRICS; model_net, model_gross: the same for each model
     settings                the spec as plain values; provenance: run_id, data_hash, code_version, platform, seed
@@ -112,6 +113,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     cost_kinds: Mapping[str, float] = {}
     crossing_saved: float = 0.0
     attribution: tuple[tuple[str, str, float, float, float, float | None], ...] = ()
+    shares: tuple[tuple[str, str, float, float, float, float], ...] = ()
     regimes: tuple[Stretches, ...] = ()
     prices: tuple[Prices, ...] = ()
     fills: Mapping[str, Fills] = {}
