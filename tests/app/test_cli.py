@@ -64,7 +64,7 @@ class FakeRun:
         self.equity = pl.DataFrame({"ts": DAYS, "equity": [1.0, 2.0]})
         self.halted = halted
         self.notes = ("Shorts pay no borrow.",)
-        self.refused, self.model_names = (), ("cross",)
+        self.refused, self.splits, self.model_names = (), (), ("cross",)
         self.trades = pl.DataFrame({"model": ["cross"], "pnl": [12.5], "event": ["x"]})
         self.verdict = "Net of costs the book does not beat holding: 25.0% against 50.0%."
         self.saved: list[tuple[Path, bool]] = []
