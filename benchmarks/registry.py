@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     for orders, what in _ORDERS.items()
 } | {
     "limits": Benchmark("four models over 50 instruments, every limit finite", _deferred("limits", "figures")),
+    "portfolio": Benchmark("what sizing and regimes take of a run", _deferred("portfolio", "figures")),
     "summary.10m": Benchmark("10 M bars: signals, simulation, every metric", _deferred("research", "summary_figures")),
     "run.1m": Benchmark("tt.simulate on 1 M bars with its result object", _deferred("research", "simulate_figures")),
     "sweep.speed": Benchmark("1,000 sets x 100,000 bars on all cores", _deferred("research", "sweep_figures")),
