@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from trimtab.rules.account import mark
-from trimtab.rules.book import SLOTS, Book, Log, Setup, open_book
+from trimtab.rules.book import NO_ALARM, SLOTS, Book, Log, Setup, open_book
 from trimtab.rules.breakers import judge
 from trimtab.rules.decide import decide, is_due
 from trimtab.rules.limits import LIMIT_NAMES
@@ -30,7 +30,7 @@ Case = tuple[Callable[[Panel], Setup], set[str]]
 def fold(market: Market, weights: Weights, setup: Setup) -> tuple[Book, Log, np.ndarray, np.ndarray]:
     """-> book, log, equity (T,), curves (T, 6 + 2 M): the six of Log.curve, then pnl and cost per model."""
     rows, n = market.low.shape
-    setup = complete(setup, market)
+    setup = complete(setup, market)._replace(alarm=NO_ALARM)  # each row is looked at where it is decided on
     book = open_book(setup.capital, setup.terms, setup.models)
     log = new_log(60_000, n, setup.models, 0, np.empty(0, np.int64))
     equity, curves = np.empty(rows), np.empty((rows, 6 + 2 * setup.models))

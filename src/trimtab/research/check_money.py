@@ -208,6 +208,8 @@ def _take_days(run: Run, held: Held, moved: F64, paid: F64) -> None:
         due = np.bincount(held.wallet, notional * borrow * days / 365.0, len(cash))
         # A day that ended before this row has seen nothing of it, and cash that comes in at its close is too late.
         left = cash - due + (moved[row] if at == row else 0.0)
+        # A perpetual is in the books at its notional, of which nothing was paid.
+        left += np.bincount(held.wallet, held.quantity[at] * held.price[at] * (terms["perpetual"] == 1), len(cash))
         moved[row] -= due + np.maximum(-left, 0.0) * interest * days / 365.0
 
 

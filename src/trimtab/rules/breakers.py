@@ -159,8 +159,8 @@ def judge_row(book, log, market, setup, t):
         forced = observe(book, log, setup.limits, t, market.ts[t])
     if head.expiry != 0 and market.ts[t] >= head.expiry:
         expire(book, log, setup, t, market.ts[t])
-    if head.stamped == market.ts[t]:
-        turn_clock(book, market.ts[t] // DAY)  # a day that ends with this row is over
+    if head.stamped == market.ts[t] and forced == 0:
+        turn_clock(book, market.ts[t] // DAY)  # a day that ends with this row is over; what it closed stays for a bar
     return forced
 
 

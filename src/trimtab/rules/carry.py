@@ -83,26 +83,36 @@ def pay_borrow(book, terms, marks, days):
 
 
 @part
-def pay_interest(book, terms, days):
+def debt_of(book, terms, marks, m, i):
+    """What a model owes for an instrument, quote currency: what it paid; of a perpetual, what it has lost on it."""
+    debt = -book.ledger[m, i]
+    if terms[i].perpetual == 1:
+        debt -= book.held[m, i] * terms[i].unit * marks[i] / rate_of(terms, marks, i)
+    return max(debt, 0.0)
+
+
+@part
+def pay_interest(book, terms, marks, days):
     """Interest on the cash that a wallet owes over whole days, paid by what was bought with it."""
     n, models = book.goal.shape[0], book.held.shape[0]
     for wallet in range(book.cash.shape[0]):
-        if book.cash[wallet] >= 0.0:
-            continue
-        rate, owed = 0.0, 0.0
+        cash, rate, owed = book.cash[wallet], 0.0, 0.0
         for i in range(n):
-            if terms[i].wallet == wallet:
-                rate = max(rate, terms[i].margin_interest)
-                for m in range(models):
-                    owed += max(-book.ledger[m, i], 0.0)
-        amount = -book.cash[wallet] * rate * days / 365.0
+            if terms[i].wallet != wallet:
+                continue
+            if terms[i].perpetual == 1:  # in the books at its notional, of which nothing was paid
+                cash += book.quantity[i] * marks[i] / rate_of(terms, marks, i)
+            rate = max(rate, terms[i].margin_interest)
+            for m in range(models):
+                owed += debt_of(book, terms, marks, m, i)
+        amount = max(-cash, 0.0) * rate * days / 365.0
         if amount == 0.0 or owed == 0.0:
             continue
         add_cash(book, wallet, -amount)
         for i in range(n):
             if terms[i].wallet == wallet:
                 for m in range(models):
-                    part = max(-book.ledger[m, i], 0.0) / owed
+                    part = debt_of(book, terms, marks, m, i) / owed
                     book.charges[m, i, INTEREST] += amount * part
                     book.ledger[m, i] -= amount * part
 
@@ -130,7 +140,7 @@ def pay_days(book, terms, marks, day):
     head = book.head[0]
     if head.day >= 0 and day > head.day:
         pay_borrow(book, terms, marks, day - head.day)
-        pay_interest(book, terms, day - head.day)
+        pay_interest(book, terms, marks, day - head.day)
     head.day = max(head.day, day)
 
 

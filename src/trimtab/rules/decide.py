@@ -148,7 +148,7 @@ def decide_row(book, log, weights, market, setup, row, forced):
             if book.dirty[i] == 1:
                 book.todo[todo] = i
                 todo += 1
-    head.retry = 0
+    head.retry, head.tight = 0, 0
     if setup.more != 0:
         todo = cap_models(book, log, marks, setup, row, ts, todo, asked)
     if todo == 0:

@@ -32,7 +32,7 @@ from trimtab.rules.limits import (
     VENUE,
     note,
 )
-from trimtab.rules.market import DURATION, OPEN, VOL
+from trimtab.rules.market import CLOSE, DURATION, OPEN, VOL_WINDOW
 from trimtab.types import DAY, SECOND
 
 YEAR: Final = 365.0 * DAY
@@ -73,10 +73,15 @@ def cap_models(book, log, marks, setup, row, ts, todo, asked):
     for m in range(caps.shape[0]):
         if (asked >> (m & 63)) & 1 == 0:
             continue
-        gross, decided = 0.0, False
+        gross, worst, decided = 0.0, 0.0, False
         for i in range(n):
-            gross += abs(book.target[m, i]) * book.unit[i] * marks[i]
+            per_lot = book.unit[i] * marks[i]
+            wants = abs(book.target[m, i])
+            gross += wants * per_lot
+            worst += max(wants, abs(book.held[m, i])) * per_lot
             decided |= book.dirty[i] == 1 and book.target[m, i] != 0.0
+        if worst > caps[m] * equity:
+            book.head[0].tight = 1  # what it gives up has to be gone before what it wants comes
         if not decided or not gross > caps[m] * equity * (1.0 + SLACK):
             continue
         held = 0.0
@@ -131,7 +136,10 @@ def is_calm(book, market, setup, row, worst):
     worst   sum over instruments of the larger notional, allowed or held: no sum over a part of the book is more
     """
     limits = setup.limits
-    if setup.alarm.shape[0] != 0:
+    if setup.alarm.shape[0] == 0:  # nobody has looked
+        if min(limits.unusual_vol, limits.unusual_gap, limits.unusual_spread, limits.stale) < np.inf:
+            return False
+    else:
         seen = setup.alarm[row]
         if (seen[ALARM_VOL] > limits.unusual_vol) | (seen[ALARM_GAP] > limits.unusual_gap):
             return False
@@ -363,6 +371,31 @@ def gate_portfolio(book, log, market, setup, row, ts):
         gate_groups(book, log, marks, groups.cluster[day], none, limits.group_gross, GROUP_GROSS, row, ts)
 
 
+@part
+def vol_now(market, row, i):
+    """Deviation of the last 20 returns (2 at least) of an instrument, that of the bar at `row` among them, or NaN.
+
+    Market.rows has it beside the next bar, which has not come yet.
+    """
+    total, squares, seen, later = 0.0, 0.0, 0, np.nan
+    for turn in range(2):  # the mean, then what lies about it
+        mean = total / seen if seen > 0 else 0.0
+        t, later, seen = row, np.nan, 0
+        while t >= 0 and seen < VOL_WINDOW:
+            close = market.rows[t, i, CLOSE]
+            if market.rows[t, i, OPEN] > 0.0:
+                if later == later:
+                    move = later / close - 1.0
+                    seen += 1
+                    if turn == 0:
+                        total += move
+                    else:
+                        squares += (move - mean) ** 2
+                later = close
+            t -= 1
+    return np.sqrt(squares / (seen - 1)) if seen > 1 else np.nan
+
+
 @apart
 def is_unusual(book, log, market, setup, row, ts):
     """Is any instrument's volatility, gap or spread beyond bounds at this row? Then the book may only reduce."""
@@ -372,7 +405,7 @@ def is_unusual(book, log, market, setup, row, ts):
         bar = market.rows[row, i]
         if not bar[OPEN] > 0.0:
             continue
-        vol = bar[VOL] * np.sqrt(YEAR / bar[DURATION])
+        vol = vol_now(market, row, i) * np.sqrt(YEAR / bar[DURATION]) if limits.unusual_vol < np.inf else np.nan
         if vol > limits.unusual_vol:
             note(log, row, ts, UNUSUAL_VOL, i, vol, limits.unusual_vol, REDUCE)
             found = True
@@ -389,6 +422,29 @@ def is_unusual(book, log, market, setup, row, ts):
 
 
 # --- where an order fills --------------------------------------------------------------------------------------------
+
+
+@part
+def model_room(book, marks, setup, i, side, equity):
+    """Lots that an order on a side may fill of instrument i, so that no model holds more than its cap.
+
+    Of an order each model gets its part of the gaps on that side (see fills.split_fill); what it holds on the other
+    side is undone first, which makes room.
+    """
+    caps, scale = setup.groups.model_cap, book.positions[i].scale
+    per_lot, whole, room = book.unit[i] * marks[i], 0.0, np.inf
+    for m in range(caps.shape[0]):
+        whole += max((book.target[m, i] * scale - book.held[m, i]) * side, 0.0)
+    for m in range(caps.shape[0]):
+        gap = (book.target[m, i] * scale - book.held[m, i]) * side
+        if not gap > 0.0 or caps[m] == np.inf:
+            continue
+        gross = 0.0
+        for j in range(book.goal.shape[0]):
+            gross += abs(book.held[m, j]) * book.unit[j] * marks[j]
+        most = (caps[m] * equity - gross) / per_lot + 2.0 * max(-book.held[m, i] * side, 0.0)
+        room = min(room, most * (whole / gap))
+    return room
 
 
 @part
@@ -422,6 +478,9 @@ def room_more(book, marks, setup, t, i, reducible, equity, fresh):
     if limits.group_gross < np.inf and day >= 0:
         left = group_room(book, marks, groups.cluster[day], i, limits.group_gross, equity)
         room = min(room, left / per_lot + reducible)
+    side = 1.0 if book.orders[i, 0].lots > book.orders[i, 0].filled else -1.0
+    if groups.model_cap.shape[0] > 0:
+        room = min(room, model_room(book, marks, setup, i, side, equity) - reducible)
     gross, net, need = 0.0, 0.0, 0.0
     for j in range(book.goal.shape[0]):
         notional = book.quantity[j] * marks[j]
@@ -438,8 +497,6 @@ def room_more(book, marks, setup, t, i, reducible, equity, fresh):
     if limits.heat < np.inf and setup.terms[i].initial_margin > 0.0:
         room = min(room, (limits.heat * equity - need) / (setup.terms[i].initial_margin * per_lot) + reducible)
     if limits.net_exposure < np.inf and not fresh:
-        left = book.orders[i, 0].lots - book.orders[i, 0].filled
-        side = 1.0 if left > 0 else -1.0
         room = min(room, (limits.net_exposure * equity - side * net) / per_lot - reducible)
     return room
 

@@ -154,7 +154,8 @@ def gate(book, log, market, setup, row, ts):
         gross = gate_positions(book, log, market, setup, row, ts)
         unusual = is_unusual(book, log, market, setup, row, ts)
         cut = 1
-    head.tight = 1 if worst > limits.gross_leverage * equity else 0
+    if worst > limits.gross_leverage * equity:
+        head.tight = 1
     if gross > limits.gross_leverage * equity:
         scale = scale_to(limits.gross_leverage * equity, gross, held)
         for i in range(book.allowed.shape[0]):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from trimtab.compiled import part
 from trimtab.rules.match import Row
 from trimtab.types import F64, I64
+
+#: Returns over which the volatility of a bar is measured.
+VOL_WINDOW: Final = 20
 
 #: Columns of Market.rows: one cache line per instrument and bar.
 OPEN, HIGH, LOW, CLOSE, VOLUME, DURATION, VOL, AVERAGE_VOLUME = range(8)

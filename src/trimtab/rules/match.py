@@ -154,7 +154,8 @@ def meet_inside(order, side, row, costs, at_open):
     """Does a resting order meet the market between the open and the close?
 
     A limit order fills only if the bar trades strictly through it, at its own price, as maker. A stop triggers where
-    the bar touches it and takes at the worse of the open and its level (its level, if it was placed inside the bar).
+    the bar touches it and takes at the worse of the open and its level (its level, if it was placed inside the bar and
+    the bar trades there).
 
     at_open   the order was at the venue at the open of this bar
     """
@@ -170,8 +171,8 @@ def meet_inside(order, side, row, costs, at_open):
     if not side * (far - order.stop_price) >= 0.0:
         return none
     level = order.stop_price
-    if at_open and side * (row.open - level) > 0.0:
-        level = row.open
+    if side * (row.open - level) > 0.0 and (at_open or side * (near - level) > 0.0):
+        level = row.open  # the open is beyond it, or all of the bar: what it protects was gapped into
     if order.kind != STOP_LIMIT:
         return Touch(level, 0, np.nan, 1, 0)
     if side * (order.limit_price - level * (1.0 + side * half_spread_now(costs, row.vol))) >= 0.0:

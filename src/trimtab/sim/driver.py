@@ -210,6 +210,7 @@ def run(book, log, market, weights, setup, t0, t1):
     single = book.quantity.shape[0] == 1
     events, stamps = weights.row.shape[0], setup.stamps.shape[0]
     while t == t1 or has_room(book, log, setup):
+        first = t
         if head.working == 0 and head.retry == 0:
             stop = t1
             if head.event < events:
@@ -234,6 +235,8 @@ def run(book, log, market, weights, setup, t0, t1):
         if t == t1:
             break
         if busy:
+            if t > first:  # rows that were passed over changed nothing else
+                head.equity = mark(head.cash, book.quantity, market.mark[t - 1])
             trade_row(book, log, market, setup, t)
         forced = judge_row(book, log, market, setup, t)
         if is_due(head, weights, t, forced):

@@ -10,13 +10,12 @@ import numpy as np
 
 from trimtab.compiled import loop, part
 from trimtab.rules.book import wallets_of
-from trimtab.rules.market import Market
+from trimtab.rules.market import VOL_WINDOW, Market
 from trimtab.sim.driver import BLOCK
 from trimtab.sim.prefetch import prefetch
 from trimtab.types import DAY, F64, I64, LINE, Panel, TrimtabError
 
-#: Bars over which one bar's volatility is measured, and UTC days over which the daily volume is averaged.
-VOL_WINDOW: Final = 20
+#: UTC days over which the daily volume is averaged.
 VOLUME_DAYS: Final = 20
 #: Rows that are derived together, a multiple of BLOCK: what they need fits in the first cache.
 STRETCH: Final = 256

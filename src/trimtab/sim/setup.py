@@ -10,7 +10,7 @@ from trimtab.compiled import loop
 from trimtab.rules.account import rate_of
 from trimtab.rules.book import Setup
 from trimtab.rules.carry import FUNDING_EVERY
-from trimtab.rules.exposure import ALARM_AGE, ALARM_GAP, ALARM_SPREAD, ALARM_VOL, YEAR
+from trimtab.rules.exposure import ALARM_AGE, ALARM_GAP, ALARM_SPREAD, ALARM_VOL, YEAR, vol_now
 from trimtab.rules.market import DURATION, OPEN, VOL, Market
 from trimtab.types import DAY, I64, SECOND, Limits
 
@@ -68,7 +68,8 @@ def alarms(market, terms):
             bar = market.rows[t, i]
             if bar[OPEN] > 0.0:
                 last[i] = market.ts[t]
-                vol = max(vol, bar[VOL] * bar[VOL] / bar[DURATION]) if bar[VOL] >= 0.0 else vol
+                own = market.rows[t + 1, i, VOL] if t + 1 < T else vol_now(market, t, i)  # with this bar's return
+                vol = max(vol, own * own / bar[DURATION]) if own >= 0.0 else vol
                 if t > 0 and market.mark[t - 1, i] > 0.0:
                     marks = market.mark[t - 1]
                     gap = max(gap, abs(bar[OPEN] * rate_of(terms, marks, i) / marks[i] - 1.0))
@@ -76,8 +77,8 @@ def alarms(market, terms):
                     spread = market.spread[t, i]
             elif last[i] >= 0:
                 oldest = min(oldest, last[i])
-        # Taken from the square, so a hair too much rather than too little: what it lets pass is not looked at again.
-        found[t, ALARM_VOL] = np.sqrt(vol * YEAR) * (1.0 + 1e-12)
+        # A hair too much rather than too little: what it lets pass is not looked at again.
+        found[t, ALARM_VOL] = np.sqrt(vol * YEAR) * (1.0 + 1e-9)
         found[t, ALARM_GAP] = gap
         found[t, ALARM_SPREAD] = spread
         found[t, ALARM_AGE] = (market.ts[t] - oldest) / SECOND + 1e-6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -67,6 +68,18 @@ def test_interest_on_what_the_account_owes(play) -> None:
     assert result.book.cash[0] == pytest.approx(-1_000.1)
     unlevered = play(bars, [(0, 0.9)], instruments=[SHARE], costs=Costs(margin_interest=0.0365))
     assert unlevered.book.charges[0, 0, INTEREST] == 0.0
+
+
+def test_a_perpetual_owes_its_loss_and_not_its_notional(play) -> None:
+    """Three times equity in a perpetual is not bought with cash; a loss of 2,000 on 1,000 of cash leaves 1,000 owed."""
+    costs = Costs(margin_interest=0.0365)
+    calm = play([ONE] * 26, [(0, 3.0)], instruments=[PERP], costs=costs)
+    assert calm.book.charges[0, 0, INTEREST] == 0.0
+    assert calm.book.positions["lots"][0] == 30_000
+    both = [PERP, msgspec.structs.replace(SHARE, quote="USDT")]
+    bars = [[ONE, ONE]] * 4 + [[(80.0,) * 4, ONE]] * 24
+    result = play(bars, [(0, 0, 0, 1.0), (0, 0, 1, 1.0)], instruments=both, costs=costs)
+    assert result.book.charges[0, :, INTEREST] == pytest.approx([200.0 * 0.0001 * 1 / 6, 200.0 * 0.0001 * 5 / 6])
 
 
 def test_cash_paid_in_is_no_profit(play) -> None:

@@ -294,3 +294,14 @@ def test_prices_of_resting_orders_lie_on_the_tick_away_from_the_market(play) -> 
     assert short.book.orders[0, 3]["limit_price"] == 98.5
     entry = play([STILL] * 2, [(0, 0.5)], style=RESTING._replace(offset=0.013), instruments=half)
     assert entry.book.orders[0, 0]["limit_price"] == 98.5
+
+
+def test_the_stop_of_an_entry_that_the_market_gapped_over_takes_at_the_open(play, lines) -> None:
+    """Sold at its limit of 110 as the market opens at 130: the stop at 121 lies below all of the bar."""
+    bars = [STILL, STILL, (130.0, 140.0, 125.0, 135.0), (135.0,) * 4]
+    result = play(bars, [(0, -0.5)], limits=Limits(stop_loss=0.1), style=RESTING)
+    assert lines(result) == [(2, 0, -5, pytest.approx(110.0)), (2, 0, 5, 130.0)]
+    touched = play(
+        [STILL, STILL, (130.0, 140.0, 115.0, 135.0)], [(0, -0.5)], limits=Limits(stop_loss=0.1), style=RESTING
+    )
+    assert lines(touched)[1] == (2, 0, 5, pytest.approx(121.0))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from trimtab.rules.book import Style
+import numpy as np
+
+from trimtab.rules.book import NO_GROUPS, Style
 from trimtab.rules.orders import REASONS
 from trimtab.types import GTC, LIMIT, MARKET, Costs, Instrument, Limits
 
@@ -73,3 +75,13 @@ def test_weights_exactly_at_the_limit_are_not_cut(play, lines) -> None:
     decisions = [(0, 0, i, w) for i, w in enumerate((1 / 3, -1 / 3, -1 / 3))]
     result = play(bars, decisions, limits=WHOLE, instruments=instruments)
     assert [x[2] for x in lines(result)] == [3343, -3343, -3343]
+
+
+def test_a_models_cap_holds_until_its_sale_has_gone(play, lines) -> None:
+    """A model may hold 40% and turns from the first to the second; the first has no volume to be sold in."""
+    capped = NO_GROUPS._replace(model_cap=np.array([0.4, np.inf]))
+    bars = [[ONE, ONE]] * 2 + [[DRY, ONE]] * 2 + [[ONE, ONE]] * 2
+    result = play(bars, [(0, 0, 0, 0.4), (1, 0, 0, 0.0), (1, 0, 1, 0.4)], groups=capped)
+    assert lines(result) == [(1, 0, 4, 100.0), (4, 0, -4, 100.0), (4, 1, 4, 100.0)]
+    other = play(bars, [(0, 0, 0, 0.4), (1, 0, 0, 0.0), (1, 1, 1, 0.4)], groups=capped)
+    assert lines(other)[1] == (2, 1, 4, 100.0)  # another model's room is its own
