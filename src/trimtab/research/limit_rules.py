@@ -27,7 +27,8 @@ def load_rule(path: str) -> LimitRule:
         raise TrimtabError(f"{file}: holds no RULE; expected RULE = LimitRule(name=…, allow=…).")
     if not isinstance(rule, LimitRule):
         raise TrimtabError(f"{file}: RULE is of type {type(rule).__name__}; expected a trimtab.types.LimitRule.")
-    if not (isinstance(rule.name, str) and rule.name.isidentifier()):
+    name: Any = rule.name
+    if not (isinstance(name, str) and name.isidentifier()):
         raise TrimtabError(f"{file}: RULE.name is {rule.name!r}; expected letters, digits and underscores.")
     if rule.name in LIMIT_NAMES:
         raise TrimtabError(

@@ -6,6 +6,7 @@ function of one signature and the set-up holds addresses, so that no rule makes 
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, Final
 
 import numpy as np
@@ -47,8 +48,7 @@ def address_of(allow: Any) -> tuple[int, Any]:
 
     What it raises ends the call and refuses every increase: an exception cannot pass through compiled code.
     """
-    import numba
-
+    numba: Any = importlib.import_module("numba")  # which publishes no types
     inner = allow if hasattr(allow, "py_func") else numba.njit(allow)
 
     def call(now: Any, equity: Any, weights: Any, held: Any, bars: Any, count: Any, bound: Any) -> Any:

@@ -24,11 +24,12 @@ from trimtab.types import (
     Model,
     Rebalance,
     RegimeUse,
+    RuleUse,
     SizerUse,
     Spec,
 )
 
-SECTIONS = {"universe", "models", "cash_flows", "fx", "costs", "limits", "caps", "execution", "rebalance"} | {
+SECTIONS = {"universe", "models", "cash_flows", "fx", "costs", "limits", "caps", "rules", "execution", "rebalance"} | {
     "sizer",
     "allocator",
     "regimes",
@@ -48,6 +49,7 @@ def scalar(text: str) -> Scalar:
         (fields.REBALANCE, set(Rebalance.__struct_fields__)),
         (fields.CAPS, set(Caps.__struct_fields__)),
         (fields.CASH_FLOW, set(CashFlow.__struct_fields__)),
+        (fields.RULE, set(RuleUse.__struct_fields__)),
         (fields.MODEL, set(Model.__struct_fields__) - {"params", "universe", "sizer", "allocator", "regime_budgets"}),
         (fields.SIZER, set(SizerUse.__struct_fields__) - {"params"}),
         (fields.ALLOCATOR, set(AllocatorUse.__struct_fields__)),

@@ -17,7 +17,17 @@ def test_list_names_every_promised_figure_and_its_peers() -> None:
     assert done.returncode == 0, done.stderr
     names = [line.split()[0] for line in done.stdout.splitlines()]
     driver = [f"simulate.{orders}.{n}" for n in (1, 5, 50) for orders in ("market", "stops", "trailing")]
-    others = ["summary.10m", "run.1m", "sweep.speed", "sweep.cells", "sweep.memory", "start", "store"]
+    others = [
+        "limits",
+        "portfolio",
+        "summary.10m",
+        "run.1m",
+        "sweep.speed",
+        "sweep.cells",
+        "sweep.memory",
+        "start",
+        "store",
+    ]
     assert names == [*driver, *others, "peers.vectorbt", "peers.raptorbt", "peers.backtesting"]
 
 
