@@ -128,7 +128,7 @@ def is_inside(sums, caps, cap, equity):
 
 @apart
 def is_calm(book, market, setup, row, worst):
-    """True where no sum or alarm of this module is beyond its bound, whichever of allowed and held lots fill first.
+    """True where no measure of this module is beyond its bound, whichever of allowed and held lots fill first.
 
     Then there is nothing to cut at this row, and nothing to measure again where its orders fill. A book at its limits
     is not calm.
@@ -146,6 +146,14 @@ def is_calm(book, market, setup, row, worst):
         if (seen[ALARM_SPREAD] > limits.unusual_spread) | (seen[ALARM_AGE] > limits.stale):
             return False
     equity = max(book.head[0].equity, 0.0)
+    if min(limits.concentration, limits.order_notional) < np.inf:
+        bound, marks, large = limits.concentration * equity, market.mark[row], False
+        for i in range(book.goal.shape[0]):
+            wanted, held = book.allowed[i] * book.unit[i] * marks[i], book.quantity[i] * marks[i]
+            kept = abs(held) if (wanted > 0.0) == (held > 0.0) else 0.0
+            large |= (abs(wanted) > bound) | (abs(wanted) - kept > limits.order_notional)
+        if large:
+            return False
     return worst <= setup.least * equity or are_groups_calm(book, market, setup, row, equity)
 
 

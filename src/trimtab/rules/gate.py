@@ -132,8 +132,7 @@ def gate(book, log, market, setup, row, ts):
     head, limits, marks = book.head[0], setup.limits, market.mark[row]
     equity = max(head.equity, 0.0)
     most = equity * limits.max_weight if limits.max_weight != np.inf else np.inf
-    bound, order = limits.concentration * equity, limits.order_notional
-    gross, worst, held, cut, unusual, large = 0.0, 0.0, 0.0, 0, False, False
+    gross, worst, held, cut, unusual = 0.0, 0.0, 0.0, 0, False
     for i in range(book.wanted.shape[0]):
         wanted = book.wanted[i]
         book.allowed[i] = wanted
@@ -147,9 +146,7 @@ def gate(book, log, market, setup, row, ts):
         standing = abs(book.quantity[i]) * marks[i]
         held += standing
         worst += max(standing, notional)
-        kept = standing if (book.allowed[i] > 0) == (book.quantity[i] > 0.0) else 0.0
-        large |= (notional > bound) | (notional - kept > order)
-    calm = setup.more == 0 or (not large and is_calm(book, market, setup, row, worst))
+    calm = setup.more == 0 or is_calm(book, market, setup, row, worst)
     if not calm:
         gross = gate_positions(book, log, market, setup, row, ts)
         unusual = is_unusual(book, log, market, setup, row, ts)

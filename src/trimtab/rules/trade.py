@@ -13,7 +13,7 @@ from trimtab.rules.fills import cross, end_order, narrow, protect, set_band, set
 from trimtab.rules.gate import room_for
 from trimtab.rules.limits import STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT, TRAILING_LIMIT
 from trimtab.rules.margin import liquidate, margin_room
-from trimtab.rules.market import CLOSE, row_of
+from trimtab.rules.market import CLOSE, OPEN, row_of
 from trimtab.rules.match import (
     Quote,
     Touch,
@@ -312,17 +312,17 @@ def concerned(book, market, setup, t):
 
     Where a bar does no more than move a trailing stop, that is all that is done.
     """
-    todo = 0
+    todo, low, high = 0, np.inf, -np.inf
     resting = book.head[0].resting != 0
     for i in range(book.working.shape[0]):
-        met = book.working[i] != 0
+        met = book.working[i] != 0 and market.rows[t, i, OPEN] > 0.0  # which matching reads anyway
         if resting:
-            met |= (market.low[t, i] <= book.low[i]) | (market.high[t, i] >= book.high[i])
-        if met and market.low[t, i] < np.inf:  # there is a bar
+            low, high = market.low[t, i], market.high[t, i]
+            met |= ((low <= book.low[i]) | (high >= book.high[i])) & (low < np.inf)
+        if met:
             position = book.positions[i]
-            below, above = market.low[t, i] <= position.below, market.high[t, i] >= position.above
-            if book.working[i] == 0 and not below and not above:
-                follow(book, setup, i, market.high[t, i] if position.lots > 0 else market.low[t, i])
+            if book.working[i] == 0 and low > position.below and high < position.above:
+                follow(book, setup, i, high if position.lots > 0 else low)
                 narrow(book, i)
                 continue
             book.todo[todo] = i

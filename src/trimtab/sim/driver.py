@@ -72,13 +72,16 @@ def quiet_many(book, market, t, stop):
     """quiet() for a book of several instruments."""
     head = book.head[0]
     cash, floor, ceiling, resting = head.cash, head.floor, head.ceiling, head.resting
+    passed = head.equity
     while t < stop:
         equity = mark(cash, book.quantity, market.mark[t])
         if (equity < floor) | (equity > ceiling):
-            return t
+            break
         if resting != 0 and touched(book, market, t):
-            return t
+            break
+        passed = equity
         t += 1
+    head.equity = passed
     return t
 
 
@@ -189,14 +192,31 @@ def row_at(ts, when, first):
 def quiet_margined(book, market, terms, t, stop):
     """quiet() for a book that a venue may liquidate."""
     head = book.head[0]
+    passed = head.equity
     while t < stop:
         equity = mark(head.cash, book.quantity, market.mark[t])
         if (equity < head.floor) | (equity > head.ceiling) or touched(book, market, t):
-            return t
+            break
         if is_endangered(book, market, terms, t):
-            return t
+            break
+        passed = equity
         t += 1
+    head.equity = passed
     return t
+
+
+@part
+def quiet(book, market, terms, t, stop):
+    """The first row from t on, before `stop`, at which something may happen; equity is marked up to the one before."""
+    head = book.head[0]
+    if head.margined != 0:
+        return quiet_margined(book, market, terms, t, stop)
+    if book.quantity.shape[0] > 1:
+        return quiet_many(book, market, t, stop)
+    end = quiet_one(book, market, t, stop)
+    if end > t:
+        head.equity = mark(head.cash, book.quantity, market.mark[end - 1])
+    return end
 
 
 @entry
@@ -207,10 +227,8 @@ def run(book, log, market, weights, setup, t0, t1):
     """
     head = book.head[0]
     t = t0
-    single = book.quantity.shape[0] == 1
     events, stamps = weights.row.shape[0], setup.stamps.shape[0]
     while t == t1 or has_room(book, log, setup):
-        first = t
         if head.working == 0 and head.retry == 0:
             stop = t1
             if head.event < events:
@@ -219,10 +237,7 @@ def run(book, log, market, weights, setup, t0, t1):
                 stop = min(stop, setup.stamps[head.stamp])
             if head.expiry != 0:
                 stop = min(stop, row_at(market.ts, head.expiry, t))
-            if head.margined != 0:
-                t = quiet_margined(book, market, setup.terms, t, stop)
-            else:
-                t = quiet_one(book, market, t, stop) if single else quiet_many(book, market, t, stop)
+            t = quiet(book, market, setup.terms, t, stop)
         busy = t < t1 and (
             head.working != 0
             or head.margined != 0
@@ -235,8 +250,6 @@ def run(book, log, market, weights, setup, t0, t1):
         if t == t1:
             break
         if busy:
-            if t > first:  # rows that were passed over changed nothing else
-                head.equity = mark(head.cash, book.quantity, market.mark[t - 1])
             trade_row(book, log, market, setup, t)
         forced = judge_row(book, log, market, setup, t)
         if is_due(head, weights, t, forced):
