@@ -22,6 +22,9 @@ from trimtab.rules.trade import trade_row
 from trimtab.sim.prefetch import prefetch
 
 BLOCK: Final = 8
+#: Marks in a line of the processor's cache, and how many rows ahead they are fetched.
+LINE: Final = 8
+ROWS_AHEAD: Final = 24
 #: How many decisions ahead memory is fetched.
 AHEAD: Final = 4
 
@@ -68,12 +71,20 @@ def quiet_one(book, market, t, stop):
 
 
 @part
+def fetch_marks(market, t):
+    """Fetch the marks of a row: a processor foresees no further than the page that it reads, and a page is few rows."""
+    for i in range(0, market.mark.shape[1], LINE):
+        prefetch(market.mark, t, i)
+
+
+@part
 def quiet_many(book, market, t, stop):
     """quiet() for a book of several instruments."""
     head = book.head[0]
     cash, floor, ceiling, resting = head.cash, head.floor, head.ceiling, head.resting
     passed = head.equity
     while t < stop:
+        fetch_marks(market, t + ROWS_AHEAD)
         equity = mark(cash, book.quantity, market.mark[t])
         if (equity < floor) | (equity > ceiling):
             break
@@ -250,6 +261,7 @@ def run(book, log, market, weights, setup, t0, t1):
         if t == t1:
             break
         if busy:
+            fetch_marks(market, t + ROWS_AHEAD)
             trade_row(book, log, market, setup, t)
         forced = judge_row(book, log, market, setup, t)
         if is_due(head, weights, t, forced):
