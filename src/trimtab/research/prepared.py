@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from trimtab.data.panel import rows_of
+from trimtab.rules.book import Setup
 from trimtab.rules.market import Market
 from trimtab.sim.market import build_market, survey
+from trimtab.sim.setup import WATCHED, watch
 from trimtab.types import F64, I64, Panel, TrimtabError
 from trimtab.words import utc
 
@@ -22,6 +24,7 @@ class Prepared:
     markets  base currency -> the panel as the rules read it
     first    (N,) the row of each instrument's first bar
     silent   symbols of which no bar has a known volume
+    watched  (base currency, limits that watch) -> what limits watch in the bars, see sim.setup.watch
     rows     (legs, timeframe, fields) -> the rows that models step on, see data.panel.rows_of
     """
 
@@ -29,6 +32,7 @@ class Prepared:
         self.first, silent = check_bars(panel)
         self.silent = tuple(itertools.compress(panel.symbols, silent))
         self.markets: dict[str, Market] = {}
+        self.watched: dict[Any, tuple[F64, I64, I64]] = {}
         self.rows: dict[Any, tuple[I64, F64]] = {}
 
 
@@ -66,6 +70,19 @@ def market_of(panel: Panel, base: str = "") -> Market:
     if base not in markets:
         markets[base] = build_market(panel, base)
     return markets[base]
+
+
+def watched(setup: Setup, panel: Panel, base: str) -> Setup:
+    """The set-up with what its limits watch in a panel's bars, remembered per panel."""
+    limits = setup.limits
+    grouped = limits.group_correlation if limits.group_gross < np.inf else None
+    key = (base, grouped, any(getattr(limits, name) < np.inf for name in WATCHED))
+    known = prepared(panel).watched
+    if key not in known:
+        seen = watch(setup, market_of(panel, base))
+        known[key] = seen.alarm, seen.groups.cluster, seen.groups.cluster_row
+    alarm, cluster, cluster_row = known[key]
+    return setup._replace(alarm=alarm, groups=setup.groups._replace(cluster=cluster, cluster_row=cluster_row))
 
 
 def model_rows(panel: Panel, unit: Sequence[int], timeframe: str, fields: Sequence[str]) -> tuple[I64, F64]:

@@ -9,7 +9,7 @@ from trimtab.data.catalogue import ASSET_CLASSES, costs_for, preset
 from trimtab.portfolio.caps import groups_of
 from trimtab.research.funds import check_currencies, flows_of, opening_of
 from trimtab.research.limit_rules import compiled_rules
-from trimtab.research.prepared import market_of, prepared
+from trimtab.research.prepared import market_of, prepared, watched
 from trimtab.research.streams import resizes
 from trimtab.rules.book import NO_RULES, NOTHING, Setup, Style, terms_of
 from trimtab.types import ORDER_KINDS, TIFS, Costs, Panel, Spec, TrimtabError
@@ -51,7 +51,7 @@ def setup_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...]) -> Setup:
     rates[terms["wallet"]] = np.where(terms["column"] >= 0, first[terms["column"]], 1.0)
     capital, cash = opening_of(spec, panel, rates)
     rules, rule_bounds = compiled_rules(spec.rules) if spec.rules else (NO_RULES, NOTHING)
-    return Setup(
+    setup = Setup(
         terms,
         spec.limits,
         style_of(spec),
@@ -63,6 +63,7 @@ def setup_of(spec: Spec, panel: Panel, costs: tuple[Costs, ...]) -> Setup:
         rules=rules,
         rule_bounds=rule_bounds,
     )
+    return watched(setup, panel, spec.base_currency)
 
 
 def _check_volume(spec: Spec, panel: Panel) -> None:

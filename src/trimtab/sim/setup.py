@@ -36,21 +36,28 @@ MORE: Final = (
 WATCHED: Final = ("stale", "unusual_vol", "unusual_gap", "unusual_spread")
 
 
-def complete(setup: Setup, market: Market) -> Setup:
-    """The set-up with its stamps, its groups of correlated instruments, the worst of each row where that is watched,
-    and whether it has any of the rarer limits; what is there already stays."""
+def watch(setup: Setup, market: Market) -> Setup:
+    """The set-up with what its limits watch in the bars: groups of correlated instruments day by day, and the worst of
+    each row. What is there already stays: it depends on nothing else of a set-up, and many may share it."""
     groups, alarm = setup.groups, setup.alarm
     if setup.limits.group_gross < np.inf and not len(groups.cluster_row):
         days = market.mark[market.days, : market.low.shape[1]]
         groups = groups._replace(cluster=clusters(days, setup.limits.group_correlation), cluster_row=market.days)
     if not len(alarm) and any(getattr(setup.limits, name) < np.inf for name in WATCHED):
         alarm = alarms(market, setup.terms)
+    return setup._replace(groups=groups, alarm=alarm)
+
+
+def complete(setup: Setup, market: Market) -> Setup:
+    """The set-up with its stamps, what it watches, and whether it has any of the rarer limits."""
+    setup = watch(setup, market)
+    groups = setup.groups
     capped = any(len(caps) for caps in (groups.class_cap, groups.venue_cap, groups.model_cap))
     more = int(capped or any(getattr(setup.limits, name) < np.inf for name in MORE))
     caps = np.concatenate((groups.class_cap, groups.venue_cap))
     sums = min(setup.limits.net_exposure, setup.limits.group_gross, float(caps.min(initial=np.inf)))
     heat = setup.limits.heat / max(1.0, float(setup.terms["initial_margin"].max()))
-    return setup._replace(stamps=stamps_of(market, setup), more=more, groups=groups, alarm=alarm, least=min(sums, heat))
+    return setup._replace(stamps=stamps_of(market, setup), more=more, least=min(sums, heat))
 
 
 @loop
