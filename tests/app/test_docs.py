@@ -311,7 +311,8 @@ def test_every_sizer_and_regime_with_its_parameters_is_on_its_page():
 
 
 def test_the_windows_are_those_of_the_page():
-    from trimtab.sim.market import VOL_WINDOW, VOLUME_DAYS
+    from trimtab.rules.derive import VOLUME_DAYS
+    from trimtab.rules.market import VOL_WINDOW
 
     page = " ".join((ROOT / "docs" / "fills.md").read_text(encoding="utf-8").split())
     assert f"last {VOL_WINDOW} returns" in page

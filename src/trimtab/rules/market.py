@@ -8,6 +8,9 @@ from trimtab.compiled import part
 from trimtab.rules.match import Row
 from trimtab.types import F64, I64
 
+#: Rows of a block of Market.block_low and block_high.
+BLOCK: Final = 8
+
 #: Returns over which the volatility of a bar is measured.
 VOL_WINDOW: Final = 20
 
@@ -31,7 +34,7 @@ class Market(NamedTuple):
     high: F64
     funding: F64  # (T, N) rate that falls due at the close of the row, NaN: none; (0, N): no field for it
     spread: F64  # (T, N) quoted spread as a fraction of mid, NaN: not known; (0, N): no field for it
-    block_low: F64  # (T // 8,) extremes of the mark over blocks of 8 rows, for N = 1; else empty
+    block_low: F64  # (T // BLOCK,) extremes of the mark of each block of rows, for N = 1; else empty
     block_high: F64
     days: I64  # (D,) rows that end a UTC day: the curves are sampled there
 

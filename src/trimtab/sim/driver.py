@@ -12,16 +12,16 @@ from __future__ import annotations
 from typing import Final
 
 from trimtab.compiled import apart, entry, part, spliced
+from trimtab.compiled.prefetch import prefetch
 from trimtab.rules.account import mark, rate_of
 from trimtab.rules.book import SLOTS
 from trimtab.rules.breakers import judge_row
 from trimtab.rules.carry import is_stamp
 from trimtab.rules.decide import decide_row, is_due
 from trimtab.rules.margin import is_endangered
+from trimtab.rules.market import BLOCK
 from trimtab.rules.trade import trade_row
-from trimtab.sim.prefetch import prefetch
 
-BLOCK: Final = 8
 #: Marks in a line of the processor's cache, and how many rows ahead they are fetched.
 LINE: Final = 8
 ROWS_AHEAD: Final = 24

@@ -38,7 +38,7 @@ _HEAD: Final = '''"""Compiled folds of {name}: written by trimtab.sim.fold, safe
 from numba import njit
 
 from {module} import {names}
-from trimtab.sim.prefetch import prefetch
+from trimtab.compiled.prefetch import prefetch
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

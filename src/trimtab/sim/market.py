@@ -2,158 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import weakref
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from trimtab.compiled import loop, part
+from trimtab.compiled import loop
+from trimtab.compiled.prefetch import prefetch
 from trimtab.rules.book import wallets_of
-from trimtab.rules.market import VOL_WINDOW, Market
-from trimtab.sim.driver import BLOCK
-from trimtab.sim.prefetch import prefetch
+from trimtab.rules.derive import AHEAD, derive, underived
+from trimtab.rules.market import BLOCK, Market
 from trimtab.types import DAY, F64, I64, LINE, Panel, TrimtabError
-
-#: UTC days over which the daily volume is averaged.
-VOLUME_DAYS: Final = 20
-#: Rows that are derived together, a multiple of BLOCK: what they need fits in the first cache.
-STRETCH: Final = 256
-#: How many rows ahead memory is fetched.
-AHEAD: Final = 64
-
-
-@part
-def lay(bar, x):
-    """Begin a line with the six fields of a bar; where there is none, with NaN."""
-    a, b, c, d, e, f = bar[0], bar[1], bar[2], bar[3], bar[4], bar[5]
-    if not a > 0.0:
-        a = b = c = d = e = f = np.nan
-    x[0], x[1], x[2], x[3], x[4], x[5] = a, b, c, d, e, f
-
-
-class Sums(NamedTuple):
-    """Of the last 20 returns, which stand in a ring.
-
-    at, seen              the place of the next one; how many there were
-    total, squares        of the 20: added to and taken from
-    fresh, fresh_squares  of those since place 0, added up anew: at the end of a round they replace the others, so that
-                          rounding does not pile up
-    """
-
-    at: int
-    seen: int
-    total: float
-    squares: float
-    fresh: float
-    fresh_squares: float
-
-
-@part
-def deviations(closes, n, ring, sums, scratch, found):
-    """found[k + 1]: the deviation of the last 20 returns after the k-th of n bars; found[0] stands before the first.
-
-    closes   the close before the first bar (0: none), then those of the bars
-    ring     (20,) the last returns, 0 where there were fewer
-    sums     Sums before the first bar; -> those after the last
-    scratch  (4, n)
-
-    In three passes, so that the divisions and the square roots of many bars overlap: of one bar after the other they
-    take longer than its memory.
-    """
-    moves, totals, squares, counts = scratch[0], scratch[1], scratch[2], scratch[3]
-    for k in range(n):
-        moves[k] = closes[k + 1] / closes[k] - 1.0
-    at, seen, total, square, fresh, fresh_square = sums
-    for k in range(n):
-        if closes[k] > 0.0:
-            r, old = moves[k], ring[at]
-            ring[at] = r
-            total += r - old
-            square += r * r - old * old
-            fresh += r
-            fresh_square += r * r
-            seen += 1
-            at += 1
-            if at == VOL_WINDOW:
-                at, total, square, fresh, fresh_square = 0, fresh, fresh_square, 0.0, 0.0
-        totals[k], squares[k], counts[k] = total, square, min(seen, VOL_WINDOW)
-    for k in range(n):
-        count = counts[k]
-        spread = math.sqrt(max(squares[k] - totals[k] * totals[k] / count, 0.0) / (count - 1.0))
-        found[k + 1] = spread if count >= 2.0 else np.nan
-    return Sums(at, seen, total, square, fresh, fresh_square)
-
-
-@part
-def extremes(mark, first, end, low, high):
-    """Lowest and highest mark of the whole blocks of one instrument among the rows from `first` to before `end`."""
-    for b in range(first // BLOCK, end // BLOCK):
-        lo = hi = mark[b * BLOCK, 0]
-        for k in range(1, BLOCK):
-            x = mark[b * BLOCK + k, 0]
-            lo, hi = min(lo, x), max(hi, x)
-        low[b], high[b] = lo, hi
-
-
-@loop
-def derive(ts, bars, rows, mark, low, high, block_low, block_high):
-    """Lay out bars as lines and write what is derived from them, in one pass over memory.
-
-    bars                    (T x N, K) the panel's values; empty where rows are its own memory, which holds them
-    rows                    (T, N, 8) the fields of each bar, NaN where there is none, then vol and average_volume
-    mark, low, high         (T, N)
-    block_low, block_high   (T // BLOCK,) extremes of the mark of one instrument; or empty
-
-    All is causal: vol and average_volume are known before the bar that they stand beside. vol is the sample deviation
-    of the last 20 returns (2 at least); average_volume the mean of the last 20 finished UTC days that had bars with a
-    known volume (a bar belongs to the day of its open; longer bars are spread over theirs).
-
-    The arrays are numpy's, because numpy asks for huge pages and numba does not: at a million bars the page faults cost
-    more than the arithmetic.
-    """
-    T, N = rows.shape[0], rows.shape[1]
-    closes, found, scratch = np.zeros(STRETCH + 1), np.empty(STRETCH + 1), np.empty((4, STRETCH))
-    for i in range(N):
-        ring, sums = np.zeros(VOL_WINDOW), Sums(0, 0, 0.0, 0.0, 0.0, 0.0)
-        average, volumes, days, midnight = np.nan, np.zeros(VOLUME_DAYS), 0, np.int64(-(2**62))
-        traded, is_known = 0.0, False  # of the day under way
-        n, closes[0], found[0] = 0, 0.0, np.nan
-        for first in range(0, T, STRETCH):
-            end = min(first + STRETCH, T)
-            closes[0], found[0] = closes[n], found[n]
-            n = 0
-            for t in range(first, end):
-                x = rows[t, i]
-                if bars.shape[0] > 0:
-                    prefetch(bars, (t + AHEAD) * N + i, 0)
-                    lay(bars[t * N + i], x)
-                if x[0] > 0.0:
-                    opened = ts[t] - np.int64(x[5])
-                    if opened >= midnight:  # the first bar of a day: the one before is finished
-                        if is_known:
-                            volumes[days % VOLUME_DAYS] = traded
-                            days += 1
-                            d = min(days, VOLUME_DAYS)
-                            average = volumes[:d].sum() / d
-                        traded, is_known = 0.0, False
-                        midnight = (opened // DAY + 1) * DAY
-                    if x[4] >= 0.0:
-                        traded += x[4] if x[5] <= DAY else x[4] * DAY / x[5]
-                        is_known = True
-                    n += 1
-                    closes[n] = x[3]
-                    low[t, i], high[t, i], mark[t, i] = x[2], x[1], x[3]
-                else:
-                    low[t, i], high[t, i], mark[t, i] = np.inf, -np.inf, closes[n]
-                x[7] = average
-            sums = deviations(closes, n, ring, sums, scratch, found)
-            bar = 0
-            for t in range(first, end):
-                rows[t, i, 6] = found[bar]
-                bar += 1 if rows[t, i, 0] > 0.0 else 0
-            if block_low.shape[0] > 0:
-                extremes(mark, first, end, block_low, block_high)
 
 
 @loop
@@ -221,7 +80,7 @@ def build_market(panel: Panel, base: str = "") -> Market:
     mark, low, high = np.empty(shape), np.empty(shape), np.empty(shape)
     alone = shape[1] == 1 and panel.instruments[0].quote == base
     block_low, block_high = (np.empty(shape[0] // BLOCK if alone else 0) for _ in range(2))
-    derive(panel.ts, bars, rows, mark, low, high, block_low, block_high)
+    derive(underived(shape[1]), panel.ts, bars, rows, mark, low, high, block_low, block_high)
     mark = in_base(panel, mark, base)
     funding, spread = (field_of(panel, name) for name in ("funding", "spread"))
     return Market(panel.ts, rows, mark, low, high, funding, spread, block_low, block_high, day_ends(panel.ts))

@@ -27,10 +27,11 @@ panel = tt.Panel(ts, (tt.Instrument(symbol="X"),), BAR_FIELDS, values, "1h")
 tt.simulate(panel, np.sign(rng.normal(size=(400, 1))), costs=tt.Costs(taker_fee=0.001))
 tt.backtest("sma_cross", panel, params={"fast": 5, "slow": 9})
 tt.sweep("sma_cross", panel, {"fast": [3, 5], "slow": [9, 20]})
+from trimtab.rules import derive
 from trimtab.sim import driver, fold, market, simulate
 from trimtab.strategies import find
 folds = fold.folds_of(find("sma_cross"))
-used = [driver.run, market.derive, market.survey, simulate.changes, *(f for f in folds if f is not None)]
+used = [driver.run, derive.derive, market.survey, simulate.changes, *(f for f in folds if f is not None)]
 missed = sum(sum(f.stats.cache_misses.values()) for f in used)
 hits = sum(sum(f.stats.cache_hits.values()) for f in used)
 print(json.dumps([missed, hits, driver.run.stats.cache_path, os.environ["NUMBA_CACHE_DIR"]]))
@@ -109,7 +110,7 @@ def test_the_driver_counts_no_references() -> None:
     An increment per array of the book and row would cost more than the trading.
     """
     folder = Path(str(python(SCRIPT, dict(os.environ))[2]))
-    driver, loop = sorted(folder.glob("driver.run-*.nbc")), sorted(folder.glob("market.derive-*.nbc"))
+    driver, loop = sorted(folder.glob("driver.run-*.nbc")), sorted(folder.parent.glob("rules_*/derive.derive-*.nbc"))
     assert driver
     assert loop
     for name in (b"NRT_incref", b"NRT_decref"):

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trimtab.rules.market import AVERAGE_VOLUME, VOL
-from trimtab.sim.driver import BLOCK
-from trimtab.sim.market import STRETCH, VOL_WINDOW, VOLUME_DAYS, build_market, day_ends, survey
+from trimtab.rules.derive import STRETCH, VOLUME_DAYS, derive, underived
+from trimtab.rules.market import AVERAGE_VOLUME, BLOCK, VOL, VOL_WINDOW
+from trimtab.sim.market import build_market, day_ends, survey
 from trimtab.sim.simulate import weights_of
 from trimtab.types import BAR_FIELDS, DAY, HOUR, MINUTE, Instrument, Panel
 
@@ -152,3 +152,24 @@ def test_a_market_uses_the_panels_own_memory_once() -> None:
     np.testing.assert_array_equal(panel.values, bars)
     copied = build_market(Panel(panel.ts, panel.instruments, panel.fields, bars, "1h"))
     assert copied.rows.tobytes() == market.rows.tobytes()
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.2])
+def test_bars_may_come_one_at_a_time(gaps: float) -> None:
+    """Lines and marks are the same to the last bit, whether the bars came at once, one by one or in pieces."""
+    panel = random_panel(700, 3, 4 * HOUR, gaps)
+    whole = build_market(panel)
+    for lengths in ([1] * 700, [5, 1, 300, 2, 256, 136]):
+        state, nothing = underived(3), np.empty(0)
+        rows, mark = np.empty((700, 3, 8)), np.empty((700, 3))
+        low, high = np.empty((700, 3)), np.empty((700, 3))
+        first = 0
+        for count in lengths:
+            t = slice(first, first + count)
+            bars = np.ascontiguousarray(panel.values[t]).reshape(-1, len(BAR_FIELDS))
+            bars.flags.writeable = False
+            derive(state, panel.ts[t], bars, rows[t], mark[t], low[t], high[t], nothing, nothing)
+            first += count
+        assert first == 700
+        for found, made in ((rows, whole.rows), (mark, whole.mark), (low, whole.low), (high, whole.high)):
+            assert found.tobytes() == made.tobytes()
