@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trimtab.bounds import WORDS
+from trimtab.compiled import loop
 from trimtab.types import F64, I64, Model, Refusal, Strategy, TrimtabError, Weights
 
 
@@ -44,9 +45,40 @@ def combine(streams: Sequence[Stream]) -> Weights:
         only = streams[0]
         model = np.full(len(only.row), only.model, np.int64)
         return Weights(only.row, model, only.instrument, only.forecast * only.share)
-    row = np.concatenate([s.row for s in streams]) if streams else np.empty(0, np.int64)
-    instrument = np.concatenate([s.instrument for s in streams]) if streams else np.empty(0, np.int64)
-    model = np.concatenate([np.full(len(s.row), s.model, np.int64) for s in streams]) if streams else row
-    value = np.concatenate([s.forecast * s.share for s in streams]) if streams else np.empty(0)
-    order = np.lexsort((instrument, model, row))
-    return Weights(row[order], model[order], instrument[order], value[order])
+    first = np.cumsum([0, *(len(s.row) for s in streams)])
+    model = np.array([s.model for s in streams], np.int64)
+    share = np.array([s.share for s in streams], np.float64)
+    none = np.empty(0, np.int64)
+    row = np.concatenate([none, *(s.row for s in streams)])
+    instrument = np.concatenate([none, *(s.instrument for s in streams)])
+    forecast = np.concatenate([np.empty(0), *(s.forecast for s in streams)])
+    made = np.empty_like(row), np.empty_like(row), np.empty_like(row), np.empty_like(forecast)
+    merge(first, model, share, row, instrument, forecast, *made)
+    return Weights(*made)
+
+
+@loop
+def merge(first, model, share, row, instrument, forecast, rows, models, instruments, values):
+    """Merge S streams, each in the order of its rows, into the four last (E,): by row, then model, then instrument.
+
+    first   (S + 1,) where each stream begins in row, instrument and forecast (E,)
+    """
+    last = np.int64(2**62)
+    at = first.copy()
+    n = 0
+    while n < row.shape[0]:
+        t = last
+        for s in range(model.shape[0]):
+            if at[s] < first[s + 1]:
+                t = min(t, row[at[s]])
+        start = n
+        for s in range(model.shape[0]):
+            while at[s] < first[s + 1] and row[at[s]] == t:
+                e, k, m = at[s], n, model[s]
+                i = instrument[e]
+                while k > start and (models[k - 1] > m or (models[k - 1] == m and instruments[k - 1] > i)):
+                    models[k], instruments[k], values[k] = models[k - 1], instruments[k - 1], values[k - 1]
+                    k -= 1
+                rows[n], models[k], instruments[k], values[k] = t, m, i, forecast[e] * share[s]
+                at[s] += 1
+                n += 1
