@@ -6,17 +6,19 @@ import numpy as np
 
 from trimtab.research.funds import brought_in
 from trimtab.research.prepared import prepared
-from trimtab.rules.book import NO_GROUPS, Setup
+from trimtab.rules.book import NO_GROUPS, NO_RULES, NOTHING, Setup
 from trimtab.rules.market import Market
 from trimtab.sim.simulate import Result, simulate
 from trimtab.types import F64, GTC, I64, MARKET, Limits, Panel, Weights
 
 
 def holding_of(panel: Panel, market: Market, setup: Setup) -> Result:
-    """The driver holding the instruments of a set-up: at its costs, with its cash flows, without limits."""
+    """The driver holding the instruments of a set-up: at its costs, with its cash flows, without limits or rules."""
     again = int(len(setup.flows.row) > 0)  # what is paid in is put into the instruments, and taken out of them
     style = setup.style._replace(kind=MARKET, tif=GTC, post_only=0, always=again, buffer=0.0)
-    alone = setup._replace(models=1, limits=Limits(), groups=NO_GROUPS, style=style)
+    alone = setup._replace(
+        models=1, limits=Limits(), groups=NO_GROUPS, rules=NO_RULES, rule_bounds=NOTHING, style=style
+    )
     return simulate(market, hold_weights(panel, market, setup), alone, keep_equity=False)
 
 

@@ -86,3 +86,9 @@ def test_two_rules_of_one_name_and_too_many_are_refused(tmp_path: Path) -> None:
         held(uses)
     with pytest.raises(tt.TrimtabError, match=r"rules.1: a second rule called 'mine0'"):
         held(uses[:2])
+
+
+def test_holding_is_not_bound_by_a_rule() -> None:
+    free, bound = held(None), held([tt.RuleUse(file=str(EXAMPLE), bound=0.01)])
+    assert bound.fills.is_empty()
+    assert bound.metrics["holding"]["total_return"] == free.metrics["holding"]["total_return"] != 0.0
