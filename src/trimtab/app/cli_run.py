@@ -98,7 +98,9 @@ def backtest(
             figures = figures_of(run, run.save(out, report=not no_report))
         _print(figures, as_json=as_json)
     if figures["halted"]:
-        console.say("The book was halted by its drawdown limit before the end (see the actions).")
+        ruined = any(act["limit"] == "bankrupt" for act in figures["actions"])
+        cause = "because it was worth nothing" if ruined else "by its drawdown limit"
+        console.say(f"The book was halted {cause} before the end (see the actions).")
         raise typer.Exit(4)
 
 

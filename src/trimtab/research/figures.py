@@ -137,14 +137,20 @@ def net_returns(data: ReportData) -> F64:
 
 
 def returns_of(data: ReportData, values: F64) -> F64:
-    """(D,) daily simple returns of a curve of money (D,) that began at the capital, without the cash paid in."""
-    return returns_from_equity(np.concatenate(([data.capital], values)), data.flows)
+    """(D,) daily simple returns of a curve of money (D,) that began at the capital, without the cash paid in.
+
+    A curve that comes to zero or below is lost from there on: a return of -1 and then none, whatever is owed.
+    """
+    lost = np.logical_or.accumulate(values <= 0.0)
+    flows = None if data.flows is None else np.where(lost, 0.0, data.flows)
+    return returns_from_equity(np.concatenate(([data.capital], np.where(lost, 0.0, values))), flows)
 
 
 def fall_of(data: ReportData, values: F64) -> F64:
     """(D,) how far such a curve is below its peak; where cash was paid in, that of its compounded returns."""
     grown = equity_from_returns(returns_of(data, values))
-    return underwater(np.concatenate(([data.capital], values)) if data.flows is None else grown)[1:]
+    is_whole = data.flows is None and bool((values > 0.0).all())
+    return underwater(np.concatenate(([data.capital], values)) if is_whole else grown)[1:]
 
 
 def line(name: str, x: F64, y: F64, colour: str, **more: Any) -> go.Scatter:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from trimtab.rules.book import wallets_of
 from trimtab.rules.limits import LIMIT_NAMES
 from trimtab.types import DAY, Costs
 from trimtab.words import utc
 
 if TYPE_CHECKING:
     from trimtab.research.run import Run
+
+#: What rounding may leave of a debt, in any currency.
+CENT: Final = 0.005
 
 
 def notes_of(run: Run) -> tuple[str, ...]:
@@ -35,14 +39,44 @@ def notes_of(run: Run) -> tuple[str, ...]:
             found.append(f"{', '.join(free)}: traded without any cost.")
     refused = result.actions["instrument"][result.actions["limit"] == LIMIT_NAMES.index("shortable")]
     found.extend(
-        f"{panel.symbols[n]} cannot be sold short: {(refused == n).sum():,} decisions to do so were refused, and "
-        "models held it long or not at all."
+        f"{panel.symbols[n]} cannot be sold short: {(refused == n).sum():,} decisions to do so were refused, and the "
+        "book held it long or not at all."
         for n in sorted(set(refused.tolist()))
     )
     waiting = int((result.book.positions["live"] & 1).sum())
     if waiting:
         found.append(f"{waiting} order{'s were' if waiting > 1 else ' was'} still working when the data ended.")
-    return (*found, *_carry_notes(run))
+    return (*found, *_debts(run), *_carry_notes(run))
+
+
+def _debts(run: Run) -> Iterator[str]:
+    """Withdrawals that took more from a cash account than it had: a venue would not have paid them."""
+    setup, fills, terms = run.fold.setup, run.result.fills, run.fold.setup.terms
+    flows = setup.flows
+    paid = -fills["lots"] * terms["unit"][fills["instrument"]] * fills["price"] - fills["fee"]
+    for (venue, currency), wallet in wallets_of(run.panel.instruments).items():
+        mine, taken = terms["wallet"] == wallet, (flows.wallet == wallet) & (flows.amount < 0.0)
+        if not taken.any() or terms["margin"][mine].any():
+            continue
+        there = setup.cash[wallet] if len(setup.cash) else setup.capital
+        traded = mine[fills["instrument"]]
+        left = np.array([
+            there
+            + flows.amount[(flows.wallet == wallet) & (np.arange(len(flows.row)) <= k)].sum()
+            + paid[traded & (fills["row"] <= flows.row[k])].sum()
+            for k in np.flatnonzero(taken)
+        ])  # fmt: skip
+        short = np.flatnonzero(left < -CENT)
+        if not len(short):
+            continue
+        times = f"{len(short):,} withdrawals" if len(short) > 1 else "a withdrawal"
+        day = utc(run.panel.ts[flows.row[np.flatnonzero(taken)[short[0]]]])
+        free = "" if (terms["margin_interest"][mine] > 0.0).any() else " without interest (costs.margin_interest is 0)"
+        yield (
+            f"{venue}/{currency}: {times} took more than the cash that was there, first on {day}, when "
+            f"{-left[short[0]]:,.2f} {currency} were owed{free}. A venue would have paid out only what was there: sell "
+            "first, or withdraw less."
+        )
 
 
 def _carry_notes(run: Run) -> list[str]:

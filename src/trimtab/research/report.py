@@ -130,8 +130,10 @@ def verdict(net: Metrics, held: Metrics) -> tuple[bool, str]:
     """Does the book beat holding the same instruments net of costs, and the sentence that says by how much.
 
     net, held  metrics of the book after costs and of holding, over the same days
-    ->         True if the net total return is larger
+    ->         True if the net total return is larger, or holding was worth nothing at last and the book was not
     """
+    if math.isnan(net["total_return"]) or math.isnan(held["total_return"]):
+        return _of_ruin(net, held)
     ahead = net["cagr"] - held["cagr"]
     beats = net["total_return"] > held["total_return"]
     word = "beats" if beats else "does not beat"
@@ -142,11 +144,23 @@ def verdict(net: Metrics, held: Metrics) -> tuple[bool, str]:
     text = (
         f"Net of costs the book {word} holding the same instruments: {net['cagr']:.1%} a year against "
         f"{held['cagr']:.1%}, {gap}, with a deepest drawdown of "
-        f"{-net['max_drawdown']:.0%} against {-held['max_drawdown']:.0%}"
+        f"{abs(net['max_drawdown']):.0%} against {abs(held['max_drawdown']):.0%}"
     )
     if math.isfinite(net["sharpe"]) and math.isfinite(held["sharpe"]):
         text += f" and a Sharpe ratio of {net['sharpe']:.2f} against {held['sharpe']:.2f}"
     return beats, text + "."
+
+
+def _of_ruin(net: Metrics, held: Metrics) -> tuple[bool, str]:
+    """The sentence where a curve came to zero or below: it has no returns then."""
+
+    def told(figures: Metrics) -> str:
+        if math.isnan(figures["total_return"]):
+            return "was worth nothing before the end"
+        return f"made {figures['cagr']:.1%} a year with a deepest drawdown of {abs(figures['max_drawdown']):.0%}"
+
+    text = f"Net of costs the book {told(net)}; holding the same instruments {told(held)}."
+    return math.isfinite(net["total_return"]), text
 
 
 def write_report(data: ReportData, path: str | os.PathLike[str]) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import trimtab as tt
 from trimtab.research.prepared import market_of
 from trimtab.research.ratios import money_weighted_return, returns_from_equity
+from trimtab.research.report import verdict
 
 START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 FREE = tt.Costs()
@@ -340,3 +342,63 @@ def test_a_sweep_knows_no_cash_flows() -> None:
     strategy = find("sma_cross")
     with pytest.raises(tt.TrimtabError, match="a sweep knows no cash flows"):
         run_sets(spec, panel, strategy, [strategy.params], 1, None)
+
+
+# --- what is owed -----------------------------------------------------------------------------------------------------
+
+
+def noted(run: tt.Run) -> list[str]:
+    return [note for note in run.notes if "took more than the cash" in note]
+
+
+def test_a_withdrawal_of_what_is_not_there_is_said() -> None:
+    panel = panel_of({"X": bars([100.0] * 6), "Y": bars([50.0] * 6)})
+    weights = np.full((6, 2), math.nan)
+    weights[0] = 0.45  # 900 and a fee of 0.90 are spent: 99.10 are left
+    costs = tt.Costs(taker_fee=0.001)
+
+    def after(*flows: tt.CashFlow, **more: float) -> list[str]:
+        return noted(tt.simulate(panel, weights, costs=costs._replace(**more), capital=1_000.0, cash_flows=list(flows)))
+
+    assert after(flow(3, -99.1)) == []
+    (said,) = after(flow(3, -60.0), flow(4, -90.0), flow(5, 30.0))
+    assert said.startswith(
+        "sim/USD: a withdrawal took more than the cash that was there, first on 2024-01-04T00:00:00Z, when 50.90 USD "
+        "were owed without interest (costs.margin_interest is 0)."
+    )
+    assert "3 withdrawals" in after(flow(3, -100.0), flow(4, -1.0), flow(5, -1.0))[0]
+    assert "50.90 USD were owed. A venue" in after(flow(3, -150.0), margin_interest=0.05)[0]
+
+
+def test_a_margin_account_may_owe() -> None:
+    made = [tt.Instrument(symbol="X", lot_size=1e-6, initial_margin=0.5, maintenance_margin=0.25)]
+    panel = tt.Panel.from_frames({"X": bars([100.0] * 6)}, "1d", made)
+    run = tt.simulate(panel, [0.9] + [math.nan] * 5, costs=FREE, capital=1_000.0, cash_flows=[flow(3, -200.0)])
+    assert run.result.book.cash[0] < 0.0
+    assert noted(run) == []
+
+
+def test_a_book_that_is_worth_less_than_nothing_has_a_report(tmp_path: Path) -> None:
+    closes = [100.0, 100.0, 101.0, 102.0, 40.0, 41.0, 42.0]
+    frame = bars(closes).with_columns(open=pl.Series([100.0, 100.0, 101.0, 102.0, 39.0, 41.0, 42.0]))
+    frame = frame.with_columns(high=pl.max_horizontal("open", "close"), low=pl.min_horizontal("open", "close"))
+    rules = {"kind": "perpetual", "initial_margin": 0.05, "maintenance_margin": 0.025, "shortable": True}
+    panel = tt.Panel.from_frames({"X": frame}, "1d", [tt.Instrument(symbol="X", lot_size=1e-6, **rules)])
+    run = tt.simulate(panel, [4.0] + [math.nan] * 6, costs=tt.Costs(taker_fee=0.001, funding=1e-4), capital=1e3)
+    assert run.equity["equity"][-1] < 0.0
+    assert run.halted
+    assert run.verdict.startswith("Net of costs the book was worth nothing before the end; holding the same instr")
+    page = (run.save(tmp_path) / "report.html").read_text(encoding="utf-8")
+    assert "was worth nothing before the end" in page
+    assert "nan%" not in page
+
+
+def test_a_book_beats_holding_that_lost_everything() -> None:
+    alive = {"total_return": 0.1, "cagr": 0.05, "max_drawdown": -0.1, "sharpe": 1.0}
+    dead = dict.fromkeys(alive, math.nan)
+    assert verdict(alive, dead) == (
+        True,
+        "Net of costs the book made 5.0% a year with a deepest drawdown of 10%; holding the same instruments was worth "
+        "nothing before the end.",
+    )
+    assert verdict(dead, alive)[0] is verdict(dead, dead)[0] is False
