@@ -281,7 +281,7 @@ def test_sweep_shows_the_best_first(wire: SimpleNamespace, book: Path, tmp_path:
     assert stored["models.0.params.fast"].to_list() == [7, 8, 5, 6]  # undefined last
     shown = trimtab("sweep", book, "--grid", "models.0.params.fast=5:9", "--sort", "max_drawdown").stdout
     assert shown.index("-10.00%") < shown.index("-40.00%")
-    assert "4 of 4 sets" in shown
+    assert "all 4 sets by Maximum drawdown" in shown
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,8 @@ def test_more_mistakes_than_fit_are_counted():
         ("universe=", "universe: is missing"),
         ("costs=binanse", "(did you mean 'binance'?)"),
         ("costs={taker: 1}", "costs.taker: there is no such key (did you mean 'taker_fee'?)"),
+        ("fast=20", "fast: there is no such key (did you mean 'models.0.params.fast'?)"),
+        ("drawdown_halt=20%", "there is no such key (did you mean 'limits.drawdown_halt'?)"),
         ("seed=1.5", "seed: expected a whole number"),
         ("capital=inf", "capital: expected a number"),
         ("include=other.yaml", "include: there is no such key"),

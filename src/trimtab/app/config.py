@@ -192,14 +192,16 @@ def _check_book(spec: Spec, faults: Faults) -> None:
 def _values(root: Mapping, faults: Faults) -> dict[str, Any]:
     """Every key of the spec, converted; None where it was refused."""
     plain = {key: field for key, field in fields.SPEC.items() if key not in _SECTIONS}
-    values = _section(root, (), plain, defaults_of(Spec), faults, also=_SECTIONS)
+    models = _models(_child(root, "models"), faults)
+    parameters = [model["found"].params._fields if model.get("found") else () for model in models or ()]
+    values = _section(root, (), plain, defaults_of(Spec), faults, also=_SECTIONS, parameters=parameters)
+    values["models"] = models
     values["capital"] = _capital(_child(root, "capital"), faults)
     values["cash_flows"] = _flows(_child(root, "cash_flows"), faults)
     values["fx"] = _named(_child(root, "fx"), ("fx",), _rate, "{EUR: EURUSD}", faults)
     values["caps"] = _caps(_child(root, "caps"), faults)
     values["rules"] = _rules(_child(root, "rules"), faults)
     values["universe"] = _universe(_child(root, "universe"), ("universe",), faults, required=True)
-    values["models"] = _models(_child(root, "models"), faults)
     values["costs"] = _costs(_child(root, "costs"), faults)
     for name, noun, table in (
         ("limits", Limits, fields.LIMITS),
@@ -220,6 +222,7 @@ def _section(
     defaults: AbstractMapping[str, Any],
     faults: Faults,
     also: tuple[str, ...] = (),
+    parameters: Sequence[Sequence[str]] = (),
 ) -> dict[str, Any]:
     values = {key: defaults.get(key) for key in table}
     if node is None:
@@ -231,7 +234,7 @@ def _section(
         if key in table:
             values[key] = _value(entry.value, (*path, key), table[key], defaults.get(key), faults)
         elif key not in also:
-            faults.unknown((*path, key), (*table, *also))
+            faults.unknown((*path, key), (*table, *also), "" if path else fields.home_of(key, parameters))
     return values
 
 

@@ -18,6 +18,8 @@ from trimtab.types import TrimtabError
 
 MAX_NODES: Final = 20_000
 MAX_DEPTH: Final = 40
+#: Of a value, so many characters are repeated in a message.
+LONGEST_TOLD: Final = 80
 
 _NULL: Final = "tag:yaml.org,2002:null"
 _MERGE: Final = "tag:yaml.org,2002:merge"
@@ -128,7 +130,10 @@ def kind_of(node: Node) -> str:
         return "a mapping" if node.entries else "an empty mapping"
     if isinstance(node, Items):
         return f"a list of {len(node.items)}"
-    return "nothing" if node.null else repr(node.text)
+    if node.null:
+        return "nothing"
+    text = node.text
+    return repr(text if len(text) <= LONGEST_TOLD else f"{text[:LONGEST_TOLD].rstrip()} …")
 
 
 def merge(below: Mapping, above: Mapping) -> Mapping:

@@ -33,9 +33,10 @@ class Faults:
     def add(self, path: Path, problem: str) -> None:
         self.found.append(Fault(place_of(self.root, path), path, problem))
 
-    def unknown(self, path: Path, known: Iterable[str]) -> None:
+    def unknown(self, path: Path, known: Iterable[str], hint: str = "") -> None:
+        """A key that is none; hint: what was meant, where more is known of it than the names beside it."""
         names = list(known)
-        self.add(path, f"there is no such key{near(path[-1], names)}; known here: {', '.join(names)}")
+        self.add(path, f"there is no such key{hint or near(path[-1], names)}; known here: {', '.join(names)}")
 
     def at(self, path: Path) -> bool:
         """True if this path, or anything above it, already has a fault."""

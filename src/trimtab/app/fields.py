@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from trimtab.app import units
@@ -175,6 +175,26 @@ PAIR: Final = Field("symbol", "a pair of the store, such as EURUSD", longest=100
 #: A symbol of an instrument, and a preset's name: one word.
 SYMBOL: Final = Field("symbol", "an instrument's symbol", longest=100)
 PRESET: Final = Field("symbol", "`venue` (each instrument's own preset) or the name of a cost preset", longest=100)
+
+
+#: Sections that are a mapping of values.
+SECTIONS: Final[Mapping[str, Mapping[str, Field]]] = {
+    "costs": COSTS,
+    "limits": LIMITS,
+    "execution": EXECUTION,
+    "rebalance": REBALANCE,
+}
+
+
+def home_of(key: str, parameters: Sequence[Collection[str]]) -> str:
+    """` (did you mean 'models.0.params.fast'?)` for a key of the top that belongs further inside, or nothing.
+
+    parameters  the names of those of each model
+    """
+    homes = [f"models.{k}.params.{key}" for k, names in enumerate(parameters) if key in names]
+    homes += [f"{section}.{key}" for section, table in SECTIONS.items() if key in table]
+    homes += [f"models.0.{key}"] if key in MODEL else []
+    return f" (did you mean {homes[0]!r}?)" if homes else ""
 
 
 def convert(field: Field, scalar: Scalar) -> Any:

@@ -17,12 +17,6 @@ from trimtab.words import near
 #: One axis of a sweep may not hold more values than this.
 LONGEST: Final = 100_000
 
-_SECTIONS: Final[Mapping[str, Mapping[str, Field]]] = {
-    "costs": fields.COSTS,
-    "limits": fields.LIMITS,
-    "execution": fields.EXECUTION,
-    "rebalance": fields.REBALANCE,
-}
 _FORM: Final = "a path and its values such as models.0.params.fast=5:30:1 (30 not included) or =5,10,20"
 
 
@@ -51,13 +45,18 @@ def field_at(spec: Spec, path: str) -> Field:
     if steps[0] == "models":
         return _model_field(spec, steps, path)
     if len(steps) == 1:
-        return _known(fields.SPEC, steps[0], path)
-    if len(steps) == 2 and steps[0] in _SECTIONS:
+        return _known(
+            fields.SPEC,
+            path,
+            path,
+            fields.home_of(path, [find_strategy(m.strategy).params._fields for m in spec.models]),
+        )
+    if len(steps) == 2 and steps[0] in fields.SECTIONS:
         if steps[0] == "costs" and not isinstance(spec.costs, Costs):
             raise TrimtabError(
                 f"--grid {path}: costs is the preset {spec.costs!r}; give the spec a mapping of costs first"
             )
-        return _known(_SECTIONS[steps[0]], steps[1], path)
+        return _known(fields.SECTIONS[steps[0]], steps[1], path)
     raise TrimtabError(f"--grid {path}: no such key; expected {_FORM}")
 
 
@@ -77,9 +76,10 @@ def _model_field(spec: Spec, steps: list[str], path: str) -> Field:
     return param_field(strategy, steps[3])
 
 
-def _known(table: Mapping[str, Field], key: str, path: str) -> Field:
+def _known(table: Mapping[str, Field], key: str, path: str, hint: str = "") -> Field:
     if key not in table:
-        raise TrimtabError(f"--grid {path}: there is no such key{near(key, table)}; known here: {', '.join(table)}")
+        hint = hint or near(key, table)
+        raise TrimtabError(f"--grid {path}: there is no such key{hint}; known here: {', '.join(table)}")
     return table[key]
 
 

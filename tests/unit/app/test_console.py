@@ -97,3 +97,19 @@ def test_notes_are_their_first_sentence_and_the_verdict_is_last():
     assert "Note: Frictionless: it pays nothing." in lines
     assert "Sharpe: daily returns at 00:00 UTC, annualised by 252, over 1.00% risk-free." in lines
     assert lines[-2:] == ["Bundle: results/0123", "Net of costs the book does not beat holding the same instruments."]
+
+
+@pytest.mark.parametrize(
+    ("rows", "total", "said"),
+    [
+        (1, 1, "the only set"),
+        (2, 2, "all 2 sets by Sharpe ratio"),
+        (1, 15, "the first 1 of 15 sets by Sharpe ratio"),
+        (3, 15, "the first 3 of 15 sets by Sharpe ratio"),
+    ],
+)
+def test_a_sweep_says_how_many_sets_there_are(rows: int, total: int, said: str):
+    out = io.StringIO()
+    sets = [{"models.0.params.fast": k, "sharpe": 0.5} for k in range(rows)]
+    console.print_sweep(Console(file=out, width=100), sets, "sharpe", total)
+    assert out.getvalue().splitlines()[-1] == said

@@ -243,3 +243,11 @@ def test_files_that_cannot_be_read(tmp_path: Path):
     (tmp_path / "inc.yaml").write_text("include: {a: 1}")
     with pytest.raises(TrimtabError, match="include: expected a path or a list of paths"):
         read_document(tmp_path / "inc.yaml")
+
+
+def test_a_whole_text_is_not_repeated():
+    with pytest.raises(TrimtabError) as caught:
+        parse_document("words that go on and on " * 100, "novel.txt")
+    assert str(caught.value).startswith("novel.txt:1: expected a mapping of settings")
+    assert str(caught.value).endswith(" …'")
+    assert len(str(caught.value)) < 200

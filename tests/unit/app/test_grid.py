@@ -43,6 +43,10 @@ def test_lists_are_read_as_the_spec_reads_them(text: str, values: list[object]):
     ("text", "message"),
     [
         ("models.0.params.fats=1", "no such parameter (did you mean 'fast'?)"),
+        ("fast=3,4", "(did you mean 'models.0.params.fast'?)"),
+        ("max_weight=10%", "(did you mean 'limits.max_weight'?)"),
+        ("budget=10%", "(did you mean 'models.0.budget'?)"),
+        ("captal=10", "(did you mean 'capital'?)"),
         ("models.1.params.fast=1", "an index from 0 to 0"),
         ("models.0.params.fast=5:8:0.5", "a whole number"),
         ("models.0.params.fast=0,5", "at least 1 and at most 5000"),

@@ -18,8 +18,10 @@ def print_sweep(console: Console, rows: Sequence[Figures], sort: str, total: int
     table = table_of(*(escaped(label.replace("_", " ").replace(" ", "\n")) for label in labels), left=0)
     for row in rows:
         table.add_row(*(format_value(name, value, "") for name, value in row.items()))
-    table.caption = f"the first {len(rows):,} of {total:,} sets by {label_of(sort)}"
+    counted = f"the first {len(rows):,} of {total:,} sets" if len(rows) < total else f"all {total:,} sets"
     console.print(table)
+    told = f"{counted} by {label_of(sort)}" if total > 1 else "the only set"
+    console.print(told, style="dim", markup=False, soft_wrap=True)  # as a caption it would be as narrow as the table
 
 
 def print_findings(console: Console, name: str, findings: Sequence[Figures]) -> None:
