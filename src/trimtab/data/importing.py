@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from trimtab.data.columns import find_columns, read_times
-from trimtab.data.store import COLUMNS, EXTRAS, Store, read_bars, timeframes, write_bars
+from trimtab.data.store import COLUMNS, EXTRAS, Store, instruments, read_bars, timeframes, write_bars
 from trimtab.data.timeframes import canonical
 from trimtab.data.validation import ERRORS, Finding, Report, validate
 from trimtab.types import Instrument, TrimtabError
@@ -93,8 +93,8 @@ def import_file(
     """Read, validate and store the bars of one instrument.
 
     now      ns UTC; bars that were not closed by then are refused
-    replace  drop stored bars of this timeframe that the file does not have, or has differently; without it such an
-             import is refused
+    replace  drop stored bars of this timeframe that the file does not have, or has differently, and what is stored of
+             the symbol in another asset class or at another venue; without it such an import is refused
 
     BadBars where the file has errors (nothing is stored); warnings are in the report of what is returned.
     """
@@ -105,7 +105,10 @@ def import_file(
         frame, note = with_funding(frame, source.funding, canonical(timeframe))
         notes = (*notes, note)
     instrument = msgspec.structs.replace(instrument, close_only=source.close_only)
-    done = import_frame(store, frame, instrument, timeframe, now=now, replace=replace, source=source)
+    old = next((i for i in instruments(store) if i.symbol == instrument.symbol), instrument)
+    if (old.asset_class, old.venue) != (instrument.asset_class, instrument.venue):
+        notes = (*notes, f"in the place of the {old.asset_class} at {old.venue}")
+    done = import_frame(store, frame, instrument, timeframe, now=now, replace=replace, source=source, move=replace)
     return msgspec.structs.replace(done, notes=(*notes, *_doubts(done)))
 
 
@@ -130,10 +133,12 @@ def import_frame(
     now: int,
     replace: bool = False,
     source: Source | None = None,
+    move: bool = False,
 ) -> Imported:
     """Validate and store bars that are already columns open_time (us, UTC), open … volume, and what of EXTRAS is known.
 
     source  names them in faults
+    move    as for `write_bars`
     """
     timeframe = canonical(timeframe)
     source = source or Source(path=Path(f"{instrument.symbol}_{timeframe}.parquet"))
@@ -146,7 +151,7 @@ def import_frame(
         replaced = len(old)
         if not replace:
             _refuse_loss(old, frame, source, instrument, timeframe)
-    write_bars(store, instrument, timeframe, frame)
+    write_bars(store, instrument, timeframe, frame, move=move)
     first, last = (f"{frame['open_time'][i]:%Y-%m-%dT%H:%MZ}" for i in (0, -1))
     return Imported(instrument, timeframe, len(frame), first, last, (), report, replaced)
 

@@ -165,16 +165,20 @@ def read_bars(store: Store, instrument: Instrument, timeframe: str) -> pl.DataFr
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def write_bars(store: Store, instrument: Instrument, timeframe: str, frame: pl.DataFrame) -> None:
+def write_bars(
+    store: Store, instrument: Instrument, timeframe: str, frame: pl.DataFrame, *, move: bool = False
+) -> None:
     """Replace the stored bars of one timeframe and enter the instrument in the catalogue, all or nothing.
 
-    Refused where the symbol is known at another venue or in another asset class, or differs from a known one in case
-    only (some file systems could not hold both).
+    move  also where the symbol is known at another venue or in another asset class, if nothing but this timeframe is
+          stored of it; without it that is refused
+
+    Refused, too, where the symbol differs from a known one in case only (some file systems could not hold both).
     """
     timeframe = canonical(timeframe)
     with _locked(store):
         known = {i.symbol: i for i in instruments(store)}
-        _refuse_conflict(known, instrument)
+        old = _displaced(store, known, instrument, timeframe, move)
         path = store.path_of(instrument, timeframe)
         kept = [*COLUMNS, *(name for name in EXTRAS if name in frame.columns)]
         _write_atomically(path, lambda p: frame.select(kept).write_parquet(p, **_PARQUET))
@@ -183,19 +187,32 @@ def write_bars(store: Store, instrument: Instrument, timeframe: str, frame: pl.D
             ordered = Catalogue(tuple(known[s] for s in sorted(known)))
             text = msgspec.json.format(msgspec.json.encode(ordered), indent=1)
             _write_atomically(store.root / "instruments.json", lambda p: p.write_bytes(text))
+        if old is not None and (left := store.path_of(old, timeframe)) != path:
+            left.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not empty: what is in it is not the store's
+                left.parent.rmdir()
 
 
-def _refuse_conflict(known: dict[str, Instrument], new: Instrument) -> None:
+def _displaced(
+    store: Store, known: dict[str, Instrument], new: Instrument, timeframe: str, move: bool
+) -> Instrument | None:
+    """The instrument of another class or venue whose place is taken, if there is one; TrimtabError where it may not."""
     for symbol, old in known.items():
         if symbol.lower() != new.symbol.lower():
             continue
         if symbol != new.symbol:
             raise TrimtabError(f"{new.symbol} differs from the stored {symbol} only in case: choose another --symbol")
-        if (old.venue, old.asset_class) != (new.venue, new.asset_class):
-            raise TrimtabError(
-                f"{symbol} is stored as {old.asset_class} at {old.venue}, not as {new.asset_class} at {new.venue}: "
-                f"import under another name, such as --symbol {symbol}.{new.venue}"
-            )
+        if (old.venue, old.asset_class) == (new.venue, new.asset_class):
+            continue
+        others = [name for name in timeframes(store, old) if name != timeframe]
+        if move and not others:
+            return old
+        wrong = f"{symbol} is stored as {old.asset_class} at {old.venue}, not as {new.asset_class} at {new.venue}: "
+        name = f"import under another name, such as --symbol {symbol}.{new.venue}"
+        if others:
+            raise TrimtabError(f"{wrong}{name} (its {', '.join(others)} bars would not fit the new ones)")
+        raise TrimtabError(f"{wrong}{name}, or put the file in its place with --replace")
+    return None
 
 
 def _write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -282,7 +299,6 @@ def sql(store: Store, query: str) -> pl.DataFrame:
 
 def _create_views(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
     connection.execute(_INSTRUMENTS_TABLE)
-    connection.execute("create temp table files (path varchar, symbol varchar, asset_class varchar, timeframe varchar)")
     files: list[tuple[str, str, str, str]] = []
     for instrument in instruments(store):
         connection.table("instruments").insert(msgspec.structs.astuple(instrument))
@@ -294,12 +310,13 @@ def _create_views(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
     if files:
-        connection.executemany("insert into files values (?, ?, ?, ?)", files)
-        paths = ", ".join("'" + f[0].replace("'", "''") + "'" for f in files)
+        rows = ", ".join(f"({', '.join(map(_quoted, file))})" for file in files)
+        paths = ", ".join(_quoted(file[0]) for file in files)
         asked = f"describe select * from read_parquet([{paths}], union_by_name = true)"  # nosec B608  # quotes are doubled
         there = connection.execute(asked).fetchall()
         more = [name for name in EXTRAS if name in {str(row[0]) for row in there}]
-        view = _BARS_VIEW.replace("$paths", paths).replace("$more", "".join(f", b.{name}" for name in more))
+        columns = "".join(f", b.{name}" for name in more)
+        view = _BARS_VIEW.replace("$more", columns).replace("$rows", rows).replace("$paths", paths)
         connection.execute(view)
     else:
         connection.execute(_NO_BARS_VIEW)
@@ -314,14 +331,20 @@ _BARS_VIEW: Final = """
 create temp view bars as
 select f.symbol, f.asset_class, f.timeframe, make_timestamp(epoch_us(b.open_time)) as open_time,
        b.open, b.high, b.low, b.close, b.volume$more
-from read_parquet([$paths], filename = true, union_by_name = true) b join files f on f.path = b.filename
+from read_parquet([$paths], filename = true, union_by_name = true) b
+join (values $rows) f (path, symbol, asset_class, timeframe) on f.path = b.filename
 """
 _NO_BARS_VIEW: Final = """
 create temp view bars as
-select symbol, asset_class, timeframe, null::timestamp as open_time, null::double as open, null::double as high,
-       null::double as low, null::double as close, null::double as volume
-from files
+select null::varchar as symbol, null::varchar as asset_class, null::varchar as timeframe,
+       null::timestamp as open_time, null::double as open, null::double as high, null::double as low,
+       null::double as close, null::double as volume
+where false
 """
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _frame_of(result: duckdb.DuckDBPyConnection) -> pl.DataFrame:

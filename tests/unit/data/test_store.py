@@ -76,6 +76,38 @@ def test_symbols_that_cannot_live_together(store: Store, bars: MakeBars) -> None
         write_bars(store, default_instrument("X" * 200), "1h", bars(10))
 
 
+def test_a_symbol_moves_to_another_class_when_all_of_it_is_replaced(store: Store, bars: MakeBars) -> None:
+    write_bars(store, X, "1d", bars(10, "1d"))
+    stock = default_instrument("BTCEUR", "equity")
+    with pytest.raises(TrimtabError, match=r"--symbol BTCEUR\.sim, or put the file in its place with --replace"):
+        write_bars(store, stock, "1d", bars(5, "1d"))
+    write_bars(store, stock, "1d", bars(5, "1d"), move=True)
+    assert instruments(store) == (stock,)
+    assert [p.relative_to(store.root).as_posix() for p in store.root.rglob("*.parquet")] == [
+        "bars/equity/BTCEUR/1d.parquet"
+    ]
+    assert not (store.root / "bars/crypto/BTCEUR").exists()
+    assert sql(store, "select asset_class, count(*) from bars group by all").rows() == [("equity", 5)]
+
+
+def test_a_symbol_does_not_move_while_other_bars_of_it_would_stay(store: Store, bars: MakeBars) -> None:
+    write_bars(store, X, "1d", bars(10, "1d"))
+    write_bars(store, X, "1h", bars(10))
+    with pytest.raises(TrimtabError, match=r"its 1h bars would not fit the new ones"):
+        write_bars(store, default_instrument("BTCEUR", "equity"), "1d", bars(5, "1d"), move=True)
+    assert instruments(store) == (X,)
+    assert len(read_bars(store, X, "1d")) == 10
+
+
+def test_a_query_is_shown_no_tables_of_ours(store: Store, bars: MakeBars) -> None:
+    assert sql(store, "select * from bars").is_empty()
+    write_bars(store, default_instrument("IT'S"), "1h", bars(10))
+    assert sql(store, "select distinct symbol from bars").rows() == [("IT'S",)]
+    with pytest.raises(TrimtabError, match="files does not exist"):
+        sql(store, "select * from files")
+    assert sql(store, "show tables").get_column("name").to_list() == ["bars", "instruments"]
+
+
 def test_an_unknown_symbol_names_the_closest(store: Store, bars: MakeBars) -> None:
     with pytest.raises(TrimtabError, match="is empty"):
         find_instrument(store, "BTCEUR")
