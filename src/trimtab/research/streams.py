@@ -130,7 +130,8 @@ def blocks_of(
     longest = max(len(index) for index, _ in blocks)
     if longest <= need:
         raise NotEnoughData(
-            f"model {model.name or strategy.name}: {longest} bars of {timeframe} are fewer than the {need + 1} it "
+            f"model {model.name or strategy.name}: {longest} {'bar' if longest == 1 else 'bars'} of {timeframe} "
+            f"{'is' if longest == 1 else 'are'} fewer than the {need + 1} it "
             "needs before its first forecast; load a longer window or shorten its lookbacks"
         )
     return blocks

@@ -143,10 +143,11 @@ def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], thre
     queue = iter(range(0, len(sets), CHUNK))
     lock = threading.Lock()
     failures: list[BaseException] = []
+    stopped = threading.Event()  # by a failure, or by the caller's Ctrl-C, wherever that fell
 
     def work() -> None:
         cells = _Cells(setup, market)
-        while not failures:
+        while not stopped.is_set():
             with lock:
                 start = next(queue, None)
             if start is None:
@@ -156,16 +157,22 @@ def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], thre
                 fill(cells, start, out[start:stop])
             except BaseException as error:  # carried to the caller's thread
                 failures.append(error)
+                stopped.set()
             if progress is not None:
                 with lock:
                     progress(stop - start)
 
-    workers = [threading.Thread(target=work) for _ in range(min(threads, len(sets)) - 1)]
-    for worker in workers:
-        worker.start()
-    work()
-    for worker in workers:
-        worker.join()
+    # An interrupted caller waits for no chunk: what its threads still write is read by nobody.
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(threads, len(sets)) - 1)]
+    try:
+        for worker in workers:
+            worker.start()
+        work()
+        if not any(isinstance(failure, KeyboardInterrupt) for failure in failures):
+            for worker in workers:
+                worker.join()
+    finally:
+        stopped.set()
     if failures:
         raise failures[0]
     return out

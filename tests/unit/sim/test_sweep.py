@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import msgspec
@@ -172,3 +174,19 @@ def test_undefined_is_nan_in_a_cell(panel: tt.Panel) -> None:
     assert table["trades"].to_list() == [0, 0]
     assert table.select(pl.col("sharpe").is_nan().all()).item()
     assert table["final_equity"].to_list() == [1e6, 1e6]
+
+
+def test_an_interrupted_sweep_stops_all_its_threads(panel: tt.Panel) -> None:
+    done: list[int] = []
+
+    def interrupted(count: int) -> None:
+        done.append(count)
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tt.sweep("sma_cross", panel, {"fast": range(2, 62), "slow": range(70, 110)}, threads=2, progress=interrupted)
+    time.sleep(0.5)
+    told = sum(done)
+    time.sleep(0.5)
+    assert sum(done) == told < 2_400
