@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from trimtab.app import cli_advice, cli_config, cli_run, cli_size, cli_strategies
+from trimtab.app import cli_advice, cli_config, cli_journal, cli_run, cli_size, cli_strategies
 from trimtab.app.console import say, spell_out
 
 BUG: Final = 70
@@ -36,9 +36,21 @@ WELCOME: Final = """Systematic trading on one path: the backtest, paper and live
 New here? `trimtab demo` needs no network, no account and no data."""
 
 #: The order of the help page: what a newcomer needs first.
-ORDER: Final = ("demo", "data", "backtest", "sweep", "check", "strategies", "size", "replay", "report", "config")
-GROUPS: Final = ("Start here", "Data", "Research", "Settings")
-START, DATA, RESEARCH, SETTINGS = GROUPS
+ORDER: Final = (
+    "demo",
+    "data",
+    "backtest",
+    "sweep",
+    "check",
+    "strategies",
+    "size",
+    "replay",
+    "report",
+    "journal",
+    "config",
+)
+GROUPS: Final = ("Start here", "Data", "Research", "Trading", "Settings")
+START, DATA, RESEARCH, TRADING, SETTINGS = GROUPS
 
 
 class GuardedGroup(TyperGroup):
@@ -178,6 +190,7 @@ app.add_typer(cli_strategies.app, name="strategies", rich_help_panel=RESEARCH)
 app.command("size", rich_help_panel=RESEARCH)(cli_size.size)
 app.command("replay", rich_help_panel=RESEARCH)(cli_run.replay)
 app.command("report", rich_help_panel=RESEARCH)(cli_run.report)
+app.add_typer(cli_journal.app, name="journal", rich_help_panel=TRADING)
 app.add_typer(cli_config.app, name="config", rich_help_panel=SETTINGS)
 
 

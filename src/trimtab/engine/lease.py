@@ -99,7 +99,8 @@ def boot_id() -> str:
     if sys.platform == "darwin":
         command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
         with contextlib.suppress(OSError):
-            return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+            done = subprocess.run(command, capture_output=True, text=True, check=False)  # nosec B603
+            return done.stdout.strip()
     return ""
 
 
