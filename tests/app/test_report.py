@@ -341,6 +341,16 @@ def test_verdict_names_both_sides() -> None:
     assert "3.0 points less" in text
 
 
+def test_a_verdict_on_less_than_a_year_is_not_annualised() -> None:
+    net = {"total_return": -0.05, "cagr": -0.36, "max_drawdown": -0.07, "sharpe": -2.0, "days": 42.0}
+    held = {"total_return": 0.25, "cagr": 5.9, "max_drawdown": -0.09, "sharpe": 3.0, "days": 42.0}
+    assert verdict(net, held, 365.0)[1].startswith(
+        "Net of costs the book does not beat holding the same instruments: -5.0% in 42 days against 25.0%, 30.0 points "
+        "less, with"
+    )
+    assert "-36.0% a year against 590.0%" in verdict(net, held, 42.0)[1]
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The browser
 # ---------------------------------------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: What rounding may leave of a debt, in any currency.
 CENT: Final = 0.005
+#: Bars that begin, or end, so much later, or earlier, than the run are a fact of its figures.
+LATE: Final = 7 * DAY
 
 
 def notes_of(run: Run) -> tuple[str, ...]:
@@ -29,6 +31,7 @@ def notes_of(run: Run) -> tuple[str, ...]:
             f"{', '.join(closes)}: only closes were published. Open, high and low equal the close, so orders fill at "
             "the next close, stops see no intrabar move, and volume is unknown."
         )
+    found.extend(_ragged(run))
     if spec.volume == "ignore":
         found.append("Volume is ignored where it is zero or unknown: such bars still trade, without impact.")
     if all(cost._replace(participation=np.inf, impact_power=0.5) == Costs() for cost in costs):
@@ -47,6 +50,23 @@ def notes_of(run: Run) -> tuple[str, ...]:
     if waiting:
         found.append(f"{waiting} order{'s were' if waiting > 1 else ' was'} still working when the data ended.")
     return (*found, *_debts(run), *_carry_notes(run))
+
+
+def _ragged(run: Run) -> Iterator[str]:
+    """Instruments whose bars begin long after the run does, or end long before."""
+    panel = run.panel
+    closes = np.isfinite(panel.values[:, :, panel.fields.index("close")])
+    for n, symbol in enumerate(panel.symbols):
+        rows = np.flatnonzero(closes[:, n])
+        if not len(rows):
+            continue
+        first, last = panel.ts[rows[0]], panel.ts[rows[-1]]
+        if first - panel.ts[0] > LATE:
+            until = "until then it is not traded, and its part of holding is cash"
+            yield f"{symbol}: its bars begin on {utc(first)}; {until}."
+        if panel.ts[-1] - last > LATE:
+            held = ", and what was held stayed at that close" if run.result.book.positions["lots"][n] else ""
+            yield f"{symbol}: its bars end on {utc(last)}; after that it is not traded{held}."
 
 
 def _debts(run: Run) -> Iterator[str]:

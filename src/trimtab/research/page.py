@@ -38,7 +38,7 @@ TONE_OF = {
 def report_data(run: Run) -> ReportData:
     """Everything that the page shows, from the run's arrays."""
     curves, figures = run.curves, run.metrics
-    beats, sentence = verdict(figures["net"], figures["holding"])
+    beats, sentence = verdict(figures["net"], figures["holding"], figures["periods"])
     actions = run.actions
     models = figures["models"]
     return ReportData(

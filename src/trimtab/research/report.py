@@ -126,15 +126,19 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     actions_total: int = 0
 
 
-def verdict(net: Metrics, held: Metrics) -> tuple[bool, str]:
+def verdict(net: Metrics, held: Metrics, periods: float = 0.0) -> tuple[bool, str]:
     """Does the book beat holding the same instruments net of costs, and the sentence that says by how much.
 
     net, held  metrics of the book after costs and of holding, over the same days
+    periods    day ends per year: with fewer, returns are told as they were, since a year of them is extrapolation
     ->         True if the net total return is larger, or holding was worth nothing at last and the book was not
     """
     if math.isnan(net["total_return"]) or math.isnan(held["total_return"]):
         return _of_ruin(net, held)
-    ahead = net["cagr"] - held["cagr"]
+    is_short = net.get("days", math.inf) < periods
+    told = "total_return" if is_short else "cagr"
+    span = f" in {net['days']:.0f} days" if is_short else " a year"
+    ahead = net[told] - held[told]
     beats = net["total_return"] > held["total_return"]
     word = "beats" if beats else "does not beat"
     more = "more" if ahead > 0.0 else "less"
@@ -142,8 +146,8 @@ def verdict(net: Metrics, held: Metrics) -> tuple[bool, str]:
     if abs(net["total_return"] - held["total_return"]) <= 1e-6 * (1.0 + held["total_return"]):
         word, gap = "does the same as", "no points apart"
     text = (
-        f"Net of costs the book {word} holding the same instruments: {net['cagr']:.1%} a year against "
-        f"{held['cagr']:.1%}, {gap}, with a deepest drawdown of "
+        f"Net of costs the book {word} holding the same instruments: {net[told]:.1%}{span} against "
+        f"{held[told]:.1%}, {gap}, with a deepest drawdown of "
         f"{abs(net['max_drawdown']):.0%} against {abs(held['max_drawdown']):.0%}"
     )
     if math.isfinite(net["sharpe"]) and math.isfinite(held["sharpe"]):

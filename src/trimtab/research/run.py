@@ -250,7 +250,7 @@ class Run:
         """One plain sentence: does the book beat holding the same instruments, and by how much?"""
         from trimtab.research.report import verdict
 
-        return verdict(self.metrics["net"], self.metrics["holding"])[1]
+        return verdict(self.metrics["net"], self.metrics["holding"], self.metrics["periods"])[1]
 
     @property
     def halted(self) -> bool:

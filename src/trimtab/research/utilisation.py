@@ -358,9 +358,7 @@ def told(usage: tuple[Usage, ...]) -> str:
         closest = f"{first.title} went furthest beyond its bound{most} on {day}"
     else:
         closest = f"{first.title} came closest to its bound, with {first.worst:.0%} of it in use on {day}"
-    if not acted:
-        return f"Limits: {closest}; none acted."
-    return f"Limits: {closest}; times acted: {', '.join(acted)}."
+    return f"Limits: {closest}{'; times acted: ' if acted else ''}{', '.join(acted)}."
 
 
 def plain(usage: tuple[Usage, ...]) -> list[dict[str, Any]]:

@@ -161,6 +161,15 @@ def test_shorts_and_debts_that_cost_nothing_are_said():
     assert paid.notes == ("Cash earns no interest.",)
 
 
+def test_bars_that_begin_late_or_end_early_are_said():
+    early, late = bars().head(200), bars().tail(200)
+    run = trade(panel_of(early, late), {5: 0.3})
+    assert noted(run, "S0: its bars end on 2024-01-09T08:00:00Z; after that it is not traded, and what was held stayed")
+    assert noted(run, "S1: its bars begin on 2024-01-09T09:00:00Z; until then it is not traded")
+    whole = trade(panel_of(bars(), bars().tail(390)), {5: 0.3})
+    assert not noted(whole, "its bars")
+
+
 def test_an_order_that_never_met_a_market_is_said():
     panel = panel_of(bars())
     run = trade(panel, {len(panel.ts) - 1: 0.5})

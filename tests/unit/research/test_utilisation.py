@@ -217,10 +217,10 @@ def usage(limit: str, **more: Any) -> module.Usage:
     ("given", "said"),
     [
         ((), ""),
-        ((usage("heat"),), "Limits: none was in use at any close; none acted."),
+        ((usage("heat"),), "Limits: none was in use at any close."),
         (
             (usage("heat", worst=0.42), usage("model", name="trend", worst=0.87, near=0)),
-            "Limits: model trend came closest to its bound, with 87% of it in use on 2023-12-31; none acted.",
+            "Limits: model trend came closest to its bound, with 87% of it in use on 2023-12-31.",
         ),
         (
             (usage("heat", worst=1.2, over=3, acted=1_234), usage("daily_loss", worst=0.1, acted=2)),
@@ -229,7 +229,7 @@ def usage(limit: str, **more: Any) -> module.Usage:
         ),
         (
             (usage("heat", worst=np.inf, over=3),),
-            "Limits: heat went furthest beyond its bound on 2023-12-31; none acted.",
+            "Limits: heat went furthest beyond its bound on 2023-12-31.",
         ),
     ],
 )
