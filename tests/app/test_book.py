@@ -121,6 +121,9 @@ def test_the_settings_come_back(tmp_path: Path, root: str) -> None:
     assert spec.sizer == tt.SizerUse(name="confidence")
     assert spec.rebalance == tt.Rebalance(buffer=0.01, min_trade=0.005, every=86_400.0)
     assert spec.regimes[2].reads == {k: f"{tmp_path}/curve.csv#{k.removeprefix('term_')}" for k in ("term_spread", "activity")}  # fmt: skip  # noqa: E501
+    (tmp_path / "curve.csv").unlink()
+    missing = read_spec(tmp_path / "book.yaml").regimes[2].reads
+    assert missing == spec.regimes[2].reads, "what is nowhere is missed beside the file that names it"
     assert parse_spec(canonical_json(spec)) == spec
     done = complete(spec)
     assert complete(done) == done

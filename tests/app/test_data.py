@@ -161,6 +161,10 @@ def test_a_damaged_file_of_the_store_is_named(data: Path) -> None:
             True,
             True,
         )
+    again = run("import", data / "SPY_1d.csv", "-a", "equity")
+    assert (again.exit_code, "import the bars again with --replace" in again.stderr) == (2, True)
+    assert run("import", data / "SPY_1d.csv", "-a", "equity", "--replace").exit_code == 0
+    assert run("validate").exit_code == 0
 
 
 def test_bars_are_shown_in_a_narrow_terminal(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -304,7 +304,9 @@ def sql(
     try:
         frame = stores.sql(open_store(data), query)
     except duckdb.Error as error:  # a file of the store that is none
-        raise TrimtabError(f"data sql: {str(error).partition('LINE')[0].strip()}; import the bars again") from None
+        raise TrimtabError(
+            f"data sql: {str(error).partition('LINE')[0].strip()}; import the bars again with --replace"
+        ) from None
     if as_json:
         console.write_json(frame.to_dicts())
         return

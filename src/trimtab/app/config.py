@@ -493,7 +493,7 @@ def _series(name: str, node: Mapping) -> str:
 
     file, mark, column = name.rpartition(OF_FILE)
     beside = Path(node.entries["reads"].place.source).parent / file
-    return f"{beside}{mark}{column}" if mark and beside.is_file() else name
+    return f"{beside}{mark}{column}" if mark and (beside.is_file() or not Path(file).is_file()) else name
 
 
 def _resolved(name: str, node: Mapping, key: str) -> str:

@@ -147,9 +147,14 @@ def import_frame(
         raise BadBars(refusal(source, report), report)
     replaced = 0
     if timeframe in timeframes(store, instrument):
-        old = read_bars(store, instrument, timeframe)
-        replaced = len(old)
-        if not replace:
+        try:
+            old = read_bars(store, instrument, timeframe)
+        except TrimtabError:  # damaged: a file in its place is what mends it
+            if not replace:
+                raise
+            old = None
+        replaced = 0 if old is None else len(old)
+        if old is not None and not replace:
             _refuse_loss(old, frame, source, instrument, timeframe)
     write_bars(store, instrument, timeframe, frame, move=move)
     first, last = (f"{frame['open_time'][i]:%Y-%m-%dT%H:%MZ}" for i in (0, -1))

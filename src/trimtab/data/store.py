@@ -159,7 +159,7 @@ def read_bars(store: Store, instrument: Instrument, timeframe: str) -> pl.DataFr
         stored = ", ".join(timeframes(store, instrument)) or "nothing"
         raise NotEnoughData(f"{instrument.symbol}: no {timeframe} bars are stored (stored: {stored})") from None
     except pl.exceptions.PolarsError as error:
-        raise TrimtabError(f"{path}: not readable as Parquet ({error}); import the bars again") from None
+        raise TrimtabError(f"{path}: not readable as Parquet ({error}); import the bars again with --replace") from None
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
