@@ -24,7 +24,7 @@ HEAD = np.dtype(
         ("cash", "f8"),  # sum over wallets, summed in wallet order
         ("peak", "f8"),
         ("worst", "f8"),  # deepest drawdown so far, a fraction <= 0
-        ("floor", "f8"),  # equity below: something happens (see limits.watch)
+        ("floor", "f8"),  # equity below: something happens (see breakers.watch)
         ("ceiling", "f8"),  # equity above: something happens
         ("state", "i8"),
         ("derisked", "i8"),
@@ -35,7 +35,7 @@ HEAD = np.dtype(
         ("round_trips", "i8"),
         ("traded", "f8"),  # notional bought and sold, base currency
         ("saved", "f8"),  # costs that internal crossing saved
-        ("retry", "i8"),  # an order of a book that may only reduce ended unfilled: decide again
+        ("retry", "i8"),  # something is to be asked for again: the row's end is a decision
         ("event", "i8"),  # cursor into Weights
         ("sample", "i8"),  # cursor into the rows at which the curves are sampled
         ("recorded", "i8"),  # rows of the per-bar equity written so far
@@ -51,7 +51,7 @@ HEAD = np.dtype(
         ("expiry", "i8"),  # ts from which one of the positions may be held for too long; 0: none is
         ("locked", "i8"),  # bit 1: the daily loss was exceeded and the book stays flat today; bit 2: this week
         ("stamped", "i8"),  # ts of the last stamp
-        ("tight", "i8"),  # at the last decision increases had no room beside what was still to go: see limits.room_for
+        ("tight", "i8"),  # at the last decision increases had no room beside what was still to go: see gate.room_for
     ]
 )
 
@@ -75,7 +75,7 @@ POSITION = np.dtype(
         ("crossing", "i8"),  # ts of a decision after which two models may exchange lots at the next open; 0: none
         ("grew", "i8"),  # ts of the last fill that increased the position
         ("sliced", "i8"),  # 1: its order was cut to what one order may hold, the rest is asked for again
-        ("closing", "i8"),  # 1: a protective order has filled in part and goes on
+        ("closing", "i8"),  # 1: a stop that filled in part, or max_holding, closes it; no more is asked for
     ]
 )
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from trimtab.compiled import apart, entry, part, rule
 from trimtab.rules.account import mark
+from trimtab.rules.book import TARGET
 from trimtab.rules.fills import ask_again, stop_out
 from trimtab.rules.limits import (
     BANKRUPT,
@@ -31,7 +32,8 @@ from trimtab.types import DAY, HALTED, SECOND
 def watch(head, equity, limits):
     """The breakers on equity, and the peak and worst drawdown they are measured by; changes `head`.
 
-    ->   -1 when nothing changed, else the code of the limit whose crossing makes this row a decision
+    ->   -1 when nothing changed, else the code of one limit whose crossing makes this row a decision; another may have
+         been crossed with it, so it is asked until nothing changes
 
     Leaves in head.floor and head.ceiling the band in which the next equity changes nothing, so that a driver may skip
     every row inside it without asking again.
@@ -78,19 +80,22 @@ def watch(head, equity, limits):
 def observe(book, log, limits, row, ts):
     """Ask the breakers about this row's equity; 1 when it becomes a decision by force."""
     head = book.head[0]
-    crossed = watch(head, head.equity, limits)
-    if crossed < 0:
-        return 0
-    drawdown = 1.0 - head.equity / head.peak
-    if crossed == DAILY_LOSS:
-        note(log, row, ts, crossed, -1, 1.0 - head.equity / head.day_equity, limits.daily_loss, FLATTEN)
-    elif crossed == WEEKLY_LOSS:
-        note(log, row, ts, crossed, -1, 1.0 - head.equity / head.week_equity, limits.weekly_loss, FLATTEN)
-    elif crossed == DRAWDOWN_DERISK:
-        note(log, row, ts, crossed, -1, drawdown, limits.drawdown_derisk, SCALE if head.derisked == 1 else RESUME)
-    else:
-        note(log, row, ts, crossed, -1, drawdown, limits.drawdown_halt if crossed == DRAWDOWN_HALT else 0.0, HALT)
-    return 1
+    crossed, forced = watch(head, head.equity, limits), 0
+    while crossed >= 0:
+        forced = 1
+        drawdown = 1.0 - head.equity / head.peak
+        if crossed == DAILY_LOSS:
+            note(log, row, ts, crossed, -1, 1.0 - head.equity / head.day_equity, limits.daily_loss, FLATTEN)
+        elif crossed == WEEKLY_LOSS:
+            note(log, row, ts, crossed, -1, 1.0 - head.equity / head.week_equity, limits.weekly_loss, FLATTEN)
+        elif crossed == DRAWDOWN_DERISK:
+            note(log, row, ts, crossed, -1, drawdown, limits.drawdown_derisk, SCALE if head.derisked == 1 else RESUME)
+        else:
+            note(log, row, ts, crossed, -1, drawdown, limits.drawdown_halt if crossed == DRAWDOWN_HALT else 0.0, HALT)
+        if head.state == HALTED:
+            break  # for good: what else it crosses changes nothing
+        crossed = watch(head, head.equity, limits)
+    return forced
 
 
 @apart
@@ -131,13 +136,16 @@ def expire(book, log, setup, row, ts):
     head.expiry = 0
     for i in range(book.goal.shape[0]):
         position = book.positions[i]
-        if position.lots == 0 or position.closing == 1:
+        if position.lots == 0:
             continue
-        if ts >= sooner(0, position.opened, setup.limits.max_holding):
-            stop_out(book, i, MAX_HOLDING, log, row, ts)
-            ask_again(book, i)
-        else:
+        if ts < sooner(0, position.opened, setup.limits.max_holding):
             head.expiry = sooner(head.expiry, position.opened, setup.limits.max_holding)
+            continue
+        if position.closing == 0:
+            stop_out(book, i, MAX_HOLDING, log, row, ts)
+        elif (position.live >> TARGET) & 1 == 0:  # the rest of a target rests, and its price may never come again
+            note(log, row, ts, MAX_HOLDING, i, position.lots, 0.0, FLATTEN)
+        ask_again(book, i)
 
 
 @entry

@@ -93,26 +93,30 @@ def debt_of(book, terms, marks, m, i):
 
 @part
 def pay_interest(book, terms, marks, days):
-    """Interest on the cash that a wallet owes over whole days, paid by what was bought with it."""
+    """Interest on the cash that a wallet owes over whole days, paid by what was bought with it.
+
+    Where nothing was, because cash was paid out that was not there, all that may trade in the wallet share it.
+    """
     n, models = book.goal.shape[0], book.held.shape[0]
     for wallet in range(book.cash.shape[0]):
-        cash, rate, owed = book.cash[wallet], 0.0, 0.0
+        cash, rate, owed, shares = book.cash[wallet], 0.0, 0.0, 0
         for i in range(n):
             if terms[i].wallet != wallet:
                 continue
             if terms[i].perpetual == 1:  # in the books at its notional, of which nothing was paid
                 cash += book.quantity[i] * marks[i] / rate_of(terms, marks, i)
             rate = max(rate, terms[i].margin_interest)
+            shares += models
             for m in range(models):
                 owed += debt_of(book, terms, marks, m, i)
         amount = max(-cash, 0.0) * rate * days / 365.0
-        if amount == 0.0 or owed == 0.0:
+        if amount == 0.0:
             continue
         add_cash(book, wallet, -amount)
         for i in range(n):
             if terms[i].wallet == wallet:
                 for m in range(models):
-                    part = debt_of(book, terms, marks, m, i) / owed
+                    part = debt_of(book, terms, marks, m, i) / owed if owed > 0.0 else 1.0 / shares
                     book.charges[m, i, INTEREST] += amount * part
                     book.ledger[m, i] -= amount * part
 

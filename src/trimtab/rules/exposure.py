@@ -37,6 +37,9 @@ from trimtab.types import DAY, SECOND
 
 YEAR: Final = 365.0 * DAY
 
+#: How often concentration and net exposure are weighed against each other at the most; each turn may be noted.
+BALANCE_TURNS: Final = 4
+
 
 @part
 def reduced(allowed, held):
@@ -207,11 +210,13 @@ def gate_order(book, log, marks, setup, row, ts, i):
     """One order increases a position by no more than order_notional; what is left is asked for at the next row."""
     held, allowed = book.positions[i].lots, book.allowed[i]
     kept = held if (held > 0) == (allowed > 0) and held != 0 else np.int64(0)
-    more = abs(allowed) - abs(kept)
     most = np.int64(min(setup.limits.order_notional / (book.unit[i] * marks[i]), 2.0**53))
-    if more <= most:
+    share = 1.0  # of it the account's state leaves, later
+    if book.head[0].derisked == 1 and book.dirty[i] == 1:
+        share = setup.limits.derisk_factor
+    if abs(allowed) * share <= abs(kept) + most:
         return
-    cut = abs(kept) + most
+    cut = min(np.int64(np.ceil((abs(kept) + most) / share)), abs(allowed))
     book.allowed[i] = cut if allowed > 0 else -cut
     book.positions[i].sliced = 1 if most > 0 else 0
     note(log, row, ts, ORDER_NOTIONAL, i, allowed, book.allowed[i], SCALE)
@@ -261,15 +266,18 @@ def gate_groups(book, log, marks, group, caps, cap, limit, row, ts):
 
 
 @part
-def gate_concentration(book, log, marks, setup, row, ts):
+def gate_concentration(book, log, marks, setup, row, ts, strict):
     """No instrument is more than its share of the larger of gross notional and equity.
 
     Equity is there because a book could never begin otherwise: its first position is all of its gross. Cutting the
-    largest makes the gross smaller, so the cuts are repeated until all keep the bound.
+    largest makes the gross smaller, so the cuts are repeated until all keep the bound. -> True where it cut
+
+    strict   of equity alone, which keeps the bound whatever else is cut
     """
     share = setup.limits.concentration
+    found = False
     if not share < 1.0:
-        return
+        return found
     equity = max(book.head[0].equity, 0.0)
     n = book.goal.shape[0]
     for _ in range(n):
@@ -279,12 +287,15 @@ def gate_concentration(book, log, marks, setup, row, ts):
             gross += notional
             if notional > largest:
                 largest, at = notional, i
-        if not largest > share * max(gross, equity) * (1.0 + SLACK):
-            return
+        gross = largest if strict else gross
+        if not largest > share * (equity if strict else max(gross, equity)) * (1.0 + SLACK):
+            break
+        found = True
         bound = max(share * equity, share * (gross - largest) / (1.0 - share))
         allowed = np.int64(bound / (book.unit[at] * marks[at]))
         note(log, row, ts, CONCENTRATION, at, largest / max(gross, equity), share, SCALE)
         book.allowed[at] = allowed if book.allowed[at] > 0 else -allowed
+    return found
 
 
 @apart
@@ -299,7 +310,7 @@ def gate_positions(book, log, market, setup, row, ts):
         gate_groups(book, log, marks, groups.asset_class, groups.class_cap, np.inf, ASSET_CLASS, row, ts)
     if groups.venue_cap.shape[0] > 0:
         gate_groups(book, log, marks, groups.venue, groups.venue_cap, np.inf, VENUE, row, ts)
-    gate_concentration(book, log, marks, setup, row, ts)
+    gate_concentration(book, log, marks, setup, row, ts, False)
     gross = 0.0
     for i in range(n):
         if limits.order_notional < np.inf and book.allowed[i] != 0:
@@ -313,7 +324,7 @@ def gate_positions(book, log, market, setup, row, ts):
 
 @part
 def gate_net(book, log, marks, setup, row, ts):
-    """The heavier side is scaled until the sum of signed notionals is inside net_exposure."""
+    """The heavier side is scaled until the sum of signed notionals is inside net_exposure. -> True where it was"""
     equity = max(book.head[0].equity, 0.0)
     long, short, held = 0.0, 0.0, 0.0
     for i in range(book.goal.shape[0]):
@@ -325,7 +336,7 @@ def gate_net(book, log, marks, setup, row, ts):
             short += notional
     bound = setup.limits.net_exposure * equity
     if not abs(long - short) > bound:
-        return
+        return False
     heavy = 1 if long > short else -1
     drifted = abs(held) > bound and (held > 0.0) == (long > short)
     scale = (min(long, short) + bound * (1.0 - HEADROOM if drifted else 1.0)) / max(long, short)
@@ -334,6 +345,7 @@ def gate_net(book, log, marks, setup, row, ts):
             book.allowed[i] = np.int64(book.allowed[i] * scale)
     wanted = (long - short) / equity if equity > 0.0 else np.inf
     note(log, row, ts, NET_EXPOSURE, -1, wanted, setup.limits.net_exposure, SCALE)
+    return True
 
 
 @part
@@ -377,6 +389,24 @@ def gate_portfolio(book, log, market, setup, row, ts):
     if limits.group_gross < np.inf and day >= 0:
         none = groups.model_cap[:0]
         gate_groups(book, log, marks, groups.cluster[day], none, limits.group_gross, GROUP_GROSS, row, ts)
+
+
+@apart
+def gate_balance(book, log, marks, setup, row, ts):
+    """Concentration and net exposure once more, at the end: a cut of something else may have made them larger.
+
+    One can make the other larger too, by less each time; the last turn is strict, and ends it.
+    """
+    limits, equity = setup.limits, max(book.head[0].equity, 0.0)
+    for turn in range(BALANCE_TURNS):
+        found = gate_concentration(book, log, marks, setup, row, ts, turn == BALANCE_TURNS - 1)
+        net = 0.0
+        for i in range(book.goal.shape[0]):
+            net += book.allowed[i] * book.unit[i] * marks[i]
+        if abs(net) > limits.net_exposure * equity * (1.0 + SLACK):
+            found |= gate_net(book, log, marks, setup, row, ts)
+        if not found:
+            return
 
 
 @part

@@ -53,9 +53,10 @@ def end_order(book, log, i, slot, reason, ts):
     position = book.positions[i]
     position.live &= ~(1 << slot)
     if slot == TARGET and reason != NO_REASON and reason != REPLACED:
-        book.goal[i] = position.lots  # what was not filled is no longer asked for
-        if must_be_flat(book.head[0]) or (book.head[0].derisked == 1 and order.reduce_only == 1):
-            ask_again(book, i)  # what an account limit demands is asked for until it is done
+        book.goal[i] = 0 if position.closing == 1 else position.lots  # what was not filled is no longer asked for
+        derisks = book.head[0].derisked == 1 and order.reduce_only == 1
+        if position.closing == 1 or must_be_flat(book.head[0]) or derisks:
+            ask_again(book, i)  # what an account limit or max_holding demands is asked for until it is done
 
 
 @part

@@ -11,7 +11,16 @@ import numpy as np
 from trimtab.compiled import part, rule, spliced
 from trimtab.rules.account import must_be_flat
 from trimtab.rules.book import TARGET
-from trimtab.rules.exposure import gate_portfolio, gate_positions, is_calm, is_unusual, reduced, room_more, scale_to
+from trimtab.rules.exposure import (
+    gate_balance,
+    gate_portfolio,
+    gate_positions,
+    is_calm,
+    is_unusual,
+    reduced,
+    room_more,
+    scale_to,
+)
 from trimtab.rules.limits import (
     DRAWDOWN_DERISK,
     GROSS_LEVERAGE,
@@ -66,6 +75,7 @@ def gate_account(book, log, limits, row, ts, unusual):
             book.allowed[i] = allowed = scaled
         if flat:
             book.allowed[i] = 0
+            book.positions[i].sliced = 0  # nothing of it is asked for again
         elif unusual or head.state != ACTIVE:
             book.allowed[i] = reduced(allowed, book.positions[i].lots)
 
@@ -123,7 +133,8 @@ def gate(book, log, market, setup, row, ts):
     """book.wanted -> book.allowed for the whole book, in the order of design §8; each cut is noted.
 
     Position limits, then the portfolio's, then what a user brought, then the account's state. Every step moves lots
-    toward zero only, so no step can break what an earlier one kept. What is to go counts as gone here; that it has gone
+    toward zero only, so no step can break what an earlier one kept, but for net exposure and concentration: they are
+    looked at once more at the end. What is to go counts as gone here; that it has gone
     before anything comes in its place is seen to where an order fills (room_for), and head.tight says whether it has to
     be.
 
@@ -170,4 +181,6 @@ def gate(book, log, market, setup, row, ts):
     if head.derisked == 1 or head.state != ACTIVE or must_be_flat(head) or unusual:
         gate_account(book, log, limits, row, ts, unusual)
         cut = 1
+    if cut != 0 and min(limits.net_exposure, limits.concentration) < np.inf:
+        gate_balance(book, log, marks, setup, row, ts)
     return cut

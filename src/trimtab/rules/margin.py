@@ -12,7 +12,7 @@ from trimtab.compiled import apart, part
 from trimtab.rules.account import rate_of
 from trimtab.rules.book import SLOTS, TARGET
 from trimtab.rules.carry import charge
-from trimtab.rules.fills import end_order, place, set_band, settle, stop_out
+from trimtab.rules.fills import end_order, place, set_band, settle, stop_out, stopped
 from trimtab.rules.limits import LIQUIDATE, MARGIN_CALL, note
 from trimtab.rules.market import DURATION, HIGH, LOW, OPEN
 from trimtab.rules.match import Quote, Touch
@@ -145,7 +145,7 @@ def close_wallet(book, log, market, setup, wallet, t, inside, worst):
         settle(book, log, terms, marks, i, TARGET, -position.lots, touch, quote, t, now)
         end_order(book, log, i, TARGET, NO_REASON, now)
         stop_out(book, i, MARGIN_CALL, log, t, now)
-        position.closing = 0
+        stopped(book, i)
         set_band(book, i)
 
 

@@ -2,7 +2,7 @@
 
 Time is split at what can happen. While an order works or a crossing is due, every row is matched. Otherwise the loop is
 quiet: it looks for the first row that leaves the band of a resting order, takes equity out of [floor, ceiling] (peak,
-worst drawdown, breakers: see limits.watch) or carries a new weight, and everything before that row is a mark and no
+worst drawdown, breakers: see breakers.watch) or carries a new weight, and everything before that row is a mark and no
 more. For one instrument it passes over 8 rows at a time whose extremes lie inside, which is exact: with cash and lots
 fixed, equity is monotone in the mark, and rounding keeps order.
 """
@@ -172,7 +172,7 @@ def has_room(book, log, setup):
     return (
         log.used[0] + 4 * SLOTS * n <= log.orders.shape[0]
         and log.used[1] + 4 * SLOTS * n <= log.fills.shape[0]
-        and log.used[2] + (16 * book.held.shape[0] + setup.rules.shape[0]) * (n + 1) <= log.actions.shape[0]
+        and log.used[2] + (24 * book.held.shape[0] + setup.rules.shape[0]) * (n + 1) <= log.actions.shape[0]
     )
 
 

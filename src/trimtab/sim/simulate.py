@@ -28,7 +28,7 @@ class Result(NamedTuple):
     actions: NDArray[np.void]
     equity: F64  # (T,) or (0,)
     sample: I64  # (D,) rows of the curves
-    curve: F64  # (D, 5), see Log
+    curve: F64  # (D, 6), see Log
     pnl: F64  # (D, M)
     cost: F64  # (D, M)
 

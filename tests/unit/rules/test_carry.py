@@ -136,3 +136,17 @@ def test_weights_are_of_equity_in_base_currency(play) -> None:
         [ONE] * 3, [(0, 0.5)], instruments=[yen], base="USD", cash=(100_000.0,), capital=1_000.0, fx=[0.01] * 3
     )
     assert int(result.book.positions["lots"][0]) == 500
+
+
+def test_what_was_paid_out_and_is_owed_bears_interest(play) -> None:
+    """Nothing was ever bought in the wallet that owes 200: a day later it pays for it all the same."""
+    share = msgspec.structs.replace(SHARE, venue="x")
+    other = Instrument(symbol="B", lot_size=1.0, venue="y")
+    rate = Costs(margin_interest=0.365)
+    result = play(
+        [[ONE, ONE]] * 30, [(0, 0, 1, 0.5)], costs=rate, instruments=[share, other], cash=(100.0, 900.0),
+        flows=[(2, 0, -300.0)],
+    )  # fmt: skip
+    assert result.book.cash.tolist() == pytest.approx([-200.2, 400.0])
+    assert result.book.charges[0, :, INTEREST].tolist() == pytest.approx([0.2, 0.0])
+    assert result.pnl[-1].sum() == pytest.approx(-0.2)

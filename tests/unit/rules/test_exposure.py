@@ -9,7 +9,7 @@ from trimtab.rules.book import NO_GROUPS, Groups, Setup, Style, open_book, terms
 from trimtab.rules.breakers import judge, kill
 from trimtab.rules.decide import decide, is_due
 from trimtab.rules.limits import ACTIONS, LIMIT_NAMES
-from trimtab.rules.orders import REASONS
+from trimtab.rules.orders import REASONS, draw
 from trimtab.rules.trade import trade
 from trimtab.sim.market import build_market
 from trimtab.sim.setup import clusters, complete
@@ -246,3 +246,59 @@ def test_a_book_closed_for_the_day_asks_again_for_what_a_venue_rejects(play) -> 
         tried += int((result.orders["reduce_only"] == 1).sum())
         assert lots(result) == [0]
     assert tried > 10
+
+
+def test_what_is_held_too_long_is_closed_although_a_venue_rejects_it(play, lines) -> None:
+    seed = next(s for s in range(99) if draw(s, 1) >= 0.5 and draw(s, 2) < 0.5 and draw(s, 3) >= 0.5)
+    style = Style(MARKET, 0.0, GTC, 0, 0, 0, 0.0, seed)
+    limits = Limits(max_holding=3 * 3600.0)
+    result = play([ONE] * 12, [(0, 0.5)], costs=Costs(reject=0.5), limits=limits, style=style)
+    assert [x[:3] for x in lines(result)] == [(1, 0, 5), (5, 0, -5)]  # asked for at the close of row 3, then of row 4
+
+
+def test_the_rest_of_a_target_is_not_held_too_long(play, lines) -> None:
+    """The target sells two of five, and its price does not come again."""
+    bars = [(*ONE, 1e9)] * 2 + [(100.0, 112.0, 100.0, 105.0, 20.0)] + [(105.0, 105.0, 105.0, 105.0, 1e9)] * 6
+    limits = Limits(max_holding=5 * 3600.0, take_profit=0.1)
+    result = play(bars, [(0, 0.5)], costs=Costs(participation=0.1), limits=limits)
+    assert [x[:3] for x in lines(result)] == [(1, 0, 5), (2, 0, -2), (6, 0, -3)]
+    assert acted(result) == [(2, "take_profit", 0, "FLATTEN"), (5, "max_holding", 0, "FLATTEN")]
+
+
+def test_small_orders_reach_what_derisking_leaves(play, lines) -> None:
+    """Half of 10 lots, one lot an order: what is held already is not halved again with each order."""
+    low = (88.0,) * 4
+    result = play([ONE] * 2 + [low] * 8, [(0, 1.0)], limits=Limits(order_notional=100.0, drawdown_derisk=0.001))
+    assert [x[:3] for x in lines(result)] == [(row, 0, 1) for row in (1, 2, 3, 4, 5)]
+
+
+@pytest.mark.parametrize("limit", ["drawdown_halt", "daily_loss"])
+def test_a_flat_book_does_not_ask_for_the_rest_of_an_order(play, limit: str) -> None:
+    limits = Limits(order_notional=100.0)._replace(**{limit: 0.01})
+    result = play([ONE] * 3 + [(90.0,) * 4] * 6, [(0, 1.0)], limits=limits)
+    assert lots(result) == [0]
+    assert result.actions["row"].max() == 3
+
+
+def test_net_exposure_holds_after_a_group_was_cut(play) -> None:
+    """Two shorts share a group and are halved: the longs beside them are cut to what then is even enough."""
+    four = [Instrument(symbol=s, lot_size=1.0) for s in "ABCD"]
+    bars = [[(10.0,) * 4] * 4] * 4
+    decisions = [(0, 0, 0, 0.4), (0, 0, 1, -0.4), (0, 0, 2, -0.4), (0, 0, 3, 0.4)]
+    together = groups(cluster=[[0, 1, 1, 3]], cluster_row=[0])
+    result = play(bars, decisions, instruments=four, limits=Limits(net_exposure=0.1, group_gross=0.4), groups=together)
+    assert lots(result) == [25, -20, -20, 25]
+    assert [name for _, name, _, _ in acted(result)] == ["group_gross", "net_exposure"]
+
+
+def test_concentration_holds_after_a_group_was_cut(play) -> None:
+    bars = [[(10.0,) * 4] * 3] * 4
+    decisions = [(0, 0, 0, 1.0), (0, 0, 1, -1.0), (0, 0, 2, -1.0)]
+    together = groups(cluster=[[0, 1, 1]], cluster_row=[0])
+    limits = Limits(concentration=0.4, group_gross=1.0)
+    result = play(bars, decisions, instruments=THREE, limits=limits, groups=together)
+    assert lots(result) == [66, -50, -50]  # 0.4 / 0.6 of the other two
+    even = limits._replace(net_exposure=0.01)  # which pulls against it
+    lopsided = lots(play(bars, decisions, instruments=THREE, limits=even, groups=together))
+    assert abs(sum(lopsided)) <= 1
+    assert max(map(abs, lopsided)) <= 0.4 * max(sum(map(abs, lopsided)), 100)

@@ -231,3 +231,11 @@ def test_a_bankrupt_book_says_so_and_nothing_else(play) -> None:
     assert [x[1:] for x in acted(result)] == [("bankrupt", "HALT")]
     assert int(result.book.positions["lots"][0]) == 0
     assert np.abs(result.actions["allowed"]).max() < 1e6
+
+
+def test_breakers_that_are_crossed_at_one_close_all_act(play, lines) -> None:
+    """A loss of 12%: flat for the day, and de-risked as well, so the next day begins with half."""
+    limits = Limits(daily_loss=0.05, drawdown_derisk=0.1)
+    result = play(steps(100.0, 100.0, 100.0, 88.0, *[94.0] * 24), [(0, 1.0)], limits=limits)
+    assert acted(result)[:2] == [(3, "daily_loss", "FLATTEN"), (3, "drawdown_derisk", "SCALE")]
+    assert [x[:3] for x in lines(result)] == [(1, 0, 10), (4, 0, -10), (24, 0, 5)]

@@ -130,3 +130,18 @@ def test_a_spot_wallet_beside_a_margin_account_is_a_cash_account(play) -> None:
     assert result.book.positions["lots"].tolist() == [50_000, 5_000]
     assert result.book.cash[1] == pytest.approx(0.0)
     assert np.isclose(result.curve[-1, 0], 1_000.0)
+
+
+def test_a_stop_that_a_liquidation_overtakes_leaves_what_was_decided_meanwhile(play, lines) -> None:
+    """The stop sells in parts and the model has turned short: the venue closes the rest, then the short is sold."""
+    bars = [(*ONE, 1e9)] * 2 + [(100.0, 100.0, 97.0, 98.0, 100.0), (98.0, 98.0, 80.0, 98.0, 100.0)] + [(98.0,) * 4] * 3
+    result = play(
+        bars,
+        [(0, 10.0), (2, -1.0)],
+        instruments=[PERP],
+        limits=Limits(stop_loss=0.02),
+        costs=Costs(participation=0.1),
+        flows=[(3, 0, 1_000.0)],
+    )
+    assert [x[0] for x in lines(result)][-1] == 4
+    assert result.book.positions["lots"][0] == result.book.goal[0] < 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trimtab.rules.limits import ACTIONS, LIMIT_NAMES
-from trimtab.types import DAY, HOUR, Instrument
+from trimtab.types import DAY, HOUR, Instrument, Limits
 
 ONE = (100.0, 100.0, 100.0, 100.0)
 TWO = [Instrument(symbol=s, lot_size=1.0) for s in "AB"]
@@ -99,3 +99,9 @@ def test_a_rule_that_allows_everything_changes_nothing(play, rules) -> None:
     result = play(BARS, [(0, 0, 0, 0.5), (2, 0, 1, -0.4), (3, 0, 0, 0.2)], instruments=TWO, rules=rules)
     assert lots(result) == [2, -4]
     assert not len(result.actions)
+
+
+def test_net_exposure_holds_after_a_rule_has_cut_one_side(play) -> None:
+    decisions = [(0, 0, 0, 0.5), (0, 0, 1, -0.5)]
+    result = play(BARS, decisions, instruments=TWO, capital=1e4, limits=Limits(net_exposure=0.1), rules=[(halve, 0.0)])
+    assert lots(result) == [0, -10]

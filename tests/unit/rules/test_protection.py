@@ -305,3 +305,19 @@ def test_the_stop_of_an_entry_that_the_market_gapped_over_takes_at_the_open(play
         [STILL, STILL, (130.0, 140.0, 115.0, 135.0)], [(0, -0.5)], limits=Limits(stop_loss=0.1), style=RESTING
     )
     assert lines(touched)[1] == (2, 0, 5, pytest.approx(121.0))
+
+
+def test_what_a_stop_still_sells_is_no_goal_when_an_order_beside_it_ends(play, story) -> None:
+    """An exit of the model travels two hours while the stop sells in parts: cuts of the book later buy nothing back."""
+    other = (10.0, 10.0, 10.0, 10.0, 1e9)
+    coin = [(*STILL, 1e9)] * 5 + [(95.0, 95.0, 89.0, 89.0, 20.0)] + [(89.0, 89.0, 89.0, 89.0, 20.0)] * 17
+    result = play(
+        [[bar, other] for bar in coin],
+        [(0, 0, 0, 0.9), (5, 0, 0, 0.0), (13, 0, 1, 0.9), (14, 0, 1, 0.95)],
+        costs=Costs(participation=0.1, latency=2.0 * 3600.0),
+        limits=Limits(stop_loss=0.1, gross_leverage=1.0),
+    )
+    assert (-7, 0, "CANCELED", "a protective order closed the position") in story(result)
+    assert result.book.positions["lots"][0] == 0
+    assert result.book.goal[0] == 0
+    assert not ((result.fills["instrument"] == 0) & (result.fills["row"] > 12)).any()
