@@ -42,6 +42,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         "start-up with a warm and a cold cache; what a second process compiles", _deferred("start", "start_figures")
     ),
     "store": Benchmark("1 M bars: import, load, peak memory of a backtest", _deferred("start", "store_figures")),
+    "journal": Benchmark("the journal: commits, events in and out, verification", _deferred("journal", "figures")),
     "peers.vectorbt": Benchmark("vectorbt, Numba and Rust engine", _deferred("peers", "figures", "vectorbt")),
     "peers.raptorbt": Benchmark("raptorbt, single and batch", _deferred("peers", "figures", "raptorbt")),
     "peers.backtesting": Benchmark("backtesting.py", _deferred("peers", "figures", "backtesting")),

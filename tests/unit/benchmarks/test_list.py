@@ -27,6 +27,7 @@ def test_list_names_every_promised_figure_and_its_peers() -> None:
         "sweep.memory",
         "start",
         "store",
+        "journal",
     ]
     assert names == [*driver, *others, "peers.vectorbt", "peers.raptorbt", "peers.backtesting"]
 
