@@ -27,6 +27,10 @@ SCHEMA: Final = 1
 #: Seconds to wait for another program that has the file locked.
 PATIENCE: Final = 5.0
 
+#: Pages of the log from which a commit itself lays it into the file (32 MB); a heartbeat does so long before, since a
+#: commit that must is some ten times as slow as the others.
+LOG_PAGES: Final = 8_000
+
 #: Every object of the file by its name, word for word as SQLite keeps it. The triggers also refuse INSERT OR REPLACE,
 #: which deletes without asking the trigger on DELETE.
 OBJECTS: Final = {
@@ -162,7 +166,7 @@ def _prepare(db: sqlite3.Connection) -> None:
         db.execute("PRAGMA checkpoint_fullfsync = ON")
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA recursive_triggers = ON")
-    db.execute("PRAGMA wal_autocheckpoint = 1000")
+    db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
 
 
 def _check_kind(path: Path, db: sqlite3.Connection, write: bool) -> None:

@@ -45,7 +45,7 @@ __all__ = [
 
 #: Snapshots that are kept: the newest, and one to fall back on.
 _KEPT: Final = 2
-#: ns between two signs of life that go along with an append.
+#: ns between two signs of life, and between two times that the log is laid into the file.
 _BEAT: Final = SECOND
 
 
@@ -120,7 +120,7 @@ class Journal:
         self._db = db
         self._held = held
         self._clock = clock
-        self._beaten = clock()
+        self._beaten = self._laid = clock()
         self._failure = ""
 
     @property
@@ -147,7 +147,9 @@ class Journal:
                 if before is None:
                     seq, prev = seq + 1, self._insert(seq + 1, prev, ts, kind, key, body)
                 booked.append(before or Booked(seq, True))
-            self._beat(_BEAT)
+            now = self._clock()
+            if _due(self._beaten, now):
+                self._beat(now)
         return booked
 
     def snapshot(self, ts: int, state: bytes) -> int:
@@ -163,10 +165,17 @@ class Journal:
         return seq
 
     def heartbeat(self) -> None:
-        """A sign of life in the lease, for times without events; writes at most once a second."""
-        if self._clock() - self._beaten >= _BEAT:
+        """What can wait until nothing is being decided: a sign of life in the lease, and the log laid into the file.
+
+        For a timer; at most once a second it takes a flush to the disk, or a few where much was booked since.
+        """
+        now = self._clock()
+        if _due(self._beaten, now):
             with self._transaction("a heartbeat"):
-                self._beat(0)
+                self._beat(now)
+        if _due(self._laid, now):
+            self._lay()
+            self._laid = now
 
     def close(self) -> None:
         """Give the lease back. Everything is durable already, so a disk that fails now costs nothing."""
@@ -190,19 +199,30 @@ class Journal:
 
     @contextlib.contextmanager
     def _transaction(self, doing: str) -> Generator[None]:
+        with self._working(doing):
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._undo()
+                raise
+
+    def _lay(self) -> None:
+        """Lay the log into the file as far as no reader needs it."""
+        with self._working("laying the log into the file"):
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    @contextlib.contextmanager
+    def _working(self, doing: str) -> Generator[None]:
+        """While something is asked of the file: the first failure is the last thing that it is asked."""
         if self._held < 0:
             raise JournalFailed(f"{self.path}: {doing} failed: the journal is closed; open it again")
         if self._failure:
             raise JournalFailed(self._failure)
         try:
             with failing(self.path, doing):
-                try:
-                    self._db.execute("BEGIN IMMEDIATE")
-                    yield
-                    self._db.execute("COMMIT")
-                except BaseException:
-                    self._undo()
-                    raise
+                yield
         except JournalFailed as failed:
             self._failure = f"{failed} (after this failure the journal takes nothing more until it is opened again)"
             raise
@@ -224,11 +244,14 @@ class Journal:
         self._db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", (seq, ts, kind, key, body, prev, own))
         return own
 
-    def _beat(self, after: int) -> None:
-        now = self._clock()
-        if now - self._beaten >= after:
-            self._db.execute("UPDATE lease SET heartbeat = ?", (now,))
-            self._beaten = now
+    def _beat(self, now: int) -> None:
+        self._db.execute("UPDATE lease SET heartbeat = ?", (now,))
+        self._beaten = now
+
+
+def _due(last: int, now: int) -> bool:
+    """Is it time again? Also where the clock was set back."""
+    return not 0 <= now - last < _BEAT
 
 
 def _row(entry: Entry) -> tuple[int, str, str, str]:

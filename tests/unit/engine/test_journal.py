@@ -351,6 +351,23 @@ def test_signs_of_life_go_along_with_appends_and_need_not_wait_for_one(path: Pat
         clock.now += SECOND
         journal.heartbeat()
         assert beat() == clock.now
+        clock.now -= 3_600 * SECOND  # the clock is set back
+        journal.heartbeat()
+        assert beat() == clock.now
+
+
+def test_a_heartbeat_lays_the_log_into_the_file_so_that_commits_need_not(path: Path):
+    clock = Clock()
+    log = path.with_name("paper.journal-wal")
+    with open_journal(path, "paper", clock=clock) as journal:
+        sizes: list[int] = []
+        for k in range(40):
+            journal.append([Entry(k, fill(f"{k}-{n}")) for n in range(100)])
+            clock.now += SECOND
+            journal.heartbeat()
+            sizes.append(log.stat().st_size)
+        assert max(sizes) == sizes[-1] < 500_000 < path.stat().st_size
+        assert verify(path).whole
 
 
 def test_a_closed_journal_takes_nothing(path: Path):

@@ -42,17 +42,20 @@ def bodies(path: Path) -> list[bytes]:
 # --- kill -9 ---------------------------------------------------------------------------------------------------------
 
 WRITER = """
-import random, sys
+import itertools, random, sys
 sys.path.insert(0, sys.argv[3])
 from test_journal_damage import fill
 from trimtab.engine.events import Entry
 from trimtab.engine.journal import open_journal
-journal = open_journal(sys.argv[1], "paper")
+seconds = itertools.count(0, 10**9)
+journal = open_journal(sys.argv[1], "paper", clock=seconds.__next__)  # a heartbeat is always due
 batch = int(sys.argv[2])
 print("open", flush=True)
 while True:
     size = random.randint(1, 40)
     journal.append([Entry(batch, fill(f"{batch}-{k}-{size}")) for k in range(size)])
+    if batch % 3 == 0:
+        journal.heartbeat()
     if batch % 7 == 0:
         journal.snapshot(batch, b"state" * 2000)
     print(batch, size, flush=True)
