@@ -53,9 +53,11 @@ def load(
     repeated = [s for i, s in enumerate(symbols) if s in symbols[:i]]
     if repeated:
         raise TrimtabError(f"load: {repeated[0]} is given twice")
+    first, last = instant(start, "start"), instant(end, "end")
+    if first is not None and last is not None and last <= first:
+        raise TrimtabError(f"load: the end {end} is not after the start {start}")
     store = open_store(root)
     instruments = [find_instrument(store, s) for s in symbols]
-    first, last = instant(start, "start"), instant(end, "end")
     frames = {i.symbol: _window(bars_at(store, i, timeframe), timeframe, first, last) for i in instruments}
     for symbol, frame in frames.items():
         if frame.is_empty():

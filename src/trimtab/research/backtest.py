@@ -10,6 +10,7 @@ import numpy as np
 
 from trimtab.bounds import check, model_names
 from trimtab.portfolio.budgets import combine
+from trimtab.research.arguments import check_arguments, held
 from trimtab.research.funds import base_of, check_currencies
 from trimtab.research.holding import holding_of
 from trimtab.research.prepared import market_of, prepared
@@ -115,6 +116,7 @@ def simulate(
 
     Raises TrimtabError for weights that are no numbers, infinite, or of another shape than the panel.
     """
+    check_arguments(panel=panel, costs=costs, limits=limits, caps=caps)
     try:
         dense = np.ascontiguousarray(weights, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -135,7 +137,7 @@ def simulate(
         start=first,
         end=last,
         capital=said(capital),
-        cash_flows=tuple(cash_flows),
+        cash_flows=held("cash_flows", cash_flows),
         costs=costs if costs is not None else "venue",
         limits=limits or Limits(),
         caps=caps or Caps(),
@@ -183,6 +185,10 @@ def backtest(
     Raises TrimtabError for unknown names, values out of range and a Spec that is not about this panel, NotEnoughData
     when no forecast could be made.
     """
+    check_arguments(
+        what=what, panel=panel, params=params, costs=costs, limits=limits, caps=caps, execution=execution,
+        rebalance=rebalance,
+    )  # fmt: skip
     if isinstance(what, Spec):
         spec = what
         if params is not None:
@@ -193,9 +199,9 @@ def backtest(
         "costs": costs,
         "limits": limits,
         "caps": caps,
-        "rules": None if rules is None else tuple(rules),
+        "rules": None if rules is None else held("rules", rules),
         "capital": None if capital is None else said(capital),
-        "cash_flows": None if cash_flows is None else tuple(cash_flows),
+        "cash_flows": None if cash_flows is None else held("cash_flows", cash_flows),
         "base_currency": base_currency,
         "execution": execution,
         "rebalance": rebalance,

@@ -14,6 +14,7 @@ import numpy as np
 
 from trimtab.bounds import is_plain
 from trimtab.portfolio.budgets import combine, share_of
+from trimtab.research.arguments import check_arguments
 from trimtab.research.backtest import check_weights, said, spec_of
 from trimtab.research.curves import periods_of
 from trimtab.research.funds import rates_of
@@ -71,6 +72,7 @@ def sweep(
     costs, limits, caps, capital, volume and seed are those of `backtest`; cash is not paid in or out. Raises
     TrimtabError for unknown parameters and values out of range.
     """
+    check_arguments(strategy=strategy, panel=panel, grid=grid, costs=costs, limits=limits, caps=caps)
     found = find(strategy)
     sets = parameter_sets(found, grid)
     spec = msgspec.structs.replace(
@@ -90,6 +92,10 @@ def parameter_sets(strategy: Strategy, grid: Mapping[str, Iterable[Any]]) -> lis
     """Params of every combination, in the grid's order; combinations that the strategy rules out are dropped."""
     if not grid:
         raise TrimtabError("the grid is empty: expected parameter names with their values")
+    named: Mapping[str, Any] = grid
+    for name, values in named.items():
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise TrimtabError(f"the grid's {name} is {values!r}: expected several values, such as [10, 20]")
     axes = [list(values) for values in grid.values()]
     for name, axis in zip(grid, axes, strict=True):
         if not axis:
@@ -110,7 +116,7 @@ def parameter_sets(strategy: Strategy, grid: Mapping[str, Iterable[Any]]) -> lis
 def _check_axis(strategy: Strategy, name: str, axis: list[Any]) -> None:
     """Unknown names and values out of range are mistakes; only rules between parameters may drop a combination."""
     low, high = strategy.ranges.get(name, (-np.inf, np.inf))
-    outside = [v for v in axis if not low <= float(v) <= high]
+    outside = [v for v in axis if isinstance(v, str) or not low <= v <= high]
     if name not in strategy.params._fields or outside:
         params_of(strategy, {name: outside[0] if outside else axis[0]})  # raises, in the words of every other place
 
