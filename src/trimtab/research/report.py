@@ -304,7 +304,8 @@ def _tiles(data: ReportData) -> list[Tile]:
     if held:
         ahead = net.get("cagr", math.nan) - held.get("cagr", math.nan)
         word = "" if math.isnan(ahead) else "good" if ahead > 0.0 else "weak"
-        tiles.append(Tile("Against holding", f"{ahead * 100.0:+.2f} pts", "CAGR, points a year", word))
+        gap = "–" if math.isnan(ahead) else f"{ahead * 100.0:+.2f} pts"
+        tiles.append(Tile("Against holding", gap, "CAGR, points a year", word))
     else:
         tiles.append(tile("profit_factor", "Profit factor", f"gross {_shown('profit_factor', gross)}"))
     return tiles

@@ -391,6 +391,7 @@ def test_a_book_that_is_worth_less_than_nothing_has_a_report(tmp_path: Path) -> 
     page = (run.save(tmp_path) / "report.html").read_text(encoding="utf-8")
     assert "was worth nothing before the end" in page
     assert "nan%" not in page
+    assert "nan pts" not in page
 
 
 def test_a_book_beats_holding_that_lost_everything() -> None:
