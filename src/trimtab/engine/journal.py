@@ -80,8 +80,8 @@ def open_journal(path: str | Path, account: str, *, clock: Callable[[], int] = t
                 raise JournalFailed(
                     f"{place}: the journal of the account {found!r}, not of {account!r}: give its own file"
                 )
-            before = lease.take(place, db, clock())
             _check_end(place, db)
+            before = lease.take(place, db, clock())
     except BaseException:
         if db is not None:
             db.close()
@@ -183,8 +183,7 @@ class Journal:
             return
         try:
             with contextlib.suppress(sqlite3.Error):
-                if not self._failure:
-                    self._db.execute("DELETE FROM lease")
+                self._db.execute("DELETE FROM lease")
             with contextlib.suppress(sqlite3.Error):
                 self._db.close()
         finally:

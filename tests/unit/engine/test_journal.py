@@ -325,6 +325,17 @@ def test_a_process_of_another_start_or_with_a_used_number_holds_nothing(changed:
         assert journal.took_over_from is not None
 
 
+def test_whoever_could_not_open_a_journal_does_not_hold_it(path: Path):
+    with open_journal(path, "paper") as journal:
+        journal.append([Entry(1, fill(1))])
+    altered(path, "UPDATE events SET ts = 2")
+    with pytest.raises(JournalFailed, match="row 1 is broken"):
+        open_journal(path, "paper")
+    db = sqlite3.connect(path)
+    assert lease.holder_of(db) is None
+    db.close()
+
+
 def test_one_process_does_not_open_a_journal_twice(path: Path):
     with open_journal(path, "paper"), pytest.raises(JournalFailed, match=f"held by process {os.getpid()}"):
         open_journal(path, "paper")
