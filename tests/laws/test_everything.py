@@ -172,3 +172,39 @@ def test_a_bar_that_meets_a_protective_order_is_never_passed_over(
             assert book.high[i] == min(above, default=np.inf), (t, i)
 
     walk(w, look)
+
+
+@given(st.data())
+@settings(max_examples=100)
+def test_a_goal_is_held_or_under_way(full_worlds: Any, walk: Any, pending: Any, data: st.DataObject) -> None:
+    """Where nothing works, the book stands at its goal; what is flat is not closing."""
+    w = data.draw(full_worlds)
+
+    def look(book: Book, t: int) -> None:
+        left, held, closing = pending(book), book.positions["lots"], book.positions["closing"]
+        idle = (left == 0) & (closing == 0)
+        assert (book.goal[idle] == held[idle]).all(), t
+        assert (closing[held == 0] == 0).all(), t
+
+    walk(w, look)
+
+
+@given(st.data())
+@settings(max_examples=100)
+def test_what_is_asked_for_is_inside_net_exposure_and_concentration(
+    full_worlds: Any, walk: Any, data: st.DataObject
+) -> None:
+    """After every other limit and breaker has cut: the goals of a decision keep both, to a lot."""
+    w = data.draw(full_worlds)
+    limits = w.setup.limits._replace(net_exposure=0.2, concentration=0.4)
+    w = w._replace(setup=w.setup._replace(limits=limits))
+    equity: dict[int, float] = {}
+    n = len(w.panel.instruments)
+    for decision in walk(w, lambda book, t: equity.update({t: float(book.head["equity"][0])}))[1]:
+        if not decision.placed.any():
+            continue
+        room, per_lot = max(equity[decision.row], 0.0), w.setup.terms["unit"] * w.market.mark[decision.row, :n]
+        notional = decision.goal * per_lot
+        assert abs(notional.sum()) <= 0.2 * room * (1.0 + 1e-8) + 1e-6
+        gross = np.abs(notional).sum()
+        assert np.abs(notional).max() <= 0.4 * max(gross, room) * (1.0 + 1e-3) + per_lot.max()

@@ -9,6 +9,8 @@ zero does both, closing the old part and opening the rest at the fill's price.
 
 from __future__ import annotations
 
+import numpy as np
+
 from trimtab.compiled import part, rule
 from trimtab.types import HALTED, Position
 
@@ -84,3 +86,11 @@ def add_cash(book, wallet, amount):
 def must_be_flat(head):
     """Does a breaker or the kill switch want nothing held, whatever the models want?"""
     return head.state == HALTED or head.locked != 0 or head.killed != 0
+
+
+@part
+def reduced(allowed, held):
+    """The lots nearest to `allowed` that do not increase what is held and do not cross zero."""
+    if allowed == 0 or held == 0 or (allowed > 0) != (held > 0):
+        return np.int64(0)
+    return min(allowed, held) if held > 0 else max(allowed, held)

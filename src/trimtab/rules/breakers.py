@@ -44,7 +44,10 @@ def watch(head, equity, limits):
     if equity < peak * (1.0 + head.worst):
         head.worst = equity / peak - 1.0
     crossed = -1
-    if head.state != HALTED and (equity < 0.0 or equity < peak * (1.0 - limits.drawdown_halt)):
+    if head.state == HALTED:  # for good: what else it crosses changes nothing
+        head.floor, head.ceiling = peak * (1.0 + head.worst), peak
+        return crossed
+    if equity < 0.0 or equity < peak * (1.0 - limits.drawdown_halt):
         head.state = HALTED
         crossed = BANKRUPT if equity < 0.0 else DRAWDOWN_HALT
     elif head.locked & 2 == 0 and equity < head.week_equity * (1.0 - limits.weekly_loss):
@@ -59,13 +62,11 @@ def watch(head, equity, limits):
     elif head.derisked == 1 and equity > peak * (1.0 - 0.5 * limits.drawdown_derisk):
         head.derisked = 0
         crossed = DRAWDOWN_DERISK
-    floor = peak * (1.0 + head.worst)
-    if head.state != HALTED:
-        floor = max(floor, max(0.0, peak * (1.0 - limits.drawdown_halt)))
-        if head.locked & 1 == 0:
-            floor = max(floor, head.day_equity * (1.0 - limits.daily_loss))
-        if head.locked & 2 == 0:
-            floor = max(floor, head.week_equity * (1.0 - limits.weekly_loss))
+    floor = max(peak * (1.0 + head.worst), max(0.0, peak * (1.0 - limits.drawdown_halt)))
+    if head.locked & 1 == 0:
+        floor = max(floor, head.day_equity * (1.0 - limits.daily_loss))
+    if head.locked & 2 == 0:
+        floor = max(floor, head.week_equity * (1.0 - limits.weekly_loss))
     ceiling = peak
     if head.derisked == 0:
         floor = max(floor, peak * (1.0 - limits.drawdown_derisk))
@@ -92,8 +93,6 @@ def observe(book, log, limits, row, ts):
             note(log, row, ts, crossed, -1, drawdown, limits.drawdown_derisk, SCALE if head.derisked == 1 else RESUME)
         else:
             note(log, row, ts, crossed, -1, drawdown, limits.drawdown_halt if crossed == DRAWDOWN_HALT else 0.0, HALT)
-        if head.state == HALTED:
-            break  # for good: what else it crosses changes nothing
         crossed = watch(head, head.equity, limits)
     return forced
 

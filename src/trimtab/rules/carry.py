@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from trimtab.compiled import apart, part
-from trimtab.rules.account import add_cash, rate_of
+from trimtab.rules.account import add_cash, mark, rate_of
 from trimtab.rules.breakers import turn_clock
 from trimtab.types import BORROW, DAY, FUNDING, HOUR, INTEREST
 
@@ -123,17 +123,21 @@ def pay_interest(book, terms, marks, days):
 
 @part
 def flow(book, marks, flows, t):
-    """Cash paid in and out at the close of row t. It is no profit: what losses are measured from moves with it."""
+    """Cash paid in and out at the close of row t. It is neither profit nor loss: what losses are measured from grows or
+    shrinks as equity does, so that a drawdown stays the share of the peak that it is."""
     head = book.head[0]
     while head.flow < flows.row.shape[0] and flows.row[head.flow] <= t:
         wallet, amount = flows.wallet[head.flow], flows.amount[head.flow]
+        before = mark(head.cash, book.quantity, marks)
         add_cash(book, wallet, amount)
         at = book.column[wallet]
         worth = amount * (marks[at] if at >= 0 else 1.0)
         head.flows += worth
-        head.peak += worth
-        head.day_equity += worth
-        head.week_equity += worth
+        if before > 0.0 and before + worth > 0.0:  # else nothing is left that a share could be of
+            growth = (before + worth) / before
+            head.peak *= growth
+            head.day_equity *= growth
+            head.week_equity *= growth
         head.flow += 1
     head.floor, head.ceiling = np.inf, -np.inf  # the next mark sets them anew
 

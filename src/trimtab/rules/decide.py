@@ -129,12 +129,11 @@ def decide_row(book, log, weights, market, setup, row, forced):
     forced    a breaker was crossed: every instrument is decided again
     """
     head, marks, ts = book.head[0], market.mark[row], market.ts[row]
-    e, todo, asked = head.event, 0, 0
+    e, todo = head.event, 0
     while e < weights.row.shape[0] and weights.row[e] == row:
         i = weights.instrument[e]
         was = book.dirty[i]
         resize(book, log, setup, weights.model[e], i, weights.value[e], marks[i], row, ts)
-        asked |= 1 << (weights.model[e] & 63)
         if book.dirty[i] != was:
             book.todo[todo] = i
             todo += 1
@@ -142,7 +141,7 @@ def decide_row(book, log, weights, market, setup, row, forced):
     head.event = e
     n = book.goal.shape[0]
     if forced == 1 or head.retry == 1:
-        todo, asked = 0, -1
+        todo = 0
         for i in range(n):
             book.dirty[i] |= forced
             if book.dirty[i] == 1:
@@ -150,7 +149,7 @@ def decide_row(book, log, weights, market, setup, row, forced):
                 todo += 1
     head.retry, head.tight = 0, 0
     if setup.more != 0:
-        todo = cap_models(book, log, marks, setup, row, ts, todo, asked)
+        todo = cap_models(book, log, marks, setup, row, ts, todo)
     if todo == 0:
         return
     for i in range(n):

@@ -1,4 +1,4 @@
-"""The limits that most books do without: by kind, venue, model and correlation; net, heat, size, age, unusual markets.
+"""The limits that most books do without: by kind, venue, model and correlation; net, heat, size, concentration.
 
 Every measure is a sum over the book in base currency against a share of equity. `Setup.more` says whether any is set;
 where none is, nothing here is called.
@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from trimtab.compiled import apart, part
-from trimtab.rules.account import rate_of
+from trimtab.rules.alarms import gate_stale, is_quiet
 from trimtab.rules.limits import (
     ASSET_CLASS,
     CONCENTRATION,
@@ -21,32 +21,14 @@ from trimtab.rules.limits import (
     MODEL,
     NET_EXPOSURE,
     ORDER_NOTIONAL,
-    REDUCE,
-    REFUSE,
     SCALE,
     SLACK,
-    STALE,
-    UNUSUAL_GAP,
-    UNUSUAL_SPREAD,
-    UNUSUAL_VOL,
     VENUE,
     note,
 )
-from trimtab.rules.market import CLOSE, DURATION, OPEN, VOL_WINDOW
-from trimtab.types import DAY, SECOND
-
-YEAR: Final = 365.0 * DAY
 
 #: How often concentration and net exposure are weighed against each other at the most; each turn may be noted.
 BALANCE_TURNS: Final = 4
-
-
-@part
-def reduced(allowed, held):
-    """The lots nearest to `allowed` that do not increase what is held and do not cross zero."""
-    if allowed == 0 or held == 0 or (allowed > 0) != (held > 0):
-        return np.int64(0)
-    return min(allowed, held) if held > 0 else max(allowed, held)
 
 
 @part
@@ -64,32 +46,38 @@ def scale_to(bound, asked, held):
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
-@apart
-def cap_models(book, log, marks, setup, row, ts, todo, asked):
-    """Scale the virtual lots of a model that has decided and wants more than its cap. -> instruments in book.todo
+@part
+def largest_gross(book, marks, m):
+    """Sum over instruments of the larger of what a model wants and holds, base currency; in four sums, see mark."""
+    n = book.goal.shape[0]
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
+    for i in range(0, n // 4 * 4, 4):
+        a += max(abs(book.target[m, i]), abs(book.held[m, i])) * book.unit[i] * marks[i]
+        b += max(abs(book.target[m, i + 1]), abs(book.held[m, i + 1])) * book.unit[i + 1] * marks[i + 1]
+        c += max(abs(book.target[m, i + 2]), abs(book.held[m, i + 2])) * book.unit[i + 2] * marks[i + 2]
+        d += max(abs(book.target[m, i + 3]), abs(book.held[m, i + 3])) * book.unit[i + 3] * marks[i + 3]
+    total = (a + b) + (c + d)
+    for i in range(n // 4 * 4, n):
+        total += max(abs(book.target[m, i]), abs(book.held[m, i])) * book.unit[i] * marks[i]
+    return total
 
-    asked   bit m % 64: model m may have decided
-    """
+
+@apart
+def cap_models(book, log, marks, setup, row, ts, todo):
+    """Scale the virtual lots of every model that wants or holds more than its cap. -> instruments in book.todo"""
     caps = setup.groups.model_cap
     equity = max(book.head[0].equity, 0.0)
     n = book.goal.shape[0]
     for m in range(caps.shape[0]):
-        if (asked >> (m & 63)) & 1 == 0:
+        if not largest_gross(book, marks, m) > caps[m] * equity:
             continue
-        gross, worst, decided = 0.0, 0.0, False
+        book.head[0].tight = 1  # what it gives up has to be gone before what it wants comes
+        gross, held = 0.0, 0.0
         for i in range(n):
-            per_lot = book.unit[i] * marks[i]
-            wants = abs(book.target[m, i])
-            gross += wants * per_lot
-            worst += max(wants, abs(book.held[m, i])) * per_lot
-            decided |= book.dirty[i] == 1 and book.target[m, i] != 0.0
-        if worst > caps[m] * equity:
-            book.head[0].tight = 1  # what it gives up has to be gone before what it wants comes
-        if not decided or not gross > caps[m] * equity * (1.0 + SLACK):
-            continue
-        held = 0.0
-        for i in range(n):
+            gross += abs(book.target[m, i]) * book.unit[i] * marks[i]
             held += abs(book.held[m, i]) * book.unit[i] * marks[i]
+        if not gross > caps[m] * equity * (1.0 + SLACK):
+            continue
         scale = scale_to(caps[m] * equity, gross, held)
         for i in range(n):
             if book.target[m, i] == 0.0:
@@ -106,11 +94,6 @@ def cap_models(book, log, marks, setup, row, ts, todo, asked):
 
 
 # --- is there anything to do? ----------------------------------------------------------------------------------------
-
-
-#: Columns of Setup.alarm, each the worst of all instruments at a row: volatility a year, |open / last mark - 1|, quoted
-#: spread, and seconds since the last bar.
-ALARM_VOL, ALARM_GAP, ALARM_SPREAD, ALARM_AGE = range(4)
 
 
 @part
@@ -139,15 +122,8 @@ def is_calm(book, market, setup, row, worst):
     worst   sum over instruments of the larger notional, allowed or held: no sum over a part of the book is more
     """
     limits = setup.limits
-    if setup.alarm.shape[0] == 0:  # nobody has looked
-        if min(limits.unusual_vol, limits.unusual_gap, limits.unusual_spread, limits.stale) < np.inf:
-            return False
-    else:
-        seen = setup.alarm[row]
-        if (seen[ALARM_VOL] > limits.unusual_vol) | (seen[ALARM_GAP] > limits.unusual_gap):
-            return False
-        if (seen[ALARM_SPREAD] > limits.unusual_spread) | (seen[ALARM_AGE] > limits.stale):
-            return False
+    if not is_quiet(market, setup, row):
+        return False
     equity = max(book.head[0].equity, 0.0)
     if min(limits.concentration, limits.order_notional) < np.inf:
         bound, marks, large = limits.concentration * equity, market.mark[row], False
@@ -188,21 +164,6 @@ def are_groups_calm(book, market, setup, row, equity):
 
 
 # --- positions -------------------------------------------------------------------------------------------------------
-
-
-@part
-def gate_stale(book, log, market, setup, row, ts, i):
-    """An instrument without a recent bar may only be reduced."""
-    oldest = ts - np.int64(setup.limits.stale * SECOND)
-    last = row
-    while last > 0 and market.ts[last] >= oldest and not market.rows[last, i, OPEN] > 0.0:
-        last -= 1
-    if market.ts[last] >= oldest and market.rows[last, i, OPEN] > 0.0:
-        return
-    allowed = reduced(book.allowed[i], book.positions[i].lots)
-    if allowed != book.allowed[i]:
-        note(log, row, ts, STALE, i, book.allowed[i], allowed, REFUSE)
-    book.allowed[i] = allowed
 
 
 @part
@@ -407,140 +368,3 @@ def gate_balance(book, log, marks, setup, row, ts):
             found |= gate_net(book, log, marks, setup, row, ts)
         if not found:
             return
-
-
-@part
-def vol_now(market, row, i):
-    """Deviation of the last 20 returns (2 at least) of an instrument, that of the bar at `row` among them, or NaN.
-
-    Market.rows has it beside the next bar, which has not come yet.
-    """
-    total, squares, seen, later = 0.0, 0.0, 0, np.nan
-    for turn in range(2):  # the mean, then what lies about it
-        mean = total / seen if seen > 0 else 0.0
-        t, later, seen = row, np.nan, 0
-        while t >= 0 and seen < VOL_WINDOW:
-            close = market.rows[t, i, CLOSE]
-            if market.rows[t, i, OPEN] > 0.0:
-                if later == later:
-                    move = later / close - 1.0
-                    seen += 1
-                    if turn == 0:
-                        total += move
-                    else:
-                        squares += (move - mean) ** 2
-                later = close
-            t -= 1
-    return np.sqrt(squares / (seen - 1)) if seen > 1 else np.nan
-
-
-@apart
-def is_unusual(book, log, market, setup, row, ts):
-    """Is any instrument's volatility, gap or spread beyond bounds at this row? Then the book may only reduce."""
-    limits = setup.limits
-    found = False
-    for i in range(book.goal.shape[0]):
-        bar = market.rows[row, i]
-        if not bar[OPEN] > 0.0:
-            continue
-        vol = vol_now(market, row, i) * np.sqrt(YEAR / bar[DURATION]) if limits.unusual_vol < np.inf else np.nan
-        if vol > limits.unusual_vol:
-            note(log, row, ts, UNUSUAL_VOL, i, vol, limits.unusual_vol, REDUCE)
-            found = True
-        if row > 0 and market.mark[row - 1, i] > 0.0:
-            marks = market.mark[row - 1]
-            gap = abs(bar[OPEN] * rate_of(setup.terms, marks, i) / marks[i] - 1.0)
-            if gap > limits.unusual_gap:
-                note(log, row, ts, UNUSUAL_GAP, i, gap, limits.unusual_gap, REDUCE)
-                found = True
-        if market.spread.shape[0] > 0 and market.spread[row, i] > limits.unusual_spread:
-            note(log, row, ts, UNUSUAL_SPREAD, i, market.spread[row, i], limits.unusual_spread, REDUCE)
-            found = True
-    return found
-
-
-# --- where an order fills --------------------------------------------------------------------------------------------
-
-
-@part
-def model_room(book, marks, setup, i, side, equity):
-    """Lots that an order on a side may fill of instrument i, so that no model holds more than its cap.
-
-    Of an order each model gets its part of the gaps on that side (see fills.split_fill); what it holds on the other
-    side is undone first, which makes room.
-    """
-    caps, scale = setup.groups.model_cap, book.positions[i].scale
-    per_lot, whole, room = book.unit[i] * marks[i], 0.0, np.inf
-    for m in range(caps.shape[0]):
-        whole += max((book.target[m, i] * scale - book.held[m, i]) * side, 0.0)
-    for m in range(caps.shape[0]):
-        gap = (book.target[m, i] * scale - book.held[m, i]) * side
-        if not gap > 0.0 or caps[m] == np.inf:
-            continue
-        gross = 0.0
-        for j in range(book.goal.shape[0]):
-            gross += abs(book.held[m, j]) * book.unit[j] * marks[j]
-        most = (caps[m] * equity - gross) / per_lot + 2.0 * max(-book.held[m, i] * side, 0.0)
-        room = min(room, most * (whole / gap))
-    return room
-
-
-@part
-def group_room(book, marks, group, i, cap, equity):
-    """Notional that the group of an instrument leaves room for, beside what is held of it."""
-    gross = 0.0
-    for j in range(group.shape[0]):
-        if group[j] == group[i]:
-            gross += abs(book.quantity[j]) * marks[j]
-    return cap * equity - gross
-
-
-@apart
-def room_more(book, marks, setup, t, i, reducible, equity, fresh):
-    """Lots by which an order may increase the position of instrument i, by every measure of this module.
-
-    reducible   lots that the order undoes first, which makes room
-    fresh       the order was decided on these prices. Net exposure and concentration are then what the gate saw to:
-                between the fills of one open they may be beyond their limits, as when one leg of a pair has filled
-    """
-    limits, groups = setup.limits, setup.groups
-    per_lot = book.unit[i] * marks[i]
-    room = np.inf
-    if groups.class_cap.shape[0] > 0:
-        cap = groups.class_cap[groups.asset_class[i]]
-        room = min(room, group_room(book, marks, groups.asset_class, i, cap, equity) / per_lot + reducible)
-    if groups.venue_cap.shape[0] > 0:
-        cap = groups.venue_cap[groups.venue[i]]
-        room = min(room, group_room(book, marks, groups.venue, i, cap, equity) / per_lot + reducible)
-    day = clusters_at(groups, t - 1)
-    if limits.group_gross < np.inf and day >= 0:
-        left = group_room(book, marks, groups.cluster[day], i, limits.group_gross, equity)
-        room = min(room, left / per_lot + reducible)
-    side = 1.0 if book.orders[i, 0].lots > book.orders[i, 0].filled else -1.0
-    if groups.model_cap.shape[0] > 0:
-        room = min(room, model_room(book, marks, setup, i, side, equity) - reducible)
-    gross, net, need = 0.0, 0.0, 0.0
-    for j in range(book.goal.shape[0]):
-        notional = book.quantity[j] * marks[j]
-        gross += abs(notional)
-        net += notional
-        need += abs(notional) * setup.terms[j].initial_margin
-    lots = book.positions[i].lots
-    held = (abs(lots) - reducible) * per_lot
-    gross -= reducible * per_lot
-    if limits.concentration < 1.0 and not fresh:
-        # (held + x) <= share x max(gross + x, equity), solved for x in either case
-        share = limits.concentration
-        room = min(room, max(share * equity - held, (share * gross - held) / (1.0 - share)) / per_lot)
-    if limits.heat < np.inf and setup.terms[i].initial_margin > 0.0:
-        room = min(room, (limits.heat * equity - need) / (setup.terms[i].initial_margin * per_lot) + reducible)
-    if limits.net_exposure < np.inf and not fresh:
-        room = min(room, (limits.net_exposure * equity - side * net) / per_lot - reducible)
-    return room
-
-
-@apart
-def beyond_collar(market, setup, t, i, price):
-    """Is a price (quote currency) further from the last mark than the collar allows?"""
-    marks = market.mark[t - 1]
-    return abs(price * rate_of(setup.terms, marks, i) / marks[i] - 1.0) > setup.limits.collar

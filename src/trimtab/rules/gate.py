@@ -9,29 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from trimtab.compiled import part, rule, spliced
-from trimtab.rules.account import must_be_flat
-from trimtab.rules.book import TARGET
-from trimtab.rules.exposure import (
-    gate_balance,
-    gate_portfolio,
-    gate_positions,
-    is_calm,
-    is_unusual,
-    reduced,
-    room_more,
-    scale_to,
-)
-from trimtab.rules.limits import (
-    DRAWDOWN_DERISK,
-    GROSS_LEVERAGE,
-    MAX_WEIGHT,
-    REFUSE,
-    SCALE,
-    SHORTABLE,
-    SLACK,
-    note,
-)
-from trimtab.rules.orders import NO_REASON, NO_ROOM_YET, ROOM_CUT
+from trimtab.rules.account import must_be_flat, reduced
+from trimtab.rules.alarms import is_unusual
+from trimtab.rules.exposure import gate_balance, gate_portfolio, gate_positions, is_calm, scale_to
+from trimtab.rules.limits import DRAWDOWN_DERISK, GROSS_LEVERAGE, MAX_WEIGHT, REFUSE, SCALE, SHORTABLE, note
 from trimtab.rules.plugged import gate_rules
 from trimtab.types import ACTIVE
 
@@ -78,54 +59,6 @@ def gate_account(book, log, limits, row, ts, unusual):
             book.positions[i].sliced = 0  # nothing of it is asked for again
         elif unusual or head.state != ACTIVE:
             book.allowed[i] = reduced(allowed, book.positions[i].lots)
-
-
-@part
-def is_going(book, i):
-    """Is something on its way that makes the position of an instrument smaller?"""
-    position, order = book.positions[i], book.orders[i, TARGET]
-    if position.lots == 0:
-        return False
-    if position.closing == 1:
-        return True
-    return (position.live >> TARGET) & 1 == 1 and (order.lots > order.filled) != (position.lots > 0)
-
-
-@part
-def room_for(book, market, setup, t, i, lots, reducible, fresh):
-    """How many of `lots` > 0 of an order may fill in row t, so that the book stays inside what limits its size.
-
-    The gate lets a purchase take the place of a sale that was decided with it or before it. Whether the sale has
-    filled is known only here: until it has, the purchase waits; what does not fit even so is not waited for. Measured
-    by the last prices before this bar.
-
-    reducible   of the lots, those that only undo what is held: never refused
-    fresh       the order was decided on these prices, so the gate has measured it by them
-    ->          lots, and the reason why not all
-    """
-    head, limits, marks = book.head[0], setup.limits, market.mark[t - 1]
-    if fresh and head.tight == 0:
-        return lots, NO_REASON
-    if min(limits.gross_leverage, limits.max_weight) == np.inf and setup.more == 0:
-        return lots, NO_REASON
-    equity = head.equity * (1.0 + SLACK)
-    if not equity > 0.0:
-        return reducible, ROOM_CUT
-    per_lot = book.unit[i] * marks[i]
-    gross, going = 0.0, False
-    for j in range(book.goal.shape[0]):
-        gross += abs(book.quantity[j]) * marks[j]
-        going |= j != i and is_going(book, j)
-    # What is held on the other side goes first: it makes room, and afterwards nothing is held.
-    held = abs(book.positions[i].lots) - reducible
-    room = (limits.gross_leverage * equity - gross) / per_lot + reducible
-    alone = limits.max_weight * equity / per_lot - held
-    if setup.more != 0:
-        room = min(room, room_more(book, marks, setup, t, i, reducible, equity, fresh))
-    if room >= lots - reducible and alone >= lots - reducible:
-        return lots, NO_REASON
-    fits = reducible + np.int64(max(min(room, alone), 0.0))
-    return fits, NO_ROOM_YET if going and room < alone else ROOM_CUT
 
 
 @spliced

@@ -15,7 +15,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from trimtab.compiled import apart, part
-from trimtab.rules.exposure import reduced
+from trimtab.rules.account import reduced
 from trimtab.rules.limits import LIMIT_NAMES, REFUSE, SCALE, SLACK, note
 
 #: As many rules as a book may have: the log keeps room for what all of them can write in one row.

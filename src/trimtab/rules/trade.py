@@ -8,9 +8,7 @@ from trimtab.compiled import entry, part, spliced
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
 from trimtab.rules.breakers import sooner
 from trimtab.rules.carry import after_trading, before_trading, is_stamp
-from trimtab.rules.exposure import beyond_collar
 from trimtab.rules.fills import cross, end_order, narrow, protect, set_band, settle, stop_out, stopped
-from trimtab.rules.gate import room_for
 from trimtab.rules.limits import STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT, TRAILING_LIMIT
 from trimtab.rules.margin import liquidate, margin_room
 from trimtab.rules.market import CLOSE, OPEN, row_of
@@ -49,6 +47,7 @@ from trimtab.rules.orders import (
     draw,
     on_tick,
 )
+from trimtab.rules.room import beyond_collar, room_for
 from trimtab.types import (
     DAY,
     DAY_ORDER,

@@ -8,9 +8,9 @@ import numpy as np
 
 from trimtab.compiled import loop
 from trimtab.rules.account import rate_of
+from trimtab.rules.alarms import ALARM_AGE, ALARM_GAP, ALARM_SPREAD, ALARM_VOL, YEAR, vol_now
 from trimtab.rules.book import Setup
 from trimtab.rules.carry import FUNDING_EVERY
-from trimtab.rules.exposure import ALARM_AGE, ALARM_GAP, ALARM_SPREAD, ALARM_VOL, YEAR, vol_now
 from trimtab.rules.market import DURATION, OPEN, VOL, Market
 from trimtab.types import DAY, I64, SECOND, Limits
 

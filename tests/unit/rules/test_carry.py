@@ -150,3 +150,17 @@ def test_what_was_paid_out_and_is_owed_bears_interest(play) -> None:
     assert result.book.cash.tolist() == pytest.approx([-200.2, 400.0])
     assert result.book.charges[0, :, INTEREST].tolist() == pytest.approx([0.2, 0.0])
     assert result.pnl[-1].sum() == pytest.approx(-0.2)
+
+
+def test_cash_that_is_taken_out_is_no_drawdown(play, lines) -> None:
+    """10% below the peak before and after two thirds of it are paid out; a halt at 20% does not act."""
+    bars = [ONE] * 3 + [(80.0,) * 4] * 6
+    limits = Limits(drawdown_halt=0.2, daily_loss=0.15, weekly_loss=0.15)
+    result = play(bars, [(0, 0.5)], instruments=[CASH], limits=limits, flows=[(5, 0, -600.0)])
+    assert [x[:3] for x in lines(result)] == [(1, 0, 5)]
+    head = result.book.head[0]
+    assert 1.0 - head["equity"] / head["peak"] == pytest.approx(0.1)
+    assert head["worst"] == pytest.approx(-0.1)
+    gone = play(bars, [(0, 0.9)], instruments=[CASH], flows=[(5, 0, -1_200.0)])
+    assert gone.book.head["worst"][0] < 0.0
+    assert gone.book.head["peak"][0] > 0.0

@@ -302,3 +302,24 @@ def test_concentration_holds_after_a_group_was_cut(play) -> None:
     lopsided = lots(play(bars, decisions, instruments=THREE, limits=even, groups=together))
     assert abs(sum(lopsided)) <= 1
     assert max(map(abs, lopsided)) <= 0.4 * max(sum(map(abs, lopsided)), 100)
+
+
+def test_what_waited_through_an_unusual_close_no_longer_comes_in(play, lines) -> None:
+    """A gap of half: neither the rest of an order that waits for volume nor a resting entry fills in the next bar."""
+    thin, high = (*ONE, 40.0), (150.0, 150.0, 150.0, 150.0, 40.0)
+    part = play([thin] * 3 + [high] * 6, [(0, 1.0)], costs=Costs(participation=0.05), limits=Limits(unusual_gap=0.2))
+    assert [x[:3] for x in lines(part)] == [(1, 0, 2), (2, 0, 2), (3, 0, 2)]  # the close of row 3 is the first to know
+    resting = Style(LIMIT, 0.05, GTC, 0, 0, 0, 0.0, 0)
+    bars = [ONE] * 3 + [(150.0,) * 4, (150.0, 150.0, 90.0, 100.0)] + [ONE] * 3
+    assert len(play(bars, [(0, 0.5)], style=resting).fills) == 1
+    assert not len(play(bars, [(0, 0.5)], style=resting, limits=Limits(unusual_gap=0.2)).fills)
+
+
+def test_a_models_cap_is_kept_at_every_decision_of_the_book(play) -> None:
+    """What a model holds has risen over its cap; another model's decision is enough to bring it back."""
+    capped = groups(model_cap=[0.4, np.inf])
+    rise = (200.0, 200.0, 200.0, 200.0)
+    bars = [[ONE, ONE]] * 2 + [[rise, ONE]] * 4
+    result = play(bars, [(0, 0, 0, 0.4), (3, 1, 1, 0.1)], groups=capped)
+    assert result.actions["row"].tolist() == [3]
+    assert result.book.held[0, 0] * 200.0 <= 0.4 * 1_400.0

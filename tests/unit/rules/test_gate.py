@@ -66,7 +66,7 @@ def test_breakers_are_strict_and_derisking_ends_below_half_its_trigger() -> None
         (1_050.0, -1, 0, 0),
         (880.0, derisk, 1, 0),  # from the peak of 1,100 that is 20%: at the halt, not over it
         (879.9, halt, 1, HALTED),
-        (2_000.0, derisk, 0, HALTED),  # halted is for good
+        (2_000.0, -1, 1, HALTED),  # halted is for good
     ]
     assert h["worst"][0] == pytest.approx(879.9 / 1_100.0 - 1.0)
 
