@@ -58,7 +58,10 @@ def combine(streams: Sequence[Stream]) -> Weights:
 
 
 @loop
-def merge(first, model, share, row, instrument, forecast, rows, models, instruments, values):
+def merge(
+    first: I64, model: I64, share: F64, row: I64, instrument: I64, forecast: F64,
+    rows: I64, models: I64, instruments: I64, values: F64,
+) -> None:  # fmt: skip
     """Merge S streams, each in the order of its rows, into the four last (E,): by row, then model, then instrument.
 
     first   (S + 1,) where each stream begins in row, instrument and forecast (E,)
