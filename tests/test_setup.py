@@ -56,7 +56,7 @@ def test_the_lock_holds_every_requirement_of_the_project() -> None:
         versions.setdefault(name, set()).add(version)
     wanted = [
         *PROJECT["project"]["dependencies"],
-        *PROJECT["project"]["optional-dependencies"]["research"],
+        *(each for extra in PROJECT["project"]["optional-dependencies"].values() for each in extra),
         *PROJECT["dependency-groups"]["dev"],
         *PROJECT["dependency-groups"]["docs"],
         *PROJECT["build-system"]["requires"],
