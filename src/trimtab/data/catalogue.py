@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trimtab.data.sessions import is_round_the_clock, session_of
+from trimtab.schedule.sessions import is_round_the_clock, session_of
 from trimtab.types import Costs, Instrument, TrimtabError
 from trimtab.words import near
 

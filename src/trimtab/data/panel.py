@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trimtab.data.resampling import aggregate, buckets, resample
+from trimtab.data.resampling import resample
 from trimtab.data.store import EXTRAS, Store, find_instrument, open_store, read_bars, source_for
 from trimtab.data.timeframes import canonical
+from trimtab.schedule.buckets import aggregate, buckets
 from trimtab.types import F64, I64, TIMEFRAMES, Instrument, NotEnoughData, Panel, TrimtabError
 
 if TYPE_CHECKING:

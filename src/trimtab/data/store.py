@@ -23,7 +23,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from trimtab.data.timeframes import canonical, divides
+from trimtab.data.timeframes import canonical
+from trimtab.schedule.buckets import divides
 from trimtab.types import TIMEFRAMES, Instrument, NotEnoughData, TrimtabError
 
 if TYPE_CHECKING:

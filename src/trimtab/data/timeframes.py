@@ -45,11 +45,6 @@ def length_of(timeframe: str) -> int:
     return TIMEFRAMES[canonical(timeframe)]
 
 
-def divides(fine: str, coarse: str) -> bool:
-    """Whether bars of `fine` can be put together to bars of `coarse` (both canonical, fine strictly shorter)."""
-    return TIMEFRAMES[fine] < TIMEFRAMES[coarse] and TIMEFRAMES[coarse] % TIMEFRAMES[fine] == 0
-
-
 def _closest(text: str, length: int) -> str:
     if length > 0:
         nearest = min(TIMEFRAMES, key=lambda n: abs(TIMEFRAMES[n] / length - 1 if length else 0))

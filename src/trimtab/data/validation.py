@@ -18,9 +18,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.data.sessions import closes_of, is_round_the_clock, local_times, session_of
 from trimtab.data.timeframes import canonical
 from trimtab.schedule import WEEK, anchor_of, interval_of
+from trimtab.schedule.sessions import closes_of, is_round_the_clock, local_times, session_of
 from trimtab.types import DAY, F64, HOUR, I64, SECOND, TIMEFRAMES
 
 if TYPE_CHECKING:

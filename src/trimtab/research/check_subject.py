@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from trimtab.data.panel import rows_of
-from trimtab.data.timeframes import divides
 from trimtab.research.synthetic import synthetic_panel
+from trimtab.schedule.buckets import divides
 from trimtab.sim.fold import Folds, folds_of, memory_of, resume_dense
 from trimtab.strategies import BUILT_IN, find, params_of
 from trimtab.strategies.fitting import Memory

@@ -14,7 +14,7 @@ from trimtab.portfolio.regime import table
 from trimtab.portfolio.regime.budgets import words_of
 from trimtab.portfolio.regime.labels import UNKNOWN, Labels
 from trimtab.research.prepared import model_rows
-from trimtab.schedule import anchor_of
+from trimtab.schedule import end_of
 from trimtab.types import F64, I64, TIMEFRAMES, Panel, RegimeUse, Spec, TrimtabError
 from trimtab.words import near
 
@@ -82,9 +82,7 @@ def _field_rows(panel: Panel, field: str, timeframe: str) -> tuple[I64, F64]:
     if timeframe == panel.timeframe:
         return rows, column[rows]
     length = TIMEFRAMES[timeframe]
-    phase = anchor_of(length)
-    over = -((phase - panel.ts[rows]) // length) * length + phase  # the first end of an interval at or after the value
-    due = np.searchsorted(panel.ts, over)
+    due = np.searchsorted(panel.ts, end_of(panel.ts[rows], length))
     last = np.append(due[1:] != due[:-1], True) & (due < len(panel.ts))
     return due[last].astype(np.int64), column[rows][last]
 

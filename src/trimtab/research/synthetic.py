@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from trimtab.data.sessions import Session, closes_of, is_round_the_clock, local_times, session_of
 from trimtab.data.timeframes import canonical
+from trimtab.schedule.sessions import Session, closes_of, is_round_the_clock, local_times, session_of
 from trimtab.types import DAY, F64, HOUR, I64, TIMEFRAMES, Instrument, Panel, TrimtabError
 
 if TYPE_CHECKING:

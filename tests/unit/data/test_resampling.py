@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trimtab.data.resampling import resample
-from trimtab.data.sessions import closes_of
+from trimtab.schedule.sessions import closes_of
 from trimtab.types import HOUR, TIMEFRAMES, TrimtabError
 
 NEW_YORK = ZoneInfo("America/New_York")

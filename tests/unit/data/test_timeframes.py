@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trimtab.data.timeframes import canonical, divides, length_of
+from trimtab.data.timeframes import canonical, length_of
+from trimtab.schedule.buckets import divides
 from trimtab.types import HOUR, TIMEFRAMES, TrimtabError
 
 

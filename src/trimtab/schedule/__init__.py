@@ -32,3 +32,13 @@ def interval_of(ts: int | I64, every: int) -> int | I64:
     Something is due at the first row in a new interval: the first at or after each edge.
     """
     return (ts - anchor_of(every)) // every
+
+
+@overload
+def end_of(ts: int, every: int) -> int: ...
+@overload
+def end_of(ts: I64, every: int) -> I64: ...
+def end_of(ts: int | I64, every: int) -> int | I64:
+    """The first edge between two intervals of `every` ns that is at or after an instant (ns UTC)."""
+    anchor = anchor_of(every)
+    return anchor - (anchor - ts) // every * every
