@@ -7,6 +7,7 @@ name is found because whoever loads a secret registers it.
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import re
 import urllib.parse
@@ -45,6 +46,7 @@ _USERINFO: Final = re.compile(r"""(?<=://)[^\s@"']{1,300}(?=@)""")
 _PEM: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 
 
+@functools.lru_cache(4_096)
 def is_secret_name(name: str) -> bool:
     """Does what stands under this name (a key, a header, a query parameter) look like a secret?"""
     if _ERROR.search(name):
@@ -58,6 +60,7 @@ class Redaction:
     def __init__(self, *secrets: str):
         self._known: set[str] = set()
         self._find: re.Pattern[str] | None = None
+        self._seen: dict[str, str] = {}  # short texts: names come again and again
         for secret in secrets:
             self.add(secret)
 
@@ -75,14 +78,19 @@ class Redaction:
             self._known |= {spelled for spelled in _spellings(text) if len(spelled) >= SHORTEST}
         longest = sorted(self._known, key=lambda text: (-len(text), text))
         self._find = re.compile("|".join(map(re.escape, longest)))
+        self._seen = {}
 
     def text(self, text: str) -> str:
         """The text without what was registered, and without what stands under a name that looks like a secret."""
-        return _unnamed(self.known(text))
-
-    def known(self, text: str) -> str:
-        """The text without what was registered."""
-        return self._find.sub(REDACTED, text) if self._find is not None else text
+        seen = self._seen  # another thread that adds a secret puts a new one in its place
+        if text in seen:
+            return seen[text]
+        left = _unnamed(self._find.sub(REDACTED, text) if self._find is not None else text)
+        if len(text) <= 64:
+            if len(seen) >= 4_096:
+                seen.clear()
+            seen[text] = left
+        return left
 
     def value(self, value: Any) -> Any:
         """Likewise for mappings, lists, bytes, errors and whatever else has a text; numbers stay numbers."""
