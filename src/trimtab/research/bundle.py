@@ -33,6 +33,9 @@ TABLES: Final = (
     "shares",
     "regimes",
     "attribution",
+    "execution",
+    "slippage",
+    "marks",
 )
 
 #: What a run's numbers depend on beside its spec, and how a difference of it is told.
@@ -199,7 +202,7 @@ def read_summary(bundle: Path) -> dict[str, Any]:
         raise TrimtabError(f"{path}: damaged ({error}); run the bundle's spec.yaml again to make it anew") from None
 
 
-def _read_table(bundle: Path, name: str) -> pl.DataFrame:
+def read_table(bundle: Path, name: str) -> pl.DataFrame:
     import polars as pl
 
     path = bundle / f"{name}.parquet"
@@ -226,7 +229,7 @@ def differences(run: Run, bundle: Path) -> list[str]:
     reasons = [*known.values(), *_other_rules(stored, summary)]
     tables: list[str] = []
     for name in TABLES:
-        then, again = _read_table(bundle, name), getattr(run, name)
+        then, again = read_table(bundle, name), getattr(run, name)
         if not then.equals(again):
             tables.append(f"{name}: {_first_difference(then, again)}")
     tables.extend(_other_figures("metrics", stored.get("metrics"), summary["metrics"]))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trimtab.research.allocation import Split
 
 
-def _time(values: Any) -> Any:
+def time_column(values: Any) -> Any:
     import polars as pl
 
     series = pl.Series(np.ascontiguousarray(values)).cast(pl.Datetime("ns", "UTC"))
@@ -53,7 +53,7 @@ def equity(values: F64, ts: I64, capital: float, paid: F64 | None) -> pl.DataFra
     depth = values / peak
     depth -= 1.0
     del peak  # a million bars: what is kept here counts eightfold
-    table = pl.DataFrame({"ts": _time(ts), "equity": values, "drawdown": depth})
+    table = pl.DataFrame({"ts": time_column(ts), "equity": values, "drawdown": depth})
     return table if paid is None or not paid.any() else table.with_columns(paid=pl.Series(paid))
 
 
@@ -65,7 +65,7 @@ def orders(result: Result, panel: Panel) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "order_id": o["order_id"],
-            "ts": _time(o["ts"]),
+            "ts": time_column(o["ts"]),
             "symbol": _symbols(panel, o["instrument"]),
             "kind": _words(ORDER_KINDS, o["kind"]),
             "lots": o["lots"],
@@ -79,7 +79,7 @@ def orders(result: Result, panel: Panel) -> pl.DataFrame:
             "status": _words(ORDER_STATUSES, o["status"]),
             "reason": _words(REASONS, o["reason"]),
             "waited": _words(REASONS, o["waited"]),
-            "done_ts": _time(o["done_ts"]),
+            "done_ts": time_column(o["done_ts"]),
         }
     )
 
@@ -94,7 +94,7 @@ def fills(result: Result, panel: Panel) -> pl.DataFrame:
         {
             "fill_id": f["fill_id"],
             "order_id": f["order_id"],
-            "ts": _time(f["ts"]),
+            "ts": time_column(f["ts"]),
             "symbol": _symbols(panel, f["instrument"]),
             "lots": f["lots"],
             "quantity": f["lots"] * sizes[f["instrument"]],
@@ -124,8 +124,8 @@ def trades(trips: Trips, unit: F64, panel: Panel, models: Sequence[str]) -> pl.D
                     "model": pl.Series([name], dtype=pl.String).new_from_index(0, len(t)),
                     "symbol": _symbols(panel, t["instrument"]),
                     "side": _words(("short", "long"), (t["lots"] > 0).astype(np.int64)),
-                    "entry_ts": _time(t["entry_ts"]),
-                    "exit_ts": _time(np.where(closed, t["exit_ts"], 0)),
+                    "entry_ts": time_column(t["entry_ts"]),
+                    "exit_ts": time_column(np.where(closed, t["exit_ts"], 0)),
                     "quantity": np.abs(t["lots"]) * sizes[t["instrument"]],
                     "entry_price": t["entry_price"],
                     "exit_price": np.where(closed, t["exit_price"], np.nan),
@@ -152,7 +152,7 @@ def weights(result: Result, panel: Panel, marks: F64) -> pl.DataFrame:
         at = np.searchsorted(mine["row"], result.sample, side="right")
         lots[:, i] = np.concatenate(([0.0], mine["position"].astype(np.float64)))[at]
     notional = lots * result.book.unit * marks
-    table: dict[str, Any] = {"ts": _time(panel.ts[result.sample])}
+    table: dict[str, Any] = {"ts": time_column(panel.ts[result.sample])}
     for i, symbol in enumerate(panel.symbols):
         table[symbol] = notional[:, i] / result.curve[:, 0]
     return pl.DataFrame(table)
@@ -173,7 +173,7 @@ def shares(splits: Sequence[Split], panel: Panel, models: Sequence[str]) -> pl.D
         parts.append(
             pl.DataFrame(
                 {
-                    "ts": _time(np.repeat(panel.ts[split.row], count)),
+                    "ts": time_column(np.repeat(panel.ts[split.row], count)),
                     "model": _words((*models, ""), np.full(looks * count, split.model)),
                     "name": _words(names, np.arange(looks * count) % count),
                     "share": split.share.ravel(),
@@ -201,7 +201,7 @@ def actions(
     a = result.actions
     acts = pl.DataFrame(
         {
-            "ts": _time(a["ts"]),
+            "ts": time_column(a["ts"]),
             "limit": _words((*LIMIT_NAMES, *rules), a["limit"]),
             "symbol": _symbols(panel, a["instrument"]),
             "model": _words((*models, ""), a["model"]),
@@ -214,7 +214,7 @@ def actions(
         return acts
     ts, what, model, done = zip(*refused, strict=True)
     told = {
-        "ts": _time(np.array(ts, np.int64)),
+        "ts": time_column(np.array(ts, np.int64)),
         "limit": what,
         "symbol": [""] * len(refused),
         "model": model,

@@ -11,6 +11,7 @@ import numpy as np
 from trimtab.research import metrics as measure
 from trimtab.research.attribution import by_view
 from trimtab.research.canonical import plain
+from trimtab.research.execution import memory
 from trimtab.research.report import Fills, Prices, ReportData, Stretches, verdict
 from trimtab.research.utilisation import plain as plain_usage
 from trimtab.types import F64, ORDER_KINDS
@@ -187,12 +188,14 @@ def summary_of(run: Run) -> dict[str, Any]:
         "metrics": nulled_figures(run.metrics),
         "attribution": nulled_figures(by_view(run.attribution)),
         "limits": [nulled_figures(limit) for limit in plain_usage(run.usage)],
+        "execution": run.execution.to_dicts(),
         "notes": list(run.notes),
         "instruments": [msgspec.to_builtins(i) for i in run.panel.instruments],
         "costs": {i.symbol: nulled_figures(_finite(c)) for i, c in zip(run.panel.instruments, run.costs, strict=True)},
         "strategy_files": run.strategy_files,
         "weights_given": run.given is not None,
         "rows": len(run.panel.ts),
+        "memory": memory(run),
     }
 
 

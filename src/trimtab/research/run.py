@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from trimtab.research.allocation import Split
+    from trimtab.research.execution import Filled
     from trimtab.research.utilisation import Usage
 
 
@@ -226,6 +227,34 @@ class Run:
         from trimtab.research.utilisation import usage_of
 
         return usage_of(self)
+
+    @cached_property
+    def execution(self) -> pl.DataFrame:
+        """How well orders were carried out, of the book, each instrument and each model: see execution.FIGURES."""
+        from trimtab.research.execution import execution
+
+        return execution(self)
+
+    @cached_property
+    def slippage(self) -> pl.DataFrame:
+        """Every fill of an order beside its decision price and its arrival price, and how long it took."""
+        from trimtab.research.execution import slippage
+
+        return slippage(self)
+
+    @cached_property
+    def marks(self) -> pl.DataFrame:
+        """ts, symbol, mark, rate, bars: what instruments were worth at day ends, and which bars the day had."""
+        from trimtab.research.execution import marks
+
+        return marks(self)
+
+    @cached_property
+    def filled(self) -> Filled:
+        """The fills of orders as arrays, beside what was decided."""
+        from trimtab.research.execution import Filled
+
+        return Filled(self)
 
     @cached_property
     def trips(self) -> Trips:
