@@ -129,6 +129,7 @@ class Assembler:
 
     def leave(self) -> None:
         """The stream has ended: what it was saying is not known to be whole, and what it would have said is missing."""
+        self._forming = [None] * self._n
         self._joined[:] = _NEVER
 
     def fill(self, window: Gap, candles: Iterable[Candle], asked: int) -> None:
