@@ -159,10 +159,7 @@ class EngineLogs:
 
     def error(self, ts: int, error: BaseException | str, *, symbol: str = "", model: str = "", where: str = "") -> None:
         """What failed, where, and the traceback of an exception."""
-        fields: dict[str, Any] = {"message": str(error), "where": where, **_named(symbol, model)}
-        if isinstance(error, BaseException):
-            fields |= {"error": type(error).__name__, "traceback": "".join(traceback.format_exception(error))}
-        self._tell("errors", ts, "error", "error", lambda: fields)
+        self._tell("errors", ts, "error", "error", lambda: {**_failure(error), "where": where, **_named(symbol, model)})
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Wait until all that was told is written or dropped; False: not within these seconds."""
@@ -270,6 +267,13 @@ def _name(names: tuple[str, ...], k: Any) -> str:
 
 def _named(symbol: str, model: str) -> dict[str, str]:
     return {name: value for name, value in (("symbol", symbol), ("model", model)) if value}
+
+
+def _failure(error: BaseException | str) -> dict[str, str]:
+    if isinstance(error, str):
+        return {"message": error}
+    lines = traceback.format_exception(error)  # reads source files: not where trading waits for it
+    return {"message": str(error), "error": type(error).__name__, "traceback": "".join(lines)}
 
 
 def _level_of(body: ev.Body) -> str:

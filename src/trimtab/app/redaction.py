@@ -14,6 +14,8 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+import numpy as np
+
 from trimtab.types import TrimtabError
 
 #: What stands where a secret stood.
@@ -94,8 +96,10 @@ class Redaction:
 
     def value(self, value: Any) -> Any:
         """Likewise for mappings, lists, bytes, errors and whatever else has a text; numbers stay numbers."""
-        if value is None or isinstance(value, bool | int | float):
+        if value is None or type(value) in (bool, int, float):
             return value
+        if isinstance(value, np.generic | np.ndarray):
+            return self.value(cast("Any", value).tolist())
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, bytes | bytearray):

@@ -6,6 +6,7 @@ import base64
 import json
 import urllib.parse
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,7 +101,8 @@ def test_what_is_built_of_texts_is_gone_through():
         {
             "symbol": "BTCEUR",
             "lots": 3,
-            "ratio": 0.5,
+            "ratio": np.float64(0.5),
+            "counts": np.array([1, 2]),
             "up": True,
             "none": None,
             "apiSecret": 12345,
@@ -114,6 +116,7 @@ def test_what_is_built_of_texts_is_gone_through():
         "symbol": "BTCEUR",
         "lots": 3,
         "ratio": 0.5,
+        "counts": [1, 2],
         "up": True,
         "none": None,
         "apiSecret": REDACTED,
@@ -122,6 +125,11 @@ def test_what_is_built_of_texts_is_gone_through():
         "error": f"bad {REDACTED}",
         "headers": [["X-MBX-APIKEY", REDACTED], ["Accept", "text"]],
     }
+
+
+def test_numbers_of_numpy_are_numbers():
+    got = Redaction().value({"lots": np.int64(3), "price": np.float64(0.5), "up": np.bool_(True)})
+    assert [type(value) for value in got.values()] == [int, float, bool]
 
 
 def test_each_line_of_a_key_file_is_known():
