@@ -18,10 +18,10 @@ from trimtab.research.prepared import market_of
 from trimtab.research.setup import costs_of_panel, setup_of
 from trimtab.research.sweep import parameter_sets
 from trimtab.rules.book import open_book
-from trimtab.sim.fold import folds_of
 from trimtab.sim.market import day_ends
 from trimtab.sim.simulate import new_log
 from trimtab.sim.summary import SUMMARY
+from trimtab.sim.sweeping import sweep_of
 from trimtab.strategies import find
 from trimtab.types import Limits, Panel, Weights
 
@@ -149,7 +149,7 @@ def cell_of(panel: Panel, strategy: Any, params: Any) -> tuple[Any, Any, Any]:
     log = new_log(n, 1, 1, 0, day_ends(market.ts))  # room for every order: it is never emptied
     weights = Weights(np.empty(n, np.int64), np.empty(n, np.int64), np.zeros(n, np.int64), np.empty(n))
     out = np.empty((1, len(SUMMARY)))
-    compiled = folds_of(strategy).sweep
+    compiled = sweep_of(strategy)
     if compiled is None:
         raise ValueError(f"strategy {strategy.name} has no compiled sweep")
     matrix = np.array([[float(v) for v in params]])

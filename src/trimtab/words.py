@@ -5,7 +5,11 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
-from typing import Any
+from pathlib import PurePath
+from typing import Any, Final
+
+#: Between the path of a file and the name of its column.
+OF_FILE: Final = "#"
 
 
 def shortest(value: float | int) -> str:
@@ -28,3 +32,9 @@ def near(word: str, known: Iterable[str]) -> str:
     key = word.lower().replace("-", "_").replace(" ", "_")
     close = difflib.get_close_matches(key, by_lower, n=1, cutoff=0.5)
     return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
+
+
+def field_of(name: str) -> str:
+    """The field of a panel that holds a series: a symbol, or a file's name without its folders and the column."""
+    path, mark, column = name.rpartition(OF_FILE)
+    return f"{PurePath(path).name}{mark}{column}" if mark else name

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trimtab.sim.fold import decisions, forecasts, memory_of, nothing_before, resume, resume_dense
 from trimtab.strategies import find, params_of
 from trimtab.strategies.fitting import Memory, begin, due
+from trimtab.strategies.folding import decisions, forecasts, memory_of, nothing_before, resume, resume_dense
 from trimtab.types import DAY, HOUR, Fit, NotEnoughData, Strategy, TrimtabError
 
 EXAMPLE = str(Path(__file__).resolve().parents[2] / "examples" / "autoregression.py")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trimtab.sim.fold import memory_of, nothing_before, resume, resume_dense
 from trimtab.strategies import BUILT_IN, find
+from trimtab.strategies.folding import memory_of, nothing_before, resume, resume_dense
 from trimtab.types import DAY
 
 ROWS = 700

@@ -24,8 +24,8 @@ from trimtab.kernels.cointegration import (
 )
 from trimtab.kernels.kalman import DIFFUSE, kalman_init, kalman_step
 from trimtab.kernels.regression import pair_init, pair_step, score, slope, zscore
-from trimtab.sim.fold import forecasts
 from trimtab.strategies import find, params_of
+from trimtab.strategies.folding import forecasts
 from trimtab.types import TrimtabError
 
 

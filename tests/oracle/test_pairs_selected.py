@@ -13,8 +13,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.tsa.stattools import coint
 from statsmodels.tsa.vector_ar.vecm import coint_johansen
 
-from trimtab.sim.fold import decisions, forecasts
 from trimtab.strategies import find, params_of
+from trimtab.strategies.folding import decisions, forecasts
 from trimtab.strategies.pairs_selected import fit
 from trimtab.types import DAY, HOUR, NotEnoughData, TrimtabError
 

@@ -489,7 +489,7 @@ def _regime(node: Node, path: tuple[str, ...], faults: Faults) -> dict[str, Any]
 
 def _series(name: str, node: Mapping) -> str:
     """The file of a series is looked for beside the settings file that names it, as a strategy's is."""
-    from trimtab.data.series import OF_FILE
+    from trimtab.words import OF_FILE
 
     file, mark, column = name.rpartition(OF_FILE)
     beside = Path(node.entries["reads"].place.source).parent / file

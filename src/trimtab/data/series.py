@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 import numpy as np
 
@@ -12,9 +12,7 @@ from trimtab.data.columns import find_columns, read_times
 from trimtab.data.importing import read_table
 from trimtab.data.store import Store, find_instrument, open_store, read_bars, timeframes
 from trimtab.types import DAY, F64, I64, TIMEFRAMES, Panel, TrimtabError
-
-#: Between the path of a file and the name of its column.
-OF_FILE: Final = "#"
+from trimtab.words import OF_FILE, field_of
 
 
 def with_series(panel: Panel, series: Iterable[str] | Mapping[str, int], root: str | Path | None = None) -> Panel:
@@ -42,12 +40,6 @@ def with_series(panel: Panel, series: Iterable[str] | Mapping[str, int], root: s
     more = np.stack([np.broadcast_to(column[:, None], shape) for column in columns], axis=2)
     values = np.concatenate((panel.values, more), axis=2)
     return Panel(panel.ts, panel.instruments, fields, values, panel.timeframe)
-
-
-def field_of(name: str) -> str:
-    """The field of a panel that holds a series: a symbol, or a file's name without its folders and the column."""
-    path, mark, column = name.rpartition(OF_FILE)
-    return f"{Path(path).name}{mark}{column}" if mark else name
 
 
 def rooted(name: str) -> str:

@@ -50,6 +50,16 @@ def shares_of(allocator: Allocator, returns: F64) -> F64:
     return shares
 
 
+def shares_at(allocator: Allocator, returns: F64) -> F64:
+    """The share of each column from a window of returns (D, K), NaN where one is not known.
+
+    A part with a day in it that is not known says nothing, and keeps an equal share. NotEnoughData as `shares_of`.
+    """
+    returns = returns.copy()
+    returns[:, np.isnan(returns).any(axis=0)] = 0.0
+    return shares_of(allocator, returns)
+
+
 def inverse_volatility(returns: F64) -> F64:
     """1 / volatility, scaled to 1: equal risk where nothing is correlated."""
     inverse = 1.0 / returns.std(axis=0, ddof=1)

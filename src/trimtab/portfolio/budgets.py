@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trimtab.bounds import WORDS
+from trimtab.bounds import WORDS, misfits
 from trimtab.compiled import loop
 from trimtab.types import F64, I64, Model, Refusal, Strategy, TrimtabError, Weights
 
@@ -24,6 +24,18 @@ class Stream(NamedTuple):
     forecast: F64
     share: float
     refused: tuple[Refusal, ...] = ()
+
+
+def positions_of(model: Model, strategy: Strategy, symbols: Sequence[str], timeframe: str) -> list[list[int]]:
+    """The positions among a book's symbols that each unit of a model trades: one instrument, or its legs in order.
+
+    timeframe  the book's grid; TrimtabError where the model does not fit
+    """
+    for key, problem in misfits(model, strategy, symbols, timeframe):
+        raise TrimtabError(f"model {model.name or strategy.name}: {key}: {problem}")
+    positions = [symbols.index(s) for s in model.universe or symbols]
+    legs = strategy.legs_of(len(positions))
+    return [positions[k : k + legs] for k in range(0, len(positions), legs)]
 
 
 def share_of(model: Model, strategy: Strategy, units: int) -> float:

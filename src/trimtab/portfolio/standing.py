@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from trimtab.bounds import sizer_of
 from trimtab.kernels.compiled import compiled, inlined
-from trimtab.types import F64, I64
+from trimtab.schedule import anchor_of
+from trimtab.types import F64, I64, SECOND, Model, Rebalance, Spec, Strategy
 
 
 class Pace(NamedTuple):
@@ -30,6 +32,32 @@ class Pace(NamedTuple):
     least: float
     every: int
     anchor: int
+
+
+def resizes(again: Rebalance) -> bool:
+    """Is an unchanged weight sized again whenever its model steps? A buffer asks for it: drift may leave the band."""
+    return again.when == "always" or again.buffer > 0.0
+
+
+def looks_always(spec: Spec, model: Model, strategy: Strategy) -> bool:
+    """Is each forecast of a model that is sized looked at, and not only those that are new?
+
+    A sizer and a calendar may make a decision of any row; of a basket, all its legs are.
+    """
+    waits = spec.rebalance.every > 0.0
+    return resizes(spec.rebalance) or sizer_of(spec, model) is not None or waits or strategy.n_legs == 0
+
+
+def pace_of(spec: Spec, model: Model, share: float) -> Pace:
+    """How a model's weights follow what it wants, in units of the share of one of its units."""
+    use, again = sizer_of(spec, model), spec.rebalance
+    cap = np.inf
+    if use is not None and use.name == "adaptive":
+        from trimtab.portfolio.book import sizer_params
+
+        cap = sizer_params(use).cap  # of volatility and regime together
+    every = round(again.every * SECOND)
+    return Pace(cap, int(resizes(again)), again.min_trade / share, every, anchor_of(every))
 
 
 class Standing(NamedTuple):
@@ -114,6 +142,46 @@ def _decide(pace: Pace, s: Standing, t: int, due: bool, n: int, room: Room) -> i
     return n
 
 
+@inlined
+def read_row(
+    pace: Pace, s: Standing, t: int, ts: int, value: F64, multiple: float, changed: bool, n: int, room: Room
+) -> int:
+    """One row of a unit: what it said there (a multiple of NaN: nothing) and whether its factor, which stands in
+    s.size[1] by now, is another one."""
+    said = multiple == multiple
+    due = changed or pace.every == 0
+    if said:
+        for k in range(s.wanted.size):
+            s.wanted[k] = value[k]
+        s.size[0] = multiple
+        if pace.every > 0:
+            interval = (ts - pace.anchor) // pace.every
+            due |= interval > s.at[1]
+            s.at[1] = interval
+    return _decide(pace, s, t, due, n, room) if said or changed else n
+
+
+@compiled
+def stand(pace: Pace, s: Standing, t: int, ts: int, value: F64, multiple: F64, factor: F64, room: Room) -> int:
+    """One row of all units of a model: the weights that are new into room, legs numbered u x L + leg; how many.
+
+    s         of all units: wanted, sent (U, L), size (U, 2), at (U, 2), which are written to
+    value     (U, L) what was said
+    multiple  (U,) NaN where nothing was
+    factor    (U,) that stands from this row on
+    """
+    n = 0
+    for u in range(multiple.size):
+        one = Standing(s.wanted[u], s.sent[u], s.size[u], s.at[u])
+        changed = factor[u] != one.size[1]
+        one.size[1] = factor[u]
+        before = n
+        n = read_row(pace, one, t, ts, value[u], multiple[u], changed, n, room)
+        for k in range(before, n):
+            room.leg[k] += u * value.shape[1]
+    return n
+
+
 @compiled
 def fold(pace: Pace, s: Standing, ts: I64, events: Events, changes: Changes, end: int, room: Room) -> int:
     """Fold events and changes of factor before row `end` into the weights that are new; returns how many there are.
@@ -138,16 +206,5 @@ def fold(pace: Pace, s: Standing, ts: I64, events: Events, changes: Changes, end
                 n = _decide(pace, s, row, True, n, room)
         if e == events.row.size:
             break
-        said = events.multiple[e] == events.multiple[e]
-        due = changed or pace.every == 0
-        if said:
-            for k in range(s.wanted.size):
-                s.wanted[k] = events.value[e, k]
-            s.size[0] = events.multiple[e]
-            if pace.every > 0:
-                interval = (ts[t] - pace.anchor) // pace.every
-                due |= interval > s.at[1]
-                s.at[1] = interval
-        if said or changed:
-            n = _decide(pace, s, t, due, n, room)
+        n = read_row(pace, s, t, int(ts[t]), events.value[e], events.multiple[e], changed, n, room)
     return n

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trimtab.portfolio.allocators import find_allocator, shares_of
+from trimtab.portfolio.allocators import find_allocator, shares_at
 from trimtab.portfolio.budgets import Stream
 from trimtab.rules.market import Market
-from trimtab.schedule import interval_of
+from trimtab.schedule import crossed
 from trimtab.types import DAY, F64, I64, SECOND, AllocatorUse, NotEnoughData, Refusal
 
 #: The number of a split that is the book's, over its models.
@@ -67,17 +67,14 @@ def split_of(use: AllocatorUse, days: Days, ts: I64, model: int, parts: Sequence
     day in it that is not known keeps an equal share.
     """
     allocator, count = find_allocator(use.name), len(parts)
-    interval = interval_of(ts, round(use.every * SECOND))
-    looks = np.flatnonzero(np.diff(interval, prepend=interval[:1]))
+    looks = np.flatnonzero(crossed(np.concatenate((ts[:1], ts[:-1])), ts, round(use.every * SECOND)))
     seen = np.searchsorted(days.over, ts[looks], side="right")
     looks, seen = looks[seen >= use.window], seen[seen >= use.window]
     share = np.full((len(looks), count), 1.0 / count)
     refused: list[Refusal] = []
     for k, last in enumerate(seen.tolist()):
-        returns = days.returns[last - use.window : last].copy()
-        returns[:, np.isnan(returns).any(axis=0)] = 0.0
         try:
-            share[k] = shares_of(allocator, returns)
+            share[k] = shares_at(allocator, days.returns[last - use.window : last])
         except NotEnoughData as error:
             refused.append(Refusal(int(ts[looks[k]]), str(error)))
             share[k] = share[k - 1] if k else share[k]

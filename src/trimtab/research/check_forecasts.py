@@ -26,7 +26,7 @@ from trimtab.research.check_subject import (
     source_of,
     stored,
 )
-from trimtab.sim.fold import decisions
+from trimtab.strategies.folding import decisions
 from trimtab.types import F64
 
 CUTS: Final = 6

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from trimtab.research.check_subject import Finding, Subject, Unit, bits, first_difference, fold, leaves
-from trimtab.sim.fold import decisions
+from trimtab.strategies.folding import decisions
 from trimtab.types import F64
 
 _CLOSE: Final = 1e-9

@@ -61,8 +61,8 @@ def forecasts_elsewhere(source: str, params: Mapping[str, Any], ts: I64, x: F64)
 def main(folder: Path) -> str:
     """Fold the strategy that the folder asks for; JSON with the hashes of its forecasts and constants."""
     from trimtab.research.check_contract import constants_of
-    from trimtab.sim.fold import forecasts
     from trimtab.strategies import find, params_of
+    from trimtab.strategies.folding import forecasts
 
     ask = json.loads((folder / "ask.json").read_text())
     strategy = find(ask["strategy"])

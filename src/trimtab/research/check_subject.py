@@ -13,9 +13,9 @@ import numpy as np
 from trimtab.data.panel import rows_of
 from trimtab.research.synthetic import synthetic_panel
 from trimtab.schedule.buckets import divides
-from trimtab.sim.fold import Folds, folds_of, memory_of, resume_dense
 from trimtab.strategies import BUILT_IN, find, params_of
 from trimtab.strategies.fitting import Memory
+from trimtab.strategies.folding import Folds, folds_of, memory_of, resume_dense
 from trimtab.types import BAR_FIELDS, F64, I64, TIMEFRAMES, Instrument, NotEnoughData, Panel, Strategy, TrimtabError
 
 #: Units that are folded; a wide universe adds time and no evidence.

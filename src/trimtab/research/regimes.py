@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trimtab.data.panel import as_of
-from trimtab.data.series import field_of
 from trimtab.portfolio.book import name_of, regime_params, sources_of
 from trimtab.portfolio.regime import table
 from trimtab.portfolio.regime.budgets import words_of
@@ -16,7 +15,7 @@ from trimtab.portfolio.regime.labels import UNKNOWN, Labels
 from trimtab.research.prepared import model_rows
 from trimtab.schedule import end_of
 from trimtab.types import F64, I64, TIMEFRAMES, Panel, RegimeUse, Spec, TrimtabError
-from trimtab.words import near
+from trimtab.words import field_of, near
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,10 +7,10 @@ import numpy as np
 from trimtab.bounds import check, model_names, strangers
 from trimtab.data.catalogue import ASSET_CLASSES, costs_for, preset
 from trimtab.portfolio.caps import groups_of
+from trimtab.portfolio.standing import resizes
 from trimtab.research.funds import check_currencies, flows_of, opening_of
 from trimtab.research.limit_rules import compiled_rules
 from trimtab.research.prepared import market_of, prepared, watched
-from trimtab.research.streams import resizes
 from trimtab.rules.book import NO_RULES, NOTHING, Setup, Style, terms_of
 from trimtab.types import ORDER_KINDS, TIFS, Costs, Panel, Spec, TrimtabError
 

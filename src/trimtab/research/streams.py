@@ -14,29 +14,35 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 import numpy as np
 
-from trimtab.bounds import is_plain, misfits, sizer_of
+from trimtab.bounds import is_plain, sizer_of
 from trimtab.data.panel import as_of
 from trimtab.data.timeframes import canonical
-from trimtab.portfolio.budgets import Stream, share_of
-from trimtab.portfolio.standing import Changes, Events, Pace, Room, fold, standing_init
+from trimtab.portfolio.budgets import Stream, positions_of, share_of
+from trimtab.portfolio.standing import (
+    Changes,
+    Events,
+    Pace,
+    Room,
+    fold,
+    looks_always,
+    pace_of,
+    resizes,
+    standing_init,
+)
 from trimtab.research.prepared import market_of, model_rows
-from trimtab.schedule import anchor_of
-from trimtab.sim.fold import decisions, forecasts, memory_of, resume_dense, spread
 from trimtab.strategies import find, params_of
+from trimtab.strategies.folding import decisions, forecasts, memory_of, resume_dense, spread
 from trimtab.types import (
     F64,
     I64,
-    SECOND,
     AllocatorUse,
     Model,
     NotEnoughData,
     Panel,
-    Rebalance,
     Refusal,
     SizerUse,
     Spec,
     Strategy,
-    TrimtabError,
 )
 
 if TYPE_CHECKING:
@@ -44,11 +50,6 @@ if TYPE_CHECKING:
 
 #: No change of factor: it is 1 throughout.
 STEADY = Changes(np.empty(0, np.int64), np.empty(0))
-
-
-def resizes(again: Rebalance) -> bool:
-    """Is an unchanged weight sized again whenever its model steps? A buffer asks for it: drift may leave the band."""
-    return again.when == "always" or again.buffer > 0.0
 
 
 class Plan(NamedTuple):
@@ -97,11 +98,7 @@ def plan_of(spec: Spec, panel: Panel) -> Plan:
 def units_of(model: Model, strategy: Strategy, panel: Panel) -> list[list[int]]:
     """The panel positions that each unit of a model trades: one instrument, or its legs in order."""
     named = msgspec.structs.replace(model, timeframe=canonical(model.timeframe or panel.timeframe))
-    for key, problem in misfits(named, strategy, panel.symbols, panel.timeframe):
-        raise TrimtabError(f"model {model.name or strategy.name}: {key}: {problem}")
-    positions = [panel.symbols.index(s) for s in model.universe or panel.symbols]
-    legs = strategy.legs_of(len(positions))
-    return [positions[k : k + legs] for k in range(0, len(positions), legs)]
+    return positions_of(named, strategy, panel.symbols, panel.timeframe)
 
 
 def model_streams(m: int, model: Model, strategy: Strategy, params: Any, panel: Panel, every: bool) -> list[Stream]:
@@ -178,8 +175,7 @@ def said_of(spec: Spec, model: Model, strategy: Strategy, params: Any, panel: Pa
     units = units_of(model, strategy, panel)
     blocks = blocks_of(model, strategy, params, panel, units)
     use = sizer_of(spec, model)
-    # A sizer and a calendar may make a decision of any row, so each is looked at; of a basket, all its legs.
-    every = resizes(spec.rebalance) or use is not None or spec.rebalance.every > 0.0 or strategy.n_legs == 0
+    every = looks_always(spec, model, strategy)
     found: list[Said] = []
     if strategy.across is not None:
         index, table, refused = _table_of(strategy, params, blocks, panel.ts)
@@ -258,18 +254,6 @@ def _over_models(spec: Spec, use: AllocatorUse, streams: Sequence[Sequence[Strea
     budgets = [model.budget for model in spec.models]
     days = days_of_models(market_of(panel, spec.base_currency), streams, budgets)
     return split_of(use, days, panel.ts, BOOK, range(len(budgets)))
-
-
-def pace_of(spec: Spec, model: Model, share: float) -> Pace:
-    """How a model's weights follow what it wants, in units of the share of one of its units."""
-    use, again = sizer_of(spec, model), spec.rebalance
-    cap = np.inf
-    if use is not None and use.name == "adaptive":
-        from trimtab.portfolio.book import sizer_params
-
-        cap = sizer_params(use).cap  # of volatility and regime together
-    every = round(again.every * SECOND)
-    return Pace(cap, int(resizes(again)), again.min_trade / share, every, anchor_of(every))
 
 
 def regime_factor(spec: Spec, model: Model, panel: Panel) -> F64 | None:

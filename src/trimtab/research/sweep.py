@@ -14,6 +14,7 @@ import numpy as np
 
 from trimtab.bounds import is_plain
 from trimtab.portfolio.budgets import combine, share_of
+from trimtab.portfolio.standing import resizes
 from trimtab.research.arguments import check_arguments
 from trimtab.research.backtest import check_weights, said, spec_of
 from trimtab.research.curves import periods_of
@@ -21,14 +22,14 @@ from trimtab.research.funds import rates_of
 from trimtab.research.prepared import market_of, model_rows
 from trimtab.research.ratios import per_period
 from trimtab.research.setup import costs_of_panel, setup_of
-from trimtab.research.streams import resizes, streams_of, units_of
+from trimtab.research.streams import streams_of, units_of
 from trimtab.rules.book import Setup, open_book
 from trimtab.rules.market import Market
 from trimtab.sim.driver import run
-from trimtab.sim.fold import folds_of
 from trimtab.sim.setup import complete
 from trimtab.sim.simulate import new_log
 from trimtab.sim.summary import SUMMARY, summarise
+from trimtab.sim.sweeping import sweep_of
 from trimtab.strategies import find, params_of
 from trimtab.types import F64, Caps, Costs, Limits, NotEnoughData, Panel, Spec, Strategy, TrimtabError, Weights
 
@@ -144,7 +145,7 @@ def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], thre
     rate = per_period(spec.risk_free_rate, periods)
     given = _Given(spec, panel, strategy, sets, setup, market, rates, periods, rate)
     alone = len(panel.instruments) == 1 and not resizes(spec.rebalance) and is_plain(spec, spec.models[0])
-    fill = _compiled(given) if alone and folds_of(strategy).sweep is not None else partial(_one_by_one, given)
+    fill = _compiled(given) if alone and sweep_of(strategy) is not None else partial(_one_by_one, given)
     out = np.empty((len(sets), len(SUMMARY)))
     queue = iter(range(0, len(sets), CHUNK))
     lock = threading.Lock()
@@ -222,7 +223,7 @@ class _Cells:
 def _compiled(given: _Given) -> Callable[[_Cells, int, F64], None]:
     """One instrument and one leg: fold, driver and summary of a whole chunk in one compiled call."""
     spec, setup, strategy, model = given.spec, given.setup, given.strategy, given.spec.models[0]
-    call: Any = folds_of(strategy).sweep
+    call: Any = sweep_of(strategy)
     (unit,) = units_of(model, strategy, given.panel)
     index, x = model_rows(given.panel, unit, model.timeframe or spec.timeframe, strategy.fields)
     share = share_of(model, strategy, 1)

@@ -7,7 +7,7 @@ here.
 
 from __future__ import annotations
 
-from typing import Final, overload
+from typing import Any, Final, overload
 
 from trimtab.types import DAY, I64
 
@@ -42,3 +42,8 @@ def end_of(ts: int | I64, every: int) -> int | I64:
     """The first edge between two intervals of `every` ns that is at or after an instant (ns UTC)."""
     anchor = anchor_of(every)
     return anchor - (anchor - ts) // every * every
+
+
+def crossed(before: int | I64, ts: int | I64, every: int) -> Any:
+    """Is an instant the first in a new interval, after the instant before it? bool, or (R,) of them."""
+    return interval_of(ts, every) != interval_of(before, every)

@@ -173,9 +173,12 @@ def _grouped(opens: I64, durations: I64, start: I64, end: I64, rows: I64) -> Buc
     last = rows[np.append(first[1:], len(rows)) - 1]
     end = ends(end[first], opens[last] + durations[last])
     found = Buckets(rows, first, start[first], end)
-    return found if whole(opens[0], start[0]) else Buckets(rows, first[1:], found.start[1:], end[1:])
+    return found if is_whole(opens[:1], start[:1])[0] else Buckets(rows, first[1:], found.start[1:], end[1:])
 
 
-def whole(opened: int, start: int) -> bool:
-    """Is an instrument's first coarser bar there from its beginning? opened: of the instrument's first source bar."""
+def is_whole(opened: I64, start: I64) -> NDArray[np.bool_]:
+    """Is an instrument's first coarser bar there from its beginning?
+
+    opened  (R,) when each instrument's first source bar of all opened; start: of its first coarser bar
+    """
     return opened <= start

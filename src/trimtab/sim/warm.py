@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from trimtab.rules.book import Setup, Style, terms_of
-from trimtab.sim.fold import folds_of
 from trimtab.sim.market import build_market
 from trimtab.sim.simulate import simulate, weights_of
 from trimtab.sim.trades import costs_of_fills, round_trips
 from trimtab.strategies import BUILT_IN, find
+from trimtab.strategies.folding import folds_of
 from trimtab.types import HOUR, Costs, Instrument, Limits, Panel
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 
-from trimtab.schedule import interval_of
+from trimtab.schedule import crossed
 from trimtab.types import F64, I64, Fit, Refusal, Strategy, TrimtabError
 from trimtab.words import utc
 
@@ -59,10 +59,9 @@ def due(memory: Memory, ts: I64, every: int, window: int) -> I64:
     ->  (D,) the first row in each new interval of `every` (see trimtab.schedule) that has `window` rows behind it,
         itself included
     """
-    slots = interval_of(ts, every)
     # A first row of all that stands on an edge would be due, but has no window behind it.
-    before = slots[:1] if memory.ts == NEVER else np.array([interval_of(memory.ts, every)])
-    turned = np.diff(slots, prepend=before) != 0
+    before = ts[:1] if memory.ts == NEVER else np.array([memory.ts])
+    turned = crossed(np.concatenate((before, ts[:-1])), ts, every)
     turned[: max(window - 1 - len(memory.rows), 0)] = False
     return np.flatnonzero(turned)
 

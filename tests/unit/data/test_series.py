@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 
 from trimtab.data.panel import load
-from trimtab.data.series import field_of, rooted, with_series
+from trimtab.data.series import rooted, with_series
 from trimtab.data.store import Store, write_bars
 from trimtab.types import DAY, HOUR, Instrument, Panel, TrimtabError
+from trimtab.words import field_of
 
 MakeBars = Callable[..., pl.DataFrame]
 

@@ -28,9 +28,9 @@ tt.simulate(panel, np.sign(rng.normal(size=(400, 1))), costs=tt.Costs(taker_fee=
 tt.backtest("sma_cross", panel, params={"fast": 5, "slow": 9})
 tt.sweep("sma_cross", panel, {"fast": [3, 5], "slow": [9, 20]})
 from trimtab.rules import derive
-from trimtab.sim import driver, fold, market, simulate
-from trimtab.strategies import find
-folds = fold.folds_of(find("sma_cross"))
+from trimtab.sim import driver, market, simulate, sweeping
+from trimtab.strategies import find, folding
+folds = [*folding.folds_of(find("sma_cross")), sweeping.sweep_of(find("sma_cross"))]
 used = [driver.run, derive.derive, market.survey, simulate.changes, *(f for f in folds if f is not None)]
 missed = sum(sum(f.stats.cache_misses.values()) for f in used)
 hits = sum(sum(f.stats.cache_hits.values()) for f in used)

@@ -141,10 +141,10 @@ def test_orders_of_a_cell_are_those_of_the_backtest(panel: tt.Panel) -> None:
     from trimtab.research.setup import setup_of
     from trimtab.rules.book import open_book
     from trimtab.sim.driver import run as fold
-    from trimtab.sim.fold import decisions
     from trimtab.sim.market import day_ends
     from trimtab.sim.simulate import new_log
     from trimtab.strategies import params_of
+    from trimtab.strategies.folding import decisions
     from trimtab.types import Weights
 
     run = tt.backtest("sma_cross", panel, params={"fast": 4, "slow": 70}, costs=COSTS, limits=LIMITS, capital=2e5)

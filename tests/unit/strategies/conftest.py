@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from trimtab.sim.fold import memory_of, resume_dense
 from trimtab.strategies.fitting import NEVER
+from trimtab.strategies.folding import memory_of, resume_dense
 from trimtab.types import DAY, Strategy
 
 #: The close of the first row that a strategy with a fit sees; the others are a day apart.

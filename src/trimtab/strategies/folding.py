@@ -33,7 +33,7 @@ from trimtab.strategies.fitting import (
 from trimtab.types import F64, I64, Refusal, Strategy, TrimtabError
 
 #: Rows are fetched 512 ahead: across pages, which the processor does not do by itself. In memory that is half the time.
-_HEAD: Final = '''"""Compiled folds of {name}: written by trimtab.sim.fold, safe to delete."""
+_HEAD: Final = '''"""Compiled folds of {name}: written by trimtab.strategies.folding, safe to delete."""
 
 from numba import njit
 
@@ -129,25 +129,6 @@ def spread(p, f, last, every, row, leg, value):
     return n
 """
 
-_SWEEP: Final = """
-@njit(cache=True, nogil=True, error_model="numpy")
-def sweep(sets, x, index, share, start_book, book, log, market, weights, setup, periods, rate, out):
-    for c in range(sets.shape[0]):
-        p = Params({values})
-        s, last, n = fold(p, init(p), x, np.nan, weights.row, weights.model, weights.value)
-        for e in range(n):
-            weights.row[e] = index[weights.row[e]]
-            weights.model[e] = 0
-            weights.value[e] *= share
-        restart(start_book, book)
-        events = Weights(weights.row[:n], weights.model[:n], weights.instrument[:n], weights.value[:n])
-        t = np.int64(0)  # a literal 0 would compile the driver once more
-        while t < market.ts.shape[0]:
-            log.used[:] = 0
-            t = run(book, log, market, events, setup, t, market.ts.shape[0])
-        summary(book, log, start_book.head[0].equity, periods, rate, out[c])
-"""
-
 
 class Folds(NamedTuple):
     """The compiled loops of one strategy; `legs` and `across` strategies have the matching one.
@@ -158,7 +139,6 @@ class Folds(NamedTuple):
                                                                   of a basket (n_legs 0) the leg weights (L,) before
     fold_all(p, s, x, last, row, leg, value) -> (s, last, n)      all n forecasts, new or not
     spread(p, f, last, every, row, leg, value) -> n               across over forecasts (R, N)
-    sweep(...)                                many sets of one-leg parameters through the driver, see research.sweep
     """
 
     start: Callable[..., Any]
@@ -166,7 +146,6 @@ class Folds(NamedTuple):
     fold: Callable[..., Any]
     fold_all: Callable[..., Any]
     spread: Callable[..., Any] | None
-    sweep: Callable[..., Any] | None
 
 
 def _text(strategy: Strategy, module: str) -> str:
@@ -176,13 +155,6 @@ def _text(strategy: Strategy, module: str) -> str:
     text += body.format(loop="fold", wanted=new) + "\n" + body.format(loop="fold_all", wanted="True")
     if strategy.across:
         text += "\n" + _ACROSS
-    if strategy.n_legs == 1 and not strategy.across and not strategy.fit:
-        params = strategy.params
-        values = ", ".join(f"{type(value).__name__}(sets[c, {k}])" for k, value in enumerate(params))
-        text += f"\nimport numpy as np\n\nfrom {type(params).__module__} import {type(params).__name__} as Params\n"
-        text += "from trimtab.rules.book import restart\nfrom trimtab.sim.driver import run\n"
-        text += "from trimtab.sim.summary import summary\nfrom trimtab.types import Weights\n\n"
-        text += _SWEEP.format(values=values)
     return text
 
 
@@ -197,6 +169,33 @@ def _write_once(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+def generated(kind: str, module: str, text: Callable[[], str]) -> ModuleType:
+    """A module of the cache folder that holds a generated text: of this process, else written and imported.
+
+    kind    what the text does, such as `folds`; module: the one that the text imports from
+    """
+    name = f"trimtab_{kind}_{module.replace('.', '_')}"
+    found = sys.modules.get(name)
+    if found is not None:
+        return found
+    if module not in sys.modules:
+        raise TrimtabError(f"{module!r} is not imported, so nothing can be compiled around it")
+    point_cache()
+    path = cache_folder() / kind / f"{name}.py"
+    _write_once(path, text())
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise TrimtabError(f"cannot load {path}: remove the folder and try again")
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[name] = loaded
+    try:
+        spec.loader.exec_module(loaded)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return loaded
+
+
 _loaded: dict[str, Folds] = {}
 
 
@@ -204,29 +203,10 @@ def folds_of(strategy: Strategy) -> Folds:
     """The compiled loops of a strategy, from this process, from the disk cache, or compiled now."""
     module = strategy.step.__module__
     found = _loaded.get(module)
-    if found is not None:
-        return found
-    if module not in sys.modules:
-        raise TrimtabError(f"strategy {strategy.name}: its module {module!r} is not imported")
-    point_cache()
-    name = "trimtab_folds_" + module.replace(".", "_")
-    path = cache_folder() / "folds" / f"{name}.py"
-    _write_once(path, _text(strategy, module))
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise TrimtabError(f"cannot load {path}: remove the folder and try again")
-    loaded: ModuleType = importlib.util.module_from_spec(spec)
-    sys.modules[name] = loaded
-    spec.loader.exec_module(loaded)
-    found = Folds(
-        loaded.start,
-        loaded.dense,
-        loaded.fold,
-        loaded.fold_all,
-        getattr(loaded, "spread", None),
-        getattr(loaded, "sweep", None),
-    )
-    _loaded[module] = found
+    if found is None:
+        loaded = generated("folds", module, lambda: _text(strategy, module))
+        spread = getattr(loaded, "spread", None)
+        found = _loaded[module] = Folds(loaded.start, loaded.dense, loaded.fold, loaded.fold_all, spread)
     return found
 
 
