@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from trimtab.app import cli_advice, cli_config, cli_journal, cli_run, cli_size, cli_strategies
+from trimtab.app import cli_advice, cli_config, cli_journal, cli_parity, cli_run, cli_size, cli_strategies
 from trimtab.app.console import say, spell_out
 
 BUG: Final = 70
@@ -46,6 +46,7 @@ ORDER: Final = (
     "size",
     "replay",
     "report",
+    "parity",
     "journal",
     "config",
 )
@@ -190,6 +191,7 @@ app.add_typer(cli_strategies.app, name="strategies", rich_help_panel=RESEARCH)
 app.command("size", rich_help_panel=RESEARCH)(cli_size.size)
 app.command("replay", rich_help_panel=RESEARCH)(cli_run.replay)
 app.command("report", rich_help_panel=RESEARCH)(cli_run.report)
+app.command("parity", rich_help_panel=RESEARCH)(cli_parity.parity)
 app.add_typer(cli_journal.app, name="journal", rich_help_panel=TRADING)
 app.add_typer(cli_config.app, name="config", rich_help_panel=SETTINGS)
 

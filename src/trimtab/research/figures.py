@@ -29,6 +29,8 @@ MARKS: Final = 3_000
 BANDS: Final = 1_000
 COLUMNS: Final = 400
 ROLLING: Final = 126
+#: Instruments and models of which the slippage is drawn; the table has all of them.
+MOST_BARS: Final = 12
 
 #: placeholder -> (light, dark)
 PALETTE: Final[dict[str, tuple[str, str]]] = {
@@ -76,6 +78,7 @@ def figures(data: ReportData) -> dict[str, go.Figure]:
         "exposure": exposure(data),
         "limits": limits(data),
         "costs": costs(data),
+        "execution": execution(data),
         "contribution": contribution(data),
     }
     return {name: figure for name, figure in found.items() if figure is not None}
@@ -354,6 +357,26 @@ def costs(data: ReportData) -> go.Figure | None:
     reach = max(max(values), -min(values))  # funding may have been earned
     low = -1.3 * reach if min(values) < 0.0 else 0.0
     figure.update_xaxes(title_text=f"money, {data.currency}", tickformat="~s", range=[low, 1.3 * reach], nticks=6)
+    figure.update_yaxes(tickformat=None, showgrid=False, tickfont={"size": 12, "color": INK})
+    return figure
+
+
+def execution(data: ReportData) -> go.Figure | None:
+    """Slippage of each instrument and model against the two prices, basis points of notional."""
+    rows = [r for r in data.execution if r["decision_slippage"] is not None or r["arrival_slippage"] is not None]
+    if not rows:
+        return None
+    figure = frame("", "", dates=False, hovermode="closest", barmode="group")
+    names = [html.escape(str(r["name"] or "the book")) for r in rows[::-1]][-MOST_BARS:]
+    for key, label, colour in (("arrival", "against arrival", GROSS), ("decision", "against the decision", NET)):
+        values = [None if (x := r[f"{key}_slippage"]) is None else 1e4 * x for r in rows[::-1]][-MOST_BARS:]
+        figure.add_trace(
+            go.Bar(
+                name=label, x=values, y=names, orientation="h", marker={"color": colour},
+                hovertemplate=f"%{{y}}, {label}: %{{x:,.2f}} bps<extra></extra>",
+            )
+        )  # fmt: skip
+    figure.update_xaxes(title_text="slippage, bps of notional (positive: paid)", tickformat="~f", nticks=7)
     figure.update_yaxes(tickformat=None, showgrid=False, tickfont={"size": 12, "color": INK})
     return figure
 

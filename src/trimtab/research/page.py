@@ -69,6 +69,7 @@ def report_data(run: Run) -> ReportData:
         cost_kinds=figures["costs"],
         crossing_saved=figures["crossing_saved"],
         attribution=tuple(run.attribution.select("by", "name", "net", "costs", "gross", "days").iter_rows()),
+        execution=tuple(run.execution.iter_rows(named=True)),
         shares=tuple(parted(run)),
         regimes=stretches_of(run),
         prices=tuple(prices_of(run, i) for i in range(len(run.panel.instruments))),

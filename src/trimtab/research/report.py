@@ -78,6 +78,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     pnl, cost       (D, M)  cumulative net profit and cumulative cost of each model
     cost_kinds              money paid by kind, over the run; crossing_saved: not paid, thanks to netting
     attribution             by, name, net, costs, gross and days (None: not a regime's) of each part of each view
+    execution               how well orders were carried out: a row of figures of the book, each instrument, each model
     shares                  allocator, part, and its share at first, at least, at most and at the end
     regimes                 a Stretches per label that stood
     net, gross, held        metrics by name, see METRICS; model_net, model_gross: the same for each model
@@ -113,6 +114,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     cost_kinds: Mapping[str, float] = {}
     crossing_saved: float = 0.0
     attribution: tuple[tuple[str, str, float, float, float, float | None], ...] = ()
+    execution: tuple[Mapping[str, Any], ...] = ()
     shares: tuple[tuple[str, str, float, float, float, float], ...] = ()
     regimes: tuple[Stretches, ...] = ()
     prices: tuple[Prices, ...] = ()
@@ -207,7 +209,7 @@ def render_report(data: ReportData) -> str:
         describe_bands=describe_bands,
         charts=charts,
         symbols=[symbol for symbol, _ in prices],
-        payload=_script_json({"charts": charts, "prices": prices, "palette": figures.PALETTE}),
+        payload=script_json({"charts": charts, "prices": prices, "palette": figures.PALETTE}),
         plotly=get_plotlyjs().replace("</script", "<\\/script"),
         tiles=_tiles(data),
         span=_span(data),
@@ -217,6 +219,7 @@ def render_report(data: ReportData) -> str:
         bands=_band_rows(data),
         attribution=_attribution_rows(data),
         limits=_limit_rows(data),
+        execution=_execution_rows(data),
         near=NEAR,
         settings=yaml.safe_dump(dict(data.settings), sort_keys=False, allow_unicode=True) if data.settings else "",
         sampling=sampling_convention(data.periods, data.risk_free_rate),
@@ -246,7 +249,7 @@ def check_report(data: ReportData) -> None:
         raise TrimtabError(f"report: no metrics for the models {', '.join(missing)}; fill model_net and model_gross")
 
 
-def _script_json(value: Any) -> str:
+def script_json(value: Any) -> str:
     # "<" could end the script element that holds the JSON; JSON knows no NaN.
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
@@ -366,6 +369,43 @@ def _attribution_rows(data: ReportData) -> list[dict[str, Any]]:
         row["days"] = "" if days is None else f"{days:,.0f} days" + (f", {days / whole:.0%}" if whole > 0.0 else "")
         views.setdefault(by, []).append(row)
     return [{"by": by.replace("_", " "), "rows": rows} for by, rows in views.items()]
+
+
+def _execution_rows(data: ReportData) -> list[dict[str, str]]:
+    """A row per line of the table of execution; an en dash where something is undefined."""
+
+    def shown(value: float | None, form: str, factor: float = 1.0) -> str:
+        return "–" if value is None else format(factor * value, form)
+
+    return [
+        {
+            "name": row["name"] or "the book",
+            "kind": row["by"],
+            "orders": f"{row['orders']:,}",
+            "fills": f"{row['fills']:,}",
+            "fill_rate": shown(row["fill_rate"], ".1%"),
+            "rejected": shown(row["rejected"], ",d", 1),
+            "unknown": shown(row["unknown"], ",d", 1),
+            "decision": shown(row["decision_slippage"], "+,.1f", 1e4),
+            "arrival": shown(row["arrival_slippage"], "+,.1f", 1e4),
+            "decision_cost": shown(row["decision_cost"], ",.0f"),
+            "arrival_cost": shown(row["arrival_cost"], ",.0f"),
+            "time": _lasted(row["time_to_fill"]),
+            "longest": _lasted(row["longest_fill"]),
+        }
+        for row in data.execution
+        if row["orders"]
+    ]
+
+
+def _lasted(seconds: float | None) -> str:
+    """A time in the largest unit that it fills."""
+    if seconds is None:
+        return "–"
+    for unit, length in (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.3g} s"
 
 
 def _limit_rows(data: ReportData) -> list[dict[str, str]]:
