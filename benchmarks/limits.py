@@ -11,11 +11,11 @@ import numpy as np
 from benchmarks.figures import Figure, one_core, timed
 from benchmarks.markets import COSTS, Case, mean, panel_of
 from benchmarks.simulate import Fold
-from trimtab.rules.book import NO_GROUPS, Groups, Setup, Style, terms_of
+from trimtab.rules.book import NO_GROUPS, Groups, Setup, Style, new_log, terms_of
 from trimtab.rules.limits import LIMIT_NAMES
 from trimtab.sim.market import build_market, day_ends
 from trimtab.sim.setup import complete
-from trimtab.sim.simulate import LOG_ROWS, new_log, simulate
+from trimtab.sim.simulate import LOG_ROWS, simulate
 from trimtab.types import MARKET, Limits, Weights
 
 ROWS, INSTRUMENTS, CAPITAL = 10_000, 50, 1_000_000.0

@@ -17,9 +17,8 @@ from trimtab.research.curves import periods_of
 from trimtab.research.prepared import market_of
 from trimtab.research.setup import costs_of_panel, setup_of
 from trimtab.research.sweep import parameter_sets
-from trimtab.rules.book import open_book
+from trimtab.rules.book import new_log, open_book
 from trimtab.sim.market import day_ends
-from trimtab.sim.simulate import new_log
 from trimtab.sim.summary import SUMMARY
 from trimtab.sim.sweeping import sweep_of
 from trimtab.strategies import find

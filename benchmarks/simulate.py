@@ -9,13 +9,13 @@ import numpy as np
 
 from benchmarks.figures import Figure, one_core, timed
 from benchmarks.markets import CAPITAL, COSTS, STAGE, Case, limits_of, pinned
-from trimtab.rules.book import Log, Setup, Style, open_book, terms_of
+from trimtab.rules.book import Log, Setup, Style, new_log, open_book, terms_of
 from trimtab.rules.limits import DRAWDOWN_HALT, LIMIT_NAMES
 from trimtab.rules.market import Market
 from trimtab.rules.orders import REJECT
 from trimtab.sim.driver import run
 from trimtab.sim.market import build_market, day_ends
-from trimtab.sim.simulate import LOG_ROWS, Result, joined, new_log, simulate
+from trimtab.sim.simulate import LOG_ROWS, Result, joined, simulate
 from trimtab.types import COST_KINDS, LATENCY, MARKET, Limits, Weights
 
 #: Instruments -> rows in cache and in memory.

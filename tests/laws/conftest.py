@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from trimtab.rules.book import NO_GROUPS, TARGET, Book, Groups, Setup, Style, open_book, terms_of, wallets_of
+from trimtab.rules.book import NO_GROUPS, TARGET, Book, Groups, Setup, Style, new_log, open_book, terms_of, wallets_of
 from trimtab.rules.breakers import judge
 from trimtab.rules.decide import decide, is_due
 from trimtab.rules.market import Market
@@ -18,7 +18,6 @@ from trimtab.rules.orders import net
 from trimtab.rules.trade import trade
 from trimtab.sim.market import build_market
 from trimtab.sim.setup import complete
-from trimtab.sim.simulate import new_log
 from trimtab.types import BAR_FIELDS, HOUR, LIMIT, MARKET, Costs, Flows, Instrument, Limits, Panel, Weights
 
 
@@ -259,7 +258,7 @@ def walk_rows(w: Any, look: Callable[[Book, int], None] | None = None) -> tuple[
     head = book.head[0]
     found: list[Decision] = []
     for t in range(len(w.panel.ts)):
-        trade(book, log, w.market, setup, t)
+        trade(book, log, w.market, setup, t, bool((setup.stamps == t).any()))
         head["floor"] = np.inf  # the breakers are asked on every row
         forced = judge(book, log, w.market, setup, t)
         if is_due(head, w.weights, t, forced):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from trimtab.rules.account import mark
-from trimtab.rules.book import NO_ALARM, SLOTS, Book, Log, Setup, open_book
+from trimtab.rules.book import NO_ALARM, SLOTS, Book, Log, Setup, new_log, open_book
 from trimtab.rules.breakers import judge
 from trimtab.rules.decide import decide, is_due
 from trimtab.rules.limits import LIMIT_NAMES
@@ -20,7 +20,7 @@ from trimtab.rules.orders import REASONS, TRANSITIONS
 from trimtab.rules.trade import trade
 from trimtab.sim.market import day_ends
 from trimtab.sim.setup import complete
-from trimtab.sim.simulate import new_log, simulate
+from trimtab.sim.simulate import simulate
 from trimtab.types import NEW, Panel, Weights
 
 Bars = tuple[Panel, Market, Weights, Weights]
@@ -40,7 +40,7 @@ def fold(market: Market, weights: Weights, setup: Setup) -> tuple[Book, Log, np.
         book.low[:], book.high[:] = np.inf, -np.inf  # every instrument with a bar is looked at, and matched in full
         book.positions["below"], book.positions["above"] = np.inf, -np.inf
         head["resting"] += 1  # also when nothing rests
-        trade(book, log, market, setup, t)
+        trade(book, log, market, setup, t, bool((setup.stamps == t).any()))
         head["resting"] -= 1
         silent = ~(market.rows[t, :, 0] > 0.0)
         book.low[silent], book.high[silent] = low[silent], high[silent]
@@ -89,7 +89,9 @@ def open_orders(book: Book) -> list[bytes]:
 
 
 #: Cursors of the driver's own bookkeeping, and scratch that has no meaning between rows.
-CURSORS = ("floor", "ceiling", "sample", "recorded")
+CURSORS = ("floor", "ceiling", "sample", "recorded", "event", "stamp")
+#: What filled earlier in a bar and on a day: looked at only where it is the same bar, or day.
+BAR = ("used", "used_row", "day", "bought", "sold")
 SCRATCH = ("wanted", "allowed", "todo", "sums")
 
 
@@ -100,7 +102,7 @@ def same_book(one: Book, other: Book) -> None:
             continue
         if name in ("head", "positions"):
             for field in a.dtype.names:
-                if field not in (*CURSORS, "used", "used_row", "day"):
+                if field not in (*CURSORS, *BAR):
                     assert a[field].tobytes() == b[field].tobytes(), (name, field, a[field], b[field])
         elif name == "orders":
             assert open_orders(one) == open_orders(other)

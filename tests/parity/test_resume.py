@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trimtab.rules.book import SLOTS, Book, Setup, open_book
+from trimtab.rules.book import SLOTS, Book, Setup, new_log, open_book
 from trimtab.rules.market import Market
 from trimtab.sim.driver import run
 from trimtab.sim.market import day_ends
 from trimtab.sim.setup import complete
-from trimtab.sim.simulate import new_log, simulate
+from trimtab.sim.simulate import simulate
 from trimtab.types import Panel, Weights
 
 Bars = tuple[Panel, Market, Weights, Weights]

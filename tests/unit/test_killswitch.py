@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from trimtab import killswitch
-from trimtab.rules.book import Setup, Style, open_book, terms_of
+from trimtab.rules.book import Setup, Style, new_log, open_book, terms_of
 from trimtab.rules.breakers import judge, kill
 from trimtab.rules.decide import decide, is_due
 from trimtab.rules.trade import trade
 from trimtab.sim.market import build_market
 from trimtab.sim.setup import complete
-from trimtab.sim.simulate import new_log
 from trimtab.types import BAR_FIELDS, GTC, HOUR, MARKET, Costs, Instrument, Limits, Panel, Weights
 
 
@@ -56,10 +55,10 @@ def test_the_gate_obeys_it_until_the_end(tmp_path: Path) -> None:
     book, log = open_book(1_000.0, terms, 1), new_log(100, 1, 1, 0, np.empty(0, np.int64))
     held = []
     for t in range(9):
-        trade(book, log, market, setup, t)
+        trade(book, log, market, setup, t, bool((setup.stamps == t).any()))
         forced = judge(book, log, market, setup, t)
         if killswitch.thrown(tmp_path) is not None and not book.head["killed"][0]:
-            kill(book, log, t, market.ts[t])
+            kill(book, log, t, market.ts[t], 1)
         if is_due(book.head[0], weights, t, forced):
             decide(book, log, weights, market, setup, t, forced)
         held.append(int(book.positions["lots"][0]))

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.rules.book import Book, open_book
+from trimtab.rules.book import Book, new_log, open_book
 from trimtab.sim.driver import run as fold
 from trimtab.sim.setup import complete
-from trimtab.sim.simulate import LOG_ROWS, new_log
+from trimtab.sim.simulate import LOG_ROWS
 from trimtab.types import DAY, F64, I64
 
 if TYPE_CHECKING:

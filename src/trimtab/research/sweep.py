@@ -23,11 +23,10 @@ from trimtab.research.prepared import market_of, model_rows
 from trimtab.research.ratios import per_period
 from trimtab.research.setup import costs_of_panel, setup_of
 from trimtab.research.streams import streams_of, units_of
-from trimtab.rules.book import Setup, open_book
+from trimtab.rules.book import Setup, new_log, open_book
 from trimtab.rules.market import Market
 from trimtab.sim.driver import run
 from trimtab.sim.setup import complete
-from trimtab.sim.simulate import new_log
 from trimtab.sim.summary import SUMMARY, summarise
 from trimtab.sim.sweeping import sweep_of
 from trimtab.strategies import find, params_of

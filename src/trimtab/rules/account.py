@@ -85,7 +85,7 @@ def add_cash(book, wallet, amount):
 @rule
 def must_be_flat(head):
     """Does a breaker or the kill switch want nothing held, whatever the models want?"""
-    return head.state == HALTED or head.locked != 0 or head.killed != 0
+    return head.state == HALTED or head.locked != 0 or head.killed == 1
 
 
 @part

@@ -47,11 +47,15 @@ HEAD = np.dtype(
         ("clock", "i8"),  # UTC day from whose start the daily loss is measured; -1: none yet
         ("day_equity", "f8"),  # equity at 00:00 UTC, and at that of Monday; moved by cash flows
         ("week_equity", "f8"),
-        ("killed", "i8"),  # 1: the kill switch is on: flat, whatever anybody wants
+        (
+            "killed",
+            "i8",
+        ),  # the kill switch. 1: flat, whatever anybody wants; 2: what is held stays
         ("expiry", "i8"),  # ts from which one of the positions may be held for too long; 0: none is
         ("locked", "i8"),  # bit 1: the daily loss was exceeded and the book stays flat today; bit 2: this week
         ("stamped", "i8"),  # ts of the last stamp
         ("tight", "i8"),  # at the last decision increases had no room beside what was still to go: see gate.room_for
+        ("unsure", "i8"),  # instruments of which nobody can say whether an order has filled, see Book.unsure
     ]
 )
 
@@ -100,6 +104,7 @@ ORDER = np.dtype(
         ("arrived", "i8"),  # it has met the market once
         ("triggered", "i8"),  # a stop whose level was touched
         ("waited", "i8"),  # the last reason it waited for; stays when it has filled
+        ("after", "i8"),  # fills that the book had seen when it ended
     ]
 )
 
@@ -139,6 +144,9 @@ FILL = np.dtype(
         ("realised", "f8"),
         ("position", "i8"),  # lots held after it
         ("crossed", "f8"),  # lots exchanged between models
+        ("slot", "i8"),  # of the order; SLOTS: the venue liquidated
+        ("reason", "i8"),  # why no more of the order filled
+        ("waited", "i8"),  # what the order had waited for
     ]
 )
 
@@ -180,6 +188,7 @@ class Book(NamedTuple):
     dirty: I64  # (N,) scratch: decided anew in this decision
     todo: I64  # (N,) scratch: instruments that a row has to look at
     sums: F64  # (3, N) scratch: notional by group, for each way to group instruments
+    unsure: I64  # (N,) signed lots that may have filled, or may yet: their order's outcome is not known
     working: I64  # (N,) 1: must be matched on every bar
     low: F64  # (N,) a bar whose low is at or below meets a resting order; -inf when there is none
     high: F64  # (N,) likewise for its high; +inf when there is none
@@ -277,6 +286,28 @@ class Log(NamedTuple):
     cost: F64  # (D, M) each model's costs, cumulative
 
 
+def new_log(rows: int, instruments: int, models: int, kept: int, sample: I64, curves: bool = True) -> Log:
+    """An empty Log of so many rows a table (0: keep nothing).
+
+    kept     rows whose equity is recorded (0: none)
+    curves   False: of the sampled curves only equity is kept
+    """
+    size = rows + 8 * SLOTS * (instruments + 1) * max(models, 1) if rows else 0
+    days = len(sample)
+    return Log(
+        np.zeros(3, np.int64),
+        np.empty(size, ORDER),
+        np.empty(size, FILL),
+        np.empty((max(size, 1), models)),
+        np.empty(size, ACTION),
+        np.empty(kept),
+        sample,
+        np.empty((days, 6)),
+        np.empty((days if curves else 0, models)),
+        np.empty((days if curves else 0, models)),
+    )
+
+
 def open_book(capital: float, terms: NDArray[np.void], models: int, cash: F64 = NOTHING) -> Book:
     """A flat book of M models over the instruments of `terms`.
 
@@ -301,6 +332,7 @@ def open_book(capital: float, terms: NDArray[np.void], models: int, cash: F64 = 
         dirty=np.zeros(n, np.int64),
         todo=np.zeros(n, np.int64),
         sums=np.zeros((3, n)),
+        unsure=np.zeros(n, np.int64),
         working=np.zeros(n, np.int64),
         low=np.full(n, -np.inf),
         high=np.full(n, np.inf),

@@ -25,7 +25,7 @@ from trimtab.rules.limits import (
     WEEKLY_LOSS,
     note,
 )
-from trimtab.types import DAY, HALTED, SECOND
+from trimtab.types import ACTIVE, DAY, HALTED, SECOND
 
 
 @rule
@@ -148,10 +148,26 @@ def expire(book, log, setup, row, ts):
 
 
 @entry
-def kill(book, log, row, ts):
-    """The kill switch, at the close of a row: its decision flattens everything, and the book stays so."""
-    book.head[0].killed = 1
-    note(log, row, ts, KILLED, -1, 1.0, 0.0, HALT)
+def kill(book, log, row, ts, flatten):
+    """The kill switch, at the close of a row, for good: its decision withdraws every order that is no protection.
+
+    flatten   1: and closes all that is held; 0: what is held stays as it is
+    """
+    head = book.head[0]
+    head.killed = 1 if flatten == 1 or head.killed == 1 else 2
+    note(log, row, ts, KILLED, -1, 1.0, 0.0, FLATTEN if head.killed == 1 else HALT)
+    for i in range(book.goal.shape[0]):
+        ask_again(book, i)
+
+
+@entry
+def revive(book, log, row, ts):
+    """By hand only: the kill switch is off, a halt is over, and losses are measured from here."""
+    head = book.head[0]
+    head.killed, head.locked, head.derisked, head.state = 0, 0, 0, ACTIVE
+    head.peak = head.day_equity = head.week_equity = head.equity
+    head.floor, head.ceiling = np.inf, -np.inf  # the next mark sets them anew
+    note(log, row, ts, KILLED, -1, 0.0, 1.0, RESUME)
     for i in range(book.goal.shape[0]):
         ask_again(book, i)
 

@@ -122,22 +122,28 @@ def pay_interest(book, terms, marks, days):
 
 
 @part
+def pay_in(book, marks, wallet, amount):
+    """One cash flow, in the wallet's currency; paid out where it is negative."""
+    head = book.head[0]
+    before = mark(head.cash, book.quantity, marks)
+    add_cash(book, wallet, amount)
+    at = book.column[wallet]
+    worth = amount * (marks[at] if at >= 0 else 1.0)
+    head.flows += worth
+    if before > 0.0 and before + worth > 0.0:  # else nothing is left that a share could be of
+        growth = (before + worth) / before
+        head.peak *= growth
+        head.day_equity *= growth
+        head.week_equity *= growth
+
+
+@part
 def flow(book, marks, flows, t):
     """Cash paid in and out at the close of row t. It is neither profit nor loss: what losses are measured from grows or
     shrinks as equity does, so that a drawdown stays the share of the peak that it is."""
     head = book.head[0]
     while head.flow < flows.row.shape[0] and flows.row[head.flow] <= t:
-        wallet, amount = flows.wallet[head.flow], flows.amount[head.flow]
-        before = mark(head.cash, book.quantity, marks)
-        add_cash(book, wallet, amount)
-        at = book.column[wallet]
-        worth = amount * (marks[at] if at >= 0 else 1.0)
-        head.flows += worth
-        if before > 0.0 and before + worth > 0.0:  # else nothing is left that a share could be of
-            growth = (before + worth) / before
-            head.peak *= growth
-            head.day_equity *= growth
-            head.week_equity *= growth
+        pay_in(book, marks, flows.wallet[head.flow], flows.amount[head.flow])
         head.flow += 1
     head.floor, head.ceiling = np.inf, -np.inf  # the next mark sets them anew
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from trimtab.compiled import entry, part, rule, spliced
-from trimtab.rules.account import must_be_flat, rate_of
+from trimtab.rules.account import must_be_flat, rate_of, reduced
 from trimtab.rules.book import TARGET
 from trimtab.rules.exposure import cap_models
 from trimtab.rules.fills import ask_again, end_order, place, set_band
@@ -81,11 +81,43 @@ def want(book, log, i, row, ts):
     if book.positions[i].closing == 1:
         book.wanted[i] = 0
         return
+    if book.head[0].killed == 2:
+        book.wanted[i] = book.positions[i].lots
+        return
     wanted = net(book.target, i)
     if abs(wanted) >= MAX_LOTS:
         note(log, row, ts, LOT_RANGE, i, wanted, book.goal[i], REFUSE)
         wanted = book.goal[i]
     book.wanted[i] = wanted
+
+
+@part
+def suppose(book):
+    """Where nobody knows whether an order has filled, the gate is asked about the larger of what may be held."""
+    for i in range(book.goal.shape[0]):
+        if book.unsure[i] != 0:
+            held = book.positions[i].lots
+            other = held + book.unsure[i]
+            book.wanted[i] = held if abs(held) >= abs(other) else other
+
+
+@part
+def hold_back(book):
+    """There no order may add to what may be held: only what makes both of the possible positions smaller passes."""
+    for i in range(book.goal.shape[0]):
+        if book.unsure[i] == 0:
+            continue
+        held = book.positions[i].lots
+        other, wish = held + book.unsure[i], 0 if book.positions[i].closing == 1 else net(book.target, i)
+        if must_be_flat(book.head[0]):
+            wish = 0
+        if (held > 0) != (other > 0) or held == 0 or other == 0 or book.head[0].killed == 2:
+            book.allowed[i] = held
+            continue
+        least = min(abs(held), abs(other))
+        cut = abs(held) - min(abs(reduced(wish, held)), abs(reduced(book.allowed[i], held)))
+        cut = min(cut, least)
+        book.allowed[i] = held - cut if held > 0 else held + cut
 
 
 @part
@@ -156,11 +188,15 @@ def decide_row(book, log, weights, market, setup, row, forced):
         book.wanted[i] = book.goal[i]
     for k in range(todo):
         want(book, log, book.todo[k], row, ts)
+    if head.unsure != 0:
+        suppose(book)
     if gate(book, log, market, setup, row, ts) != 0:
         for i in range(n):
             if book.dirty[i] == 0 and book.allowed[i] != book.goal[i]:
                 book.todo[todo] = i
                 todo += 1
+    if head.unsure != 0:
+        hold_back(book)
     for k in range(todo):
         i = book.todo[k]
         divide(book, i, ts)

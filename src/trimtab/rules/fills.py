@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from trimtab.compiled import part, spliced
 from trimtab.rules.account import add_cash, apply, must_be_flat, rate_of
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
 from trimtab.rules.limits import FLATTEN, note
-from trimtab.rules.match import Quote, half_spread_now
+from trimtab.rules.match import half_spread_now
 from trimtab.rules.orders import ENDS, NO_REASON, REPLACED, UNPROTECTED, net, on_tick
 from trimtab.types import (
     DAY_ORDER,
@@ -33,6 +35,23 @@ from trimtab.types import (
 )
 
 
+class Execution(NamedTuple):
+    """At which price an order filled, and what that price was made of; money in quote currency, positive = paid.
+
+    mid     the price that the order met; with the four costs it explains the fill's price
+    maker   1: it rested
+    """
+
+    price: float
+    fee: float
+    maker: int
+    mid: float
+    spread: float
+    slippage: float
+    impact: float
+    latency: float
+
+
 @part
 def ask_again(book, i):
     """Make the end of this row a decision about an instrument, although no weight is new."""
@@ -47,6 +66,7 @@ def end_order(book, log, i, slot, reason, ts):
     order.status = ENDS[reason]
     order.reason = reason
     order.done_ts = ts
+    order.after = book.head[0].fills
     if log.orders.shape[0] != 0:
         log.orders[log.used[0]] = order
         log.used[0] += 1
@@ -137,6 +157,7 @@ def place(book, slot, new):
     order.arrived = 0
     order.triggered = 0
     order.waited = NO_REASON
+    order.after = 0
     book.positions[new.instrument].live |= 1 << slot
 
 
@@ -211,10 +232,9 @@ def split_fill(book, i, lots, protective, shares):
 
 
 @part
-def share_fill(book, i, lots, notional, fee, quote, mid, unit, shares):
+def share_fill(book, i, lots, notional, done, shares):
     """Book each model's part of a fill: lots, money, and costs by kind; fees go by the part's absolute value."""
     models = book.held.shape[0]
-    paid = abs(mid * lots * unit)
     size = 0.0
     for m in range(models):
         size += abs(shares[m])
@@ -222,25 +242,22 @@ def share_fill(book, i, lots, notional, fee, quote, mid, unit, shares):
         if shares[m] == 0.0:
             continue
         ratio = shares[m] / lots
-        due = fee * (abs(shares[m]) / size)
+        due = done.fee * (abs(shares[m]) / size)
         held = book.held[m, i] + shares[m]
         # What rounding leaves of a part that was given back whole is not a holding.
         book.held[m, i] = 0.0 if abs(held) < 1e-9 * abs(shares[m]) else held
         book.ledger[m, i] -= notional * ratio + due
         charges = book.charges
         charges[m, i, FEE] += due
-        charges[m, i, SPREAD] += paid * quote.spread * ratio
-        charges[m, i, SLIPPAGE] += paid * quote.slippage * ratio
-        charges[m, i, IMPACT] += paid * quote.impact * ratio
-        charges[m, i, LATENCY] += paid * quote.latency * ratio
+        charges[m, i, SPREAD] += done.spread * ratio
+        charges[m, i, SLIPPAGE] += done.slippage * ratio
+        charges[m, i, IMPACT] += done.impact * ratio
+        charges[m, i, LATENCY] += done.latency * ratio
 
 
 @part
-def list_fill(log, new, row, mid, notional, quote, position):
-    """Write a Fill into the log: notional (money at mid) x the Quote's fractions are its costs by kind.
-
-    position   lots held after it
-    """
+def list_fill(log, new, row, done, position):
+    """Write a Fill into the log with what it is made of; position: lots held after it."""
     k = log.used[1]
     log.used[1] = k + 1
     fill = log.fills[k]
@@ -253,41 +270,42 @@ def list_fill(log, new, row, mid, notional, quote, position):
     fill.price = new.price
     fill.fee = new.fee
     fill.maker = new.maker
-    fill.mid = mid
-    fill.spread = notional * quote.spread
-    fill.slippage = notional * quote.slippage
-    fill.impact = notional * quote.impact
-    fill.latency = notional * quote.latency
+    fill.mid = done.mid
+    fill.spread = done.spread
+    fill.slippage = done.slippage
+    fill.impact = done.impact
+    fill.latency = done.latency
     fill.realised = 0.0
     fill.position = position
     fill.crossed = 0.0
+    fill.slot = TARGET
+    fill.reason = NO_REASON
+    fill.waited = NO_REASON
 
 
 @spliced
-def settle(book, log, terms, marks, i, slot, lots, touch, quote, row, ts):
+def settle(book, log, terms, marks, i, slot, lots, done, row, ts):
     """Book a fill of an order: cash, position, models, turnover, and its line in the log.
 
     marks   for what a foreign currency is worth
     lots    signed, within what the order has left
-    touch   Touch: the mid it met and whether as maker
-    quote   Quote: the price and what it contains
+    done    Execution: at which price, and what that was made of
     """
     head, position, order = book.head[0], book.positions[i], book.orders[i, slot]
     unit = terms[i].unit
-    notional = lots * unit * quote.price
-    fee = abs(notional) * (terms[i].maker_fee if touch.maker == 1 else terms[i].taker_fee)
+    notional = lots * unit * done.price
     was = Position(position.lots, position.avg_price, position.realised)
-    now = apply(was, lots, quote.price, unit)
+    now = apply(was, lots, done.price, unit)
     position.lots, position.avg_price, position.realised = now.lots, now.avg_price, now.realised_pnl
     if was.lots == 0 or (was.lots > 0) != (now.lots > 0):
-        position.best = quote.price
+        position.best = done.price
         position.opened = ts
     if abs(now.lots) > abs(was.lots) or (was.lots > 0) != (now.lots > 0):
         position.grew = ts
     if was.lots != 0 and (now.lots == 0 or (was.lots > 0) != (now.lots > 0)):
         head.round_trips += 1
     book.quantity[i] = now.lots * unit
-    add_cash(book, terms[i].wallet, -(notional + fee))
+    add_cash(book, terms[i].wallet, -(notional + done.fee))
     if terms[i].margin == 1:
         head.margined += (now.lots != 0) - (was.lots != 0)
     head.fills += 1
@@ -301,12 +319,15 @@ def settle(book, log, terms, marks, i, slot, lots, touch, quote, row, ts):
     order.status = FILLED if order.filled == order.lots else PARTIALLY_FILLED
     k = log.used[1]
     split_fill(book, i, lots, 1 if slot != TARGET else 0, log.shares[k])
-    share_fill(book, i, lots, notional, fee, quote, touch.mid, unit, log.shares[k])
+    share_fill(book, i, lots, notional, done, log.shares[k])
     if log.fills.shape[0] == 0:
         return
-    fill = Fill(head.fills, order.order_id, ts, i, lots, quote.price, fee, touch.maker)
-    list_fill(log, fill, row, touch.mid, abs(touch.mid * lots * unit), quote, now.lots)
+    fill = Fill(head.fills, order.order_id, ts, i, lots, done.price, done.fee, done.maker)
+    list_fill(log, fill, row, done, now.lots)
     log.fills[k].realised = now.realised_pnl - was.realised_pnl
+    log.fills[k].slot = slot
+    log.fills[k].reason = order.reason
+    log.fills[k].waited = order.waited
 
 
 @part
@@ -368,5 +389,5 @@ def cross(book, log, terms, marks, i, mid, row, ts, vol):
     if log.fills.shape[0] == 0:
         return
     fill = Fill(head.fills, 0, ts, i, 0, mid, 0.0, 0)
-    list_fill(log, fill, row, mid, 0.0, Quote(mid, 0.0, 0.0, 0.0, 0.0), position.lots)
+    list_fill(log, fill, row, Execution(mid, 0.0, 0, mid, 0.0, 0.0, 0.0, 0.0), position.lots)
     log.fills[k].crossed = lots

@@ -12,10 +12,10 @@ from trimtab.compiled import apart, part
 from trimtab.rules.account import rate_of
 from trimtab.rules.book import SLOTS, TARGET
 from trimtab.rules.carry import charge
-from trimtab.rules.fills import end_order, place, set_band, settle, stop_out, stopped
+from trimtab.rules.fills import Execution, end_order, place, set_band, settle, stop_out, stopped
 from trimtab.rules.limits import LIQUIDATE, MARGIN_CALL, note
 from trimtab.rules.market import DURATION, HIGH, LOW, OPEN
-from trimtab.rules.match import Quote, Touch
+from trimtab.rules.match import fee_of
 from trimtab.rules.orders import LIQUIDATED, NO_REASON
 from trimtab.types import FEE, GTC, MARKET, Order
 
@@ -134,19 +134,28 @@ def close_wallet(book, log, market, setup, wallet, t, inside, worst):
         opened = market.ts[t - 1]
         if market.rows[t, i, OPEN] > 0.0:
             opened = market.ts[t] - np.int64(market.rows[t, i, DURATION])
-        now = market.ts[t] if inside else opened
-        for slot in range(SLOTS):
-            if (position.live >> slot) & 1 == 1:
-                end_order(book, log, i, slot, LIQUIDATED, now)
-        charge(book, terms, i, abs(position.lots) * terms[i].unit * price * terms[i].liquidation, FEE)
-        note(log, t, now, MARGIN_CALL, i, position.lots, 0.0, LIQUIDATE)
-        place(book, TARGET, Order(0, now, i, -position.lots, MARKET, np.nan, np.nan, GTC, 0, 1, 0))
-        touch, quote = Touch(price, 0, np.nan, 0, 0), Quote(price, 0.0, 0.0, 0.0, 0.0)
-        settle(book, log, terms, marks, i, TARGET, -position.lots, touch, quote, t, now)
-        end_order(book, log, i, TARGET, NO_REASON, now)
-        stop_out(book, i, MARGIN_CALL, log, t, now)
-        stopped(book, i)
-        set_band(book, i)
+        take_over(book, log, terms, marks, i, price, t, market.ts[t] if inside else opened)
+
+
+@part
+def take_over(book, log, terms, marks, i, price, row, ts):
+    """The venue closes a position at a price (quote currency), for its fee and the one of a liquidation."""
+    position = book.positions[i]
+    lots = -position.lots
+    for slot in range(SLOTS):
+        if (position.live >> slot) & 1 == 1:
+            end_order(book, log, i, slot, LIQUIDATED, ts)
+    charge(book, terms, i, abs(lots) * terms[i].unit * price * terms[i].liquidation, FEE)
+    note(log, row, ts, MARGIN_CALL, i, position.lots, 0.0, LIQUIDATE)
+    place(book, TARGET, Order(0, ts, i, lots, MARKET, np.nan, np.nan, GTC, 0, 1, 0))
+    fee = fee_of(terms[i], lots * terms[i].unit * price, 0)
+    settle(book, log, terms, marks, i, TARGET, lots, Execution(price, fee, 0, price, 0.0, 0.0, 0.0, 0.0), row, ts)
+    if log.fills.shape[0] != 0:
+        log.fills[log.used[1] - 1].slot = SLOTS
+    end_order(book, log, i, TARGET, NO_REASON, ts)
+    stop_out(book, i, MARGIN_CALL, log, row, ts)
+    stopped(book, i)
+    set_band(book, i)
 
 
 @part

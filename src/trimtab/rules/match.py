@@ -123,6 +123,12 @@ def capped_quote(quote, side, mid, limit):
 
 
 @rule
+def fee_of(terms, notional, maker):
+    """The venue's fee for a notional, money."""
+    return abs(notional) * (terms.maker_fee if maker == 1 else terms.taker_fee)
+
+
+@rule
 def meet_open(order, side, row, costs):
     """Does an order that is at the venue before the open meet the market at the open?
 

@@ -61,6 +61,10 @@ REASONS: Final = (
     "cut to the margin that is free",
     "no free margin",
     "waiting: price beyond the collar",
+    "nobody can say what became of it",
+    "never reached the venue",
+    "not sent: the order it replaces may still fill",
+    "canceled at the venue",
 )
 (
     NO_REASON,
@@ -86,13 +90,18 @@ REASONS: Final = (
     MARGIN_CUT,
     NO_MARGIN,
     BEYOND_COLLAR,
-) = codes(23)
+    NOT_KNOWN,
+    NOT_PLACED,
+    WITHHELD,
+    WITHDRAWN,
+) = codes(27)
 
 
 #: The status in which an order ends for a reason; without one it was filled.
 ENDS: Final = np.full(len(REASONS), CANCELED)
 ENDS[NO_REASON] = FILLED
-ENDS[REJECT] = ENDS[CROSSED] = REJECTED
+ENDS[REJECT] = ENDS[CROSSED] = ENDS[NOT_PLACED] = ENDS[WITHHELD] = REJECTED
+ENDS[NOT_KNOWN] = UNKNOWN
 ENDS[END_OF_DAY] = EXPIRED
 
 

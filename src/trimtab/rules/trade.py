@@ -7,8 +7,8 @@ import numpy as np
 from trimtab.compiled import entry, part, spliced
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
 from trimtab.rules.breakers import sooner
-from trimtab.rules.carry import after_trading, before_trading, is_stamp
-from trimtab.rules.fills import cross, end_order, narrow, protect, set_band, settle, stop_out, stopped
+from trimtab.rules.carry import after_trading, before_trading
+from trimtab.rules.fills import Execution, cross, end_order, narrow, protect, set_band, settle, stop_out, stopped
 from trimtab.rules.limits import STOP_LOSS_LIMIT, TAKE_PROFIT_LIMIT, TRAILING_LIMIT
 from trimtab.rules.margin import liquidate, margin_room
 from trimtab.rules.market import CLOSE, OPEN, row_of
@@ -19,6 +19,7 @@ from trimtab.rules.match import (
     cap_of,
     capped_quote,
     delay_of,
+    fee_of,
     half_spread_now,
     meet_inside,
     meet_open,
@@ -202,8 +203,24 @@ def execute(book, log, market, setup, i, slot, touch, row, t, ts, passing):
         if not quote.price > 0.0:
             order.reason = ABSURD_COST
             return 0
-    settle(book, log, setup.terms, market.mark[t], i, slot, lots, touch, quote, t, ts)
+    settle(book, log, setup.terms, market.mark[t], i, slot, lots, executed(setup.terms[i], lots, touch, quote), t, ts)
     return lots
+
+
+@part
+def executed(terms, lots, touch, quote):
+    """The Execution of a Quote: its fractions are of the notional at mid."""
+    paid = abs(touch.mid * lots * terms.unit)
+    return Execution(
+        quote.price,
+        fee_of(terms, lots * terms.unit * quote.price, touch.maker),
+        touch.maker,
+        touch.mid,
+        paid * quote.spread,
+        paid * quote.slippage,
+        paid * quote.impact,
+        paid * quote.latency,
+    )
 
 
 @part
@@ -392,10 +409,9 @@ def match_row(book, log, market, setup, t):
 
 
 @part
-def trade_row(book, log, market, setup, t):
+def trade_row(book, log, market, setup, t, due):
     """Everything that happens to the account in row t: what is due, liquidations, and every open order's bar."""
     head = book.head[0]
-    due = is_stamp(head, setup.stamps, t)
     if due:
         before_trading(book, market, setup, t)
     if head.margined != 0:
@@ -408,6 +424,6 @@ def trade_row(book, log, market, setup, t):
 
 
 @entry
-def trade(book, log, market, setup, t):
+def trade(book, log, market, setup, t, due):
     """trade_row for callers outside a compiled loop; market holds row t - 1 too, where orders may be open."""
-    trade_row(book, log, market, setup, t)
+    trade_row(book, log, market, setup, t, due)

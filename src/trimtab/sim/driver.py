@@ -249,11 +249,9 @@ def run(book, log, market, weights, setup, t0, t1):
             if head.expiry != 0:
                 stop = min(stop, row_at(market.ts, head.expiry, t))
             t = quiet(book, market, setup.terms, t, stop)
+        due = t < t1 and is_stamp(head, setup.stamps, t)
         busy = t < t1 and (
-            head.working != 0
-            or head.margined != 0
-            or (head.resting != 0 and touched(book, market, t))
-            or is_stamp(head, setup.stamps, t)
+            due or head.working != 0 or head.margined != 0 or (head.resting != 0 and touched(book, market, t))
         )
         if busy or t == t1:
             sample(book, log, market, setup.terms, t)
@@ -262,7 +260,7 @@ def run(book, log, market, weights, setup, t0, t1):
             break
         if busy:
             fetch_marks(market, t + ROWS_AHEAD)
-            trade_row(book, log, market, setup, t)
+            trade_row(book, log, market, setup, t, due)
         forced = judge_row(book, log, market, setup, t)
         if is_due(head, weights, t, forced):
             decided = head.event

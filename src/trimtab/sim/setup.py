@@ -11,12 +11,9 @@ from trimtab.rules.account import rate_of
 from trimtab.rules.alarms import ALARM_AGE, ALARM_GAP, ALARM_SPREAD, ALARM_VOL, YEAR, vol_now
 from trimtab.rules.book import Setup
 from trimtab.rules.carry import FUNDING_EVERY
+from trimtab.rules.clusters import clusters
 from trimtab.rules.market import DURATION, OPEN, VOL, Market
 from trimtab.types import DAY, I64, SECOND, Limits
-
-#: Days of returns from which correlations are estimated, and how many are needed at least.
-CLUSTER_DAYS: Final = 60
-CLUSTER_LEAST: Final = 20
 
 #: The limits that `rules.exposure` keeps; the rest is in the gate and the breakers.
 MORE: Final = (
@@ -42,7 +39,10 @@ def watch(setup: Setup, market: Market) -> Setup:
     groups, alarm = setup.groups, setup.alarm
     if setup.limits.group_gross < np.inf and not len(groups.cluster_row):
         days = market.mark[market.days, : market.low.shape[1]]
-        groups = groups._replace(cluster=clusters(days, setup.limits.group_correlation), cluster_row=market.days)
+        over = (market.ts[market.days] - 1) // DAY * DAY + DAY  # nobody knows sooner that no bar follows on that day
+        groups = groups._replace(
+            cluster=clusters(days, setup.limits.group_correlation), cluster_row=np.searchsorted(market.ts, over)
+        )
     if not len(alarm) and any(getattr(setup.limits, name) < np.inf for name in WATCHED):
         alarm = alarms(market, setup.terms)
     return setup._replace(groups=groups, alarm=alarm)
@@ -90,84 +90,6 @@ def alarms(market, terms):
         found[t, ALARM_SPREAD] = spread
         found[t, ALARM_AGE] = (market.ts[t] - oldest) / SECOND + 1e-6
     return found
-
-
-@loop
-def clusters(marks, threshold):
-    """Groups of correlated instruments by day: single linkage of |correlation| of daily returns.
-
-    marks       (D, N) marks at day ends; 0: none yet
-    threshold   |correlation| from which two instruments are linked
-    ->          (D, N) group of each instrument after that day: the smallest index in it
-
-    Correlations are of the last 60 daily returns, 20 at least; an instrument with fewer is alone.
-    """
-    D, N = marks.shape
-    found = np.empty((D, N), np.int64)
-    returns = np.full((D, N), np.nan)
-    for d in range(1, D):
-        for i in range(N):
-            if marks[d - 1, i] > 0.0:
-                returns[d, i] = marks[d, i] / marks[d - 1, i] - 1.0
-    scaled, rho = np.empty((CLUSTER_DAYS, N)), np.empty(N)
-    for d in range(D):
-        for i in range(N):
-            found[d, i] = i
-        first = max(d - CLUSTER_DAYS + 1, 1)
-        if d - first + 1 < CLUSTER_LEAST:
-            continue
-        days = scaled[: d - first + 1]
-        standardise(returns[first : d + 1], days)
-        for i in range(1, N):
-            correlate(days, i, rho)
-            for j in range(i):
-                if abs(rho[j]) >= threshold and found[d, i] != found[d, j]:
-                    join(found[d], found[d, i], found[d, j])
-    return found
-
-
-@loop
-def standardise(values, out):
-    """Write (K, N) values less their column's mean, over its norm, into out: dot products of columns are correlations.
-
-    NaN where a value of the column is, or all are the same: nothing is correlated with that.
-    """
-    K, N = values.shape
-    mean, norm = np.zeros(N), np.zeros(N)
-    for k in range(K):
-        for i in range(N):
-            mean[i] += values[k, i]
-    for i in range(N):
-        mean[i] /= K
-    for k in range(K):
-        for i in range(N):
-            out[k, i] = values[k, i] - mean[i]
-            norm[i] += out[k, i] * out[k, i]
-    for i in range(N):
-        norm[i] = np.sqrt(norm[i]) if norm[i] > 1e-24 * K else np.nan
-    for k in range(K):
-        for i in range(N):
-            out[k, i] /= norm[i]
-
-
-@loop
-def correlate(columns, i, rho):
-    """The dot product of column i of (K, N) with each column before it, into rho; vectorises."""
-    for j in range(i):
-        rho[j] = 0.0
-    for k in range(columns.shape[0]):
-        own = columns[k, i]
-        for j in range(i):
-            rho[j] += own * columns[k, j]
-
-
-@loop
-def join(group, one, other):
-    """Make two groups one, under the smaller of their numbers."""
-    low, high = min(one, other), max(one, other)
-    for k in range(group.shape[0]):
-        if group[k] == high:
-            group[k] = low
 
 
 def stamps_of(market: Market, setup: Setup) -> I64:

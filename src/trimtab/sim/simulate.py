@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.compiled import loop
-from trimtab.rules.book import ACTION, FILL, ORDER, SLOTS, Book, Log, Setup, open_book
+from trimtab.rules.book import ORDER, SLOTS, Book, Setup, new_log, open_book
 from trimtab.rules.market import Market
 from trimtab.sim.driver import run
 from trimtab.sim.setup import complete
@@ -31,28 +31,6 @@ class Result(NamedTuple):
     curve: F64  # (D, 6), see Log
     pnl: F64  # (D, M)
     cost: F64  # (D, M)
-
-
-def new_log(rows: int, instruments: int, models: int, kept: int, sample: I64, curves: bool = True) -> Log:
-    """An empty Log of so many rows a table (0: keep nothing).
-
-    kept     rows whose equity is recorded (0: none)
-    curves   False: of the sampled curves only equity is kept
-    """
-    size = rows + 8 * SLOTS * (instruments + 1) * max(models, 1) if rows else 0
-    days = len(sample)
-    return Log(
-        np.zeros(3, np.int64),
-        np.empty(size, ORDER),
-        np.empty(size, FILL),
-        np.empty((max(size, 1), models)),
-        np.empty(size, ACTION),
-        np.empty(kept),
-        sample,
-        np.empty((days, 6)),
-        np.empty((days if curves else 0, models)),
-        np.empty((days if curves else 0, models)),
-    )
 
 
 def joined(tables: list[NDArray[Any]]) -> NDArray[Any]:

@@ -13,10 +13,10 @@ import pytest
 import trimtab as tt
 from trimtab.research import utilisation as module
 from trimtab.research.utilisation import told
-from trimtab.rules.book import open_book
+from trimtab.rules.book import new_log, open_book
 from trimtab.sim.driver import run as fold
 from trimtab.sim.setup import complete
-from trimtab.sim.simulate import LOG_ROWS, new_log
+from trimtab.sim.simulate import LOG_ROWS
 from trimtab.types import BAR_FIELDS, DAY, HOUR
 
 LIMITS = tt.Limits(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trimtab.rules.book import NO_GROUPS, Groups, Setup, Style, open_book, terms_of
+from trimtab.rules.book import NO_GROUPS, Groups, Setup, Style, new_log, open_book, terms_of
 from trimtab.rules.breakers import judge, kill
+from trimtab.rules.clusters import clusters
 from trimtab.rules.decide import decide, is_due
 from trimtab.rules.limits import ACTIONS, LIMIT_NAMES
 from trimtab.rules.orders import REASONS, draw
 from trimtab.rules.trade import trade
 from trimtab.sim.market import build_market
-from trimtab.sim.setup import clusters, complete
-from trimtab.sim.simulate import new_log
+from trimtab.sim.setup import complete
 from trimtab.types import DAY, GTC, LIMIT, MARKET, Costs, Instrument, Limits, Weights
 
 ONE = (100.0, 100.0, 100.0, 100.0)
@@ -207,10 +207,10 @@ def test_the_kill_switch_flattens_and_stays(flat, made) -> None:
     book, log = open_book(1_000.0, terms, 1), new_log(100, 1, 1, 0, np.empty(0, np.int64))
     held = []
     for t in range(8):
-        trade(book, log, market, setup, t)
+        trade(book, log, market, setup, t, bool((setup.stamps == t).any()))
         forced = judge(book, log, market, setup, t)
         if t == 3:
-            kill(book, log, t, market.ts[t])
+            kill(book, log, t, market.ts[t], 1)
         if is_due(book.head[0], weights, t, forced):
             decide(book, log, weights, market, setup, t, forced)
         held.append(int(book.positions["lots"][0]))

@@ -139,10 +139,9 @@ def test_orders_of_a_cell_are_those_of_the_backtest(panel: tt.Panel) -> None:
     from trimtab.data.panel import rows_of
     from trimtab.research.prepared import market_of
     from trimtab.research.setup import setup_of
-    from trimtab.rules.book import open_book
+    from trimtab.rules.book import new_log, open_book
     from trimtab.sim.driver import run as fold
     from trimtab.sim.market import day_ends
-    from trimtab.sim.simulate import new_log
     from trimtab.strategies import params_of
     from trimtab.strategies.folding import decisions
     from trimtab.types import Weights

@@ -1,0 +1,231 @@
+"""The simulated exchange: orders meet bars by the very rules of the backtest, on a book of its own (design §6).
+
+What happens inside a bar is known when the bar has closed: `row` gives all of it, stamped with its simulated instants.
+It stands for the exchange and for what an engine does between two rows where an exchange is real: it places protective
+orders when a position is opened, and lets purchases wait for the sales they replace.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from trimtab.rules.account import mark
+from trimtab.rules.book import SLOTS, TARGET, Book, Setup, new_log
+from trimtab.rules.fills import Execution
+from trimtab.rules.orders import NO_REASON, REJECT, WITHDRAWN
+from trimtab.rules.reports import accept, report_end
+from trimtab.rules.tape import Tape
+from trimtab.rules.trade import trade
+from trimtab.types import F64
+from trimtab.venues import (
+    Cancel,
+    Crossed,
+    Decided,
+    Ended,
+    Filled,
+    Liquidated,
+    Order_,
+    Report,
+    Snapshot,
+    Submit,
+    Working,
+)
+
+#: What of an open order tells where it stands; a protective one is at the venue from its first instant.
+_STANDING: Final = ("arrived", "day", "triggered", "reason", "waited")
+
+#: (instrument, slot, order id) -> its columns.
+Standing = dict[tuple[int, int, int], tuple[int, ...]]
+
+
+class PaperVenue:
+    """An exchange of one account. It answers at once; what may go wrong on the way is `venues.faults`'.
+
+    book   its own, to begin with; tape its own rows
+    """
+
+    def __init__(self, setup: Setup, book: Book, tape: Tape, cids: dict[int, str] | None = None) -> None:
+        n = len(setup.terms)
+        self.setup, self.book, self.tape = setup, book, tape
+        self._log = new_log(8, n, setup.models, 0, np.empty(0, np.int64))
+        self._cids = dict(cids or {})  # order id -> cid, of target orders that are open
+        self._ids = {cid: order for order, cid in self._cids.items()}
+        self._known: dict[str, list[Report]] = {}  # cid -> what became of orders that have ended, of late
+        self._trades: list[Filled | Liquidated] = []
+        self._row: list[Report] = []
+
+    # --- orders ------------------------------------------------------------------------------------------------------
+
+    def send(self, command: Order_) -> list[Report]:
+        """Do what is asked, and say what comes of it."""
+        if isinstance(command, Submit):
+            return self._submit(command)
+        if isinstance(command, Cancel):
+            return self._cancel(command)
+        if isinstance(command, Decided):
+            self._decided(command)
+        return []  # an Amend: what protects a position follows it by the same rule here as there
+
+    def _submit(self, command: Submit) -> list[Report]:
+        order, slot = command.order, command.slot
+        i = order.instrument
+        live = bool(int(self.book.positions[i]["live"]) >> slot & 1)
+        if slot != TARGET:  # it has placed it itself, and perhaps taken it away again, while the position changed
+            return []
+        if command.cid in self._ids or command.cid in self._known:
+            return [Ended(command.cid, i, slot, REJECT, NO_REASON, order.ts)]
+        if live:
+            return [Ended(command.cid, i, slot, REJECT, NO_REASON, order.ts)]
+        accept(self.book, slot, order)
+        self._cids[order.order_id] = command.cid
+        self._ids[command.cid] = order.order_id
+        return []
+
+    def _cancel(self, command: Cancel) -> list[Report]:
+        i, slot = command.instrument, command.slot
+        if slot != TARGET or command.cid not in self._ids:
+            return self.ask(command.cid) if slot == TARGET else []
+        ts = self.tape.ts if self.tape.t >= 0 else 0
+        self._log.used[:] = 0
+        report_end(self.book, self._log, i, slot, WITHDRAWN, NO_REASON, ts)
+        return [self._forget(command.cid, Ended(command.cid, i, slot, WITHDRAWN, NO_REASON, ts))]
+
+    def _forget(self, cid: str, ended: Ended) -> Ended:
+        del self._cids[self._ids.pop(cid)]
+        self._known[cid] = [ended]
+        if len(self._known) > 100_000:
+            del self._known[next(iter(self._known))]
+        return ended
+
+    def _decided(self, command: Decided) -> None:
+        book, head = self.book, self.book.head[0]
+        book.target[:], book.goal[:] = command.target, command.goal
+        for name in ("scale", "crossing", "closing"):
+            book.positions[name] = getattr(command, name)
+        crossing = (command.crossing != 0).astype(np.int64)
+        fresh = (crossing == 1) & (book.working == 0)
+        book.working[fresh] = 1
+        head["working"] += int(fresh.sum())
+        head["tight"], head["equity"] = command.tight, command.equity
+
+    # --- the market --------------------------------------------------------------------------------------------------
+
+    def row(self, ts: int, bars: F64) -> list[Report]:
+        """Everything that a row of bars brings about, in order; the same row again brings the same reports."""
+        tape, book, log = self.tape, self.book, self._log
+        if tape.t >= 0 and ts <= tape.ts:
+            return self._row if ts == tape.ts else []
+        t = tape.lay(ts, bars, (book,))
+        before = self._standing()
+        log.used[:] = 0
+        trade(book, log, tape.market, self.setup, t, tape.is_due())
+        tape.turn_day()
+        head = book.head[0]
+        head["equity"] = mark(head["cash"], book.quantity, tape.market.mark[t])
+        self._row = [*self._happened(before), *self._moved(before)]
+        return self._row
+
+    def _happened(self, before: Standing) -> list[Report]:
+        """Fills and ends of the row, in the order in which they came about; before them, that an order has arrived."""
+        orders, fills = self._log.orders[: self._log.used[0]], self._log.fills[: self._log.used[1]]
+        ended = {int(order["order_id"]): order for order in orders}
+        targets = {i: order_id for i, slot, order_id in before if slot == TARGET}
+        found: list[Report] = []
+        e = 0
+        for fill in fills:
+            while e < len(orders) and orders[e]["after"] < fill["fill_id"]:
+                self._end(orders[e], before, found)
+                e += 1
+            i = int(fill["instrument"])
+            order_id = targets.get(i, 0)
+            if order_id in self._cids:  # also where a stop fills: the target order ends with it
+                self._arrive(ended.get(order_id, self.book.orders[i, TARGET]), before, found)
+            found.append(self._filled(fill))
+        for order in orders[e:]:
+            self._end(order, before, found)
+        return found
+
+    def _arrive(self, order: Any, before: Standing, found: list[Report]) -> None:
+        """Tell where a target order stands, if that is news."""
+        i, order_id = int(order["instrument"]), int(order["order_id"])
+        was = before[i, TARGET, order_id]
+        now = (*(int(order[name]) for name in _STANDING[:3]), *was[3:])
+        if now != was:
+            before[i, TARGET, order_id] = now
+            found.append(Working(self._cids[order_id], i, TARGET, *now))
+
+    def _end(self, order: Any, before: Standing, found: list[Report]) -> None:
+        cid = self._cids.get(int(order["order_id"]))
+        if cid is not None:  # what protects a position ends with it: nobody has to be told
+            self._arrive(order, before, found)
+            i, reason, waited, ts = (int(order[name]) for name in ("instrument", "reason", "waited", "done_ts"))
+            found.append(self._forget(cid, Ended(cid, i, TARGET, reason, waited, ts)))
+
+    def _filled(self, fill: Any) -> Report:
+        i, ts, slot = int(fill["instrument"]), int(fill["ts"]), int(fill["slot"])
+        if fill["order_id"] == 0:
+            return Crossed(i, float(fill["mid"]), ts)
+        trade_id = str(int(fill["fill_id"]))
+        if slot == SLOTS:
+            made: Filled | Liquidated = Liquidated(trade_id, i, float(fill["price"]), ts)
+        else:
+            costs = (float(fill[name]) for name in ("mid", "spread", "slippage", "impact", "latency"))
+            done = Execution(float(fill["price"]), float(fill["fee"]), int(fill["maker"]), *costs)
+            cid = self._cids.get(int(fill["order_id"]), "") if slot == TARGET else ""
+            reason, waited = int(fill["reason"]), int(fill["waited"])
+            made = Filled(trade_id, cid, i, slot, int(fill["lots"]), done, ts, reason, waited)
+        self._trades.append(made)
+        del self._trades[:-100_000]
+        return made
+
+    def _standing(self) -> Standing:
+        """Where every open order stands."""
+        book = self.book
+        found: Standing = {}
+        for i in np.flatnonzero(book.positions["live"]):
+            live = int(book.positions[i]["live"])
+            for slot in range(SLOTS):
+                if live >> slot & 1:
+                    order = book.orders[i, slot]
+                    found[int(i), slot, int(order["order_id"])] = tuple(int(order[name]) for name in _STANDING)
+        return found
+
+    def _moved(self, before: Standing) -> list[Report]:
+        """Open orders that stand elsewhere than before the row."""
+        found: list[Report] = []
+        for (i, slot, order), standing in self._standing().items():
+            was = before.get((i, slot, order), (0,) * len(_STANDING))
+            if standing == was or (slot != TARGET and standing[2:] == was[2:]):
+                continue
+            found.append(Working(self._cids.get(order, ""), i, slot, *standing))
+        return found
+
+    # --- questions ---------------------------------------------------------------------------------------------------
+
+    def ask(self, cid: str) -> list[Report]:
+        """All that is known of one order; empty: it never came here."""
+        if cid in self._known:
+            return self._known[cid]
+        order_id = self._ids.get(cid)
+        if order_id is None:
+            return []
+        order = next(o for o in self.book.orders[:, TARGET] if o["order_id"] == order_id)
+        return [Working(cid, int(order["instrument"]), TARGET, *(int(order[name]) for name in _STANDING))]
+
+    def since(self, trade_id: str) -> list[Report]:
+        """Fills after one of them, in order; empty id: from the first that is kept."""
+        last = int(trade_id) if trade_id else 0
+        return [trade for trade in self._trades if int(trade.trade_id) > last]
+
+    def snapshot(self) -> Snapshot:
+        """All of the account, now."""
+        book = self.book
+        orders = {
+            cid: int(o["lots"] - o["filled"])
+            for o in book.orders[:, TARGET]
+            if (cid := self._cids.get(int(o["order_id"]))) is not None
+        }
+        ts = self.tape.ts if self.tape.t >= 0 else 0
+        return Snapshot(ts, book.positions["lots"].copy(), book.cash.copy(), orders)
