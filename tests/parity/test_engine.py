@@ -32,8 +32,9 @@ class Given:
     def advance(self, row: int, ts: int, bars: np.ndarray, marks: np.ndarray) -> Weights:
         mine = slice(self.first[self.next], self.first[self.next + 1])
         self.next += 1
-        _, model, instrument, value = (column[mine] for column in self.weights)
-        return Weights(np.full(len(value), row, np.int64), model, instrument, value)
+        w = self.weights
+        count = self.first[self.next] - self.first[self.next - 1]
+        return Weights(np.full(count, row, np.int64), w.model[mine], w.instrument[mine], w.value[mine])
 
 
 def engine_of(panel: Panel, weights: Weights, setup: Setup) -> tuple[State, PaperVenue]:

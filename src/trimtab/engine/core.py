@@ -302,7 +302,7 @@ def _working(state: State, event: Working) -> list[EngineCommand]:
 
 
 def _unknown(state: State, event: Unknown) -> list[EngineCommand]:
-    """Whether an order stands, filled or never arrived is not known: until its venue says so, it may be any of these."""
+    """Whether an order stands, has filled or never arrived is not known: until its venue says so, any may be true."""
     sent = state.sent.get(event.cid)
     if sent is None or sent.is_leaving:
         return []
