@@ -10,7 +10,8 @@ from trimtab.sim.simulate import simulate, weights_of
 from trimtab.sim.trades import costs_of_fills, round_trips
 from trimtab.strategies import BUILT_IN, find
 from trimtab.strategies.folding import folds_of
-from trimtab.types import HOUR, Costs, Instrument, Limits, Panel
+from trimtab.strategies.stepping import held, steps_of
+from trimtab.types import HOUR, Costs, Instrument, Limits, Panel, Strategy
 
 
 def main() -> None:
@@ -32,6 +33,20 @@ def main() -> None:
         x = np.repeat(close[:, None, None], len(strategy.fields), axis=2).repeat(strategy.legs_of(3), axis=1)
         out = np.empty(rows)
         folds.dense(strategy.params, folds.start(strategy.params), x, out)
+        _warm_row(strategy)
+
+
+def _warm_row(strategy: Strategy) -> None:
+    """One row of a unit, as an engine steps it."""
+    steps, legs = steps_of(strategy), strategy.legs_of(3)
+    states = held(steps, [folds_of(strategy).start(strategy.params)])
+    at, columns = np.arange(legs)[None, :], np.zeros(1 + len(strategy.fields), np.int64)
+    f, w, told, value = np.empty(1), np.empty((1, legs)), np.empty(legs, np.int64), np.empty(legs)
+    steps.row(
+        strategy.params, states, np.full((legs, 6), np.nan), at, columns, np.zeros(legs), f, w, np.zeros(1, np.bool_),
+        w.copy(), np.arange(legs), 1.0, False, told, value, 0,
+    )  # fmt: skip
+    steps.put(states, 0, steps.take(states, 0))
 
 
 if __name__ == "__main__":
