@@ -131,6 +131,8 @@ class Extra(NamedTuple):
     """Lots that one run has and the other has not: signed as the first run's position differs by them.
 
     cost     what they paid in fees, as the first run's difference (negative: it paid more), quote currency
+    certain  the cause is on record: however few lots, they do not just follow the equity
+    follows  lots by which the order may differ only because the equities do
     """
 
     when: int
@@ -139,8 +141,9 @@ class Extra(NamedTuple):
     cost: float
     cause: str
     trade: int
-    follows: bool
     words: str
+    certain: bool = True
+    follows: float = 0.0
 
 
 class Comparison(Overlap):
@@ -260,7 +263,9 @@ class Comparison(Overlap):
     def _other_lots(
         self, number: int, symbol: str, orders: tuple[Any, Any], fills: tuple[Any, Any], left: list[list[Slice]]
     ) -> None:
-        cause, follows, words = self._lots_cause(symbol, orders, fills, left)
+        cause, certain, words = self._lots_cause(symbol, orders, fills)
+        when = min(o["ts"] for o in orders if o is not None)
+        explained = 2.0 + self._explained(symbol, when, fills)
         mine = sum(s.lots for part in left for s in part)
         most = max(sum(abs(f["lots"]) for f in part) for part in fills)
         self.differs |= mine > self.tolerance * most
@@ -269,25 +274,21 @@ class Comparison(Overlap):
                 fill = piece.fill
                 lots = sign * piece.lots * (1 if fill["lots"] > 0 else -1)
                 fee = -sign * fill["fee"] * piece.lots / abs(fill["lots"])
-                self.extras[symbol].append(Extra(fill["ts"], lots, fill["price"], fee, cause, number, follows, words))
+                self.extras[symbol].append(
+                    Extra(fill["ts"], lots, fill["price"], fee, cause, number, words, certain, explained)
+                )
 
-    def _lots_cause(
-        self, symbol: str, orders: tuple[Any, Any], fills: tuple[Any, Any], left: list[list[Slice]]
-    ) -> tuple[str, bool, str]:
-        """Why lots of one run are not in the other: cause, does it only follow the equity, and the words."""
+    def _lots_cause(self, symbol: str, orders: tuple[Any, Any], fills: tuple[Any, Any]) -> tuple[str, bool, str]:
+        """Why lots of one run are not in the other: cause, is that on record, and the words."""
         decided = [o["ts"] for o in orders if o is not None]
         when, names = min(decided), ("the first run", "the second run")
-        lots = sum(s.lots for part in left for s in part)
         for k in (0, 1):
             if orders[k] is not None and not fills[k] and orders[k]["status"] == "REJECTED":
-                return "rejected", False, f"refused in {names[k]}: {orders[k]['reason']}"
+                return "rejected", True, f"refused in {names[k]}: {orders[k]['reason']}"
         if fills[0] and fills[1]:
             one, two = fills[0][0], fills[1][0]
             if one["decision_ts"] == two["decision_ts"] and one["decision_bar"] != two["decision_bar"]:
-                return "data", False, f"the bar of {utc(when)}, on which it was sized, differs"
-        if lots <= 2 + self._explained(symbol, when, fills):
-            apart = self.drift_at(when, when)
-            return "size", True, f"lots follow the equity, which differed by {apart:.2%} at the decision"
+                return "data", True, f"the bar of {utc(when)}, on which it was sized, differs"
         if words := self.bars_differ(symbol, when, self.memory):
             return "data", False, words
         if fills[0] and fills[1]:
@@ -311,24 +312,40 @@ class Comparison(Overlap):
         unit, open_lots = self.unit(symbol), collections.deque[list[Any]]()
         mark = self.end_of(symbol, 1)[0]
         for extra in sorted(self.extras[symbol], key=lambda e: e.when):
-            rest, fee = extra.lots, extra.cost / abs(extra.lots)
+            rest, fee, undone = extra.lots, extra.cost / abs(extra.lots), None
             while rest and open_lots and (open_lots[0][0] > 0) != (rest > 0):
                 left, begun = open_lots[0]
                 lots = min(abs(left), abs(rest)) * (1 if left > 0 else -1)
                 made = lots * unit * (extra.price - begun.price)
-                self._add(begun.trade, begun.cause, symbol, made, begun.words, follows=begun.follows)
+                self._add(begun.trade, begun.cause, symbol, made, begun.words, follows=not begun.certain)
                 words = f"undoes what {_told(begun)} had made different"
                 self._add(extra.trade, begun.cause, symbol, fee * abs(lots), words, follows=True)
                 open_lots[0][0] -= lots
+                undone = begun
                 rest += lots
                 if not open_lots[0][0]:
                     open_lots.popleft()
             if rest:
-                self._add(extra.trade, extra.cause, symbol, fee * abs(rest), extra.words, follows=extra.follows)
-                open_lots.append([rest, extra])
+                begun = self._opened(extra, rest, undone)
+                self._add(begun.trade, begun.cause, symbol, fee * abs(rest), begun.words, follows=not begun.certain)
+                open_lots.append([rest, begun])
         for lots, begun in open_lots:
             words = f"{abs(lots):,} lots {'more' if lots > 0 else 'less'} held at the end; begun by: {_told(begun)}"
             self._add(begun.trade, "carried", symbol, lots * unit * (mark - begun.price), words, follows=True)
+
+    def _opened(self, extra: Extra, rest: int, undone: Extra | None) -> Extra:
+        """The lots of an order that undid nothing, with what they are due to; certain: they do not follow the equity.
+
+        undone  what the others undid. Where those were most of them, the rest has the same cause: the order came of it
+        """
+        if abs(rest) > extra.follows or (undone is None and extra.certain):
+            if undone is not None and 2 * abs(rest) <= abs(extra.lots):
+                words = f"overshot while it undid what {_told(undone)} had made different"
+                return extra._replace(cause=undone.cause, certain=undone.certain, words=words)
+            return extra._replace(certain=True)
+        apart = self.drift_at(extra.when, extra.when)
+        words = f"lots follow the equity, which differed by {apart:.2%}"
+        return extra._replace(cause="size", certain=False, words=words)
 
     def stand(self, symbol: str) -> tuple[float, float]:
         """Profit of each run's trades and positions of an instrument in the window, base currency.
@@ -348,7 +365,7 @@ class Comparison(Overlap):
             price = self.end_of(symbol, 1, start=True)[0]
             start = self.window.first
             words = f"{held[0]:,} lots instead of {held[1]:,} when the window begins"
-            self.extras[symbol].append(Extra(start, held[0] - held[1], price, 0.0, "carried", -1, False, words))
+            self.extras[symbol].append(Extra(start, held[0] - held[1], price, 0.0, "carried", -1, words))
         return made[0], made[1]
 
     # --- all of it ---------------------------------------------------------------------------------------------------
