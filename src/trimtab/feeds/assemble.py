@@ -1,9 +1,10 @@
 """Candles in, grid rows out. Pure: time is an argument and nothing is awaited, so any order of arrival can be tested.
 
 What a stream says is heard (`hear`); what is missing is asked for (`asks`) and answered by REST (`fill`, `answered`).
-A row is given (`due`) once each instrument's bar in it has closed or is known to be absent. Until then it waits, unless
-the stream was there when the bar closed, nothing hints at a loss, and the grace has passed: then the bar is NaN, and a
-LateBar if it comes. What was given never changes.
+A row is given (`due`) once each instrument's bar in it has closed or is known to be absent. A bar is given up (NaN, and
+told as a LateBar if it comes) only where its grace has passed, the row has a bar of somebody else, the stream was there
+when it closed, nothing hints at a loss, and REST was asked in vain. So neither a lost connection nor a process that
+stood still makes holes. What was given never changes.
 """
 
 from __future__ import annotations
@@ -106,6 +107,7 @@ class Assembler:
         self._forming: list[Candle | None] = [None] * instruments
         self._begun = np.zeros(instruments, np.int64)  # open of the newest bar heard of
         self._joined = np.full(instruments, _NEVER)  # since when the stream speaks of it
+        self._tried = np.zeros(instruments, np.int64)  # the last close that was asked for, with or without an answer
         self._asking = np.zeros(instruments, np.bool_)
         self._again = np.zeros(instruments, np.int64)  # not to be asked for before
 
@@ -141,10 +143,12 @@ class Assembler:
         for ts in range(max(window.first + self.every, self.next), last + 1, self.every):
             self._row(ts).settled[window.instrument] = True
 
-    def answered(self, instrument: int, again: int) -> None:
+    def answered(self, gap: Gap, again: int) -> None:
         """A question has been answered or has failed; what is still missing may be asked for from an instant on."""
-        self._asking[instrument] = False
-        self._again[instrument] = again
+        n = gap.instrument
+        self._tried[n] = max(int(self._tried[n]), gap.last + self.every)
+        self._asking[n] = False
+        self._again[n] = again
 
     # What goes out ------------------------------------------------------------------------------------------------
 
@@ -206,19 +210,19 @@ class Assembler:
 
     def _is_due(self, ts: int, now: int) -> bool:
         """Has every bar of a row closed, or is it given up?"""
-        open_ = ~self._row(ts).settled
-        if not open_.any():
+        row = self._row(ts)
+        if row.settled.all():
             return True
         if ts + self.patience.grace > now:
             return False
-        for n in np.flatnonzero(open_ & (self._joined < ts)):
+        seen = (self._joined < ts) & (self._tried >= ts)
+        for n in np.flatnonzero(~row.settled & seen):
             forming = self._forming[n]
             if forming is not None and forming.open_time + self.every == ts:
                 self._close_forming(int(n))
-                open_[n] = False
-        # The next bar has begun without this one having closed: its end was lost, and only REST can tell it.
-        lost = (self._joined >= ts) | (self._begun >= ts)
-        return not (open_ & lost).any()
+        # Where the next bar has begun without this one having closed, its end was lost, and only REST can tell it.
+        late = seen & (self._begun < ts) & ~np.isnan(row.bars[:, 0]).all()
+        return bool((row.settled | late).all())
 
     def _close_forming(self, n: int) -> None:
         """No more will be said of a bar; unless REST has told it in the meantime, what was said last is what it was."""

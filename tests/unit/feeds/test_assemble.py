@@ -47,7 +47,13 @@ def answer(assembler: Assembler, gap: Gap, now: int, *, without: frozenset[tuple
     opens = range(gap.first, now, MINUTE)
     told = [candle(gap.instrument, (at - START) // MINUTE, closed=False) for at in opens]
     assembler.fill(gap, [c for c in told if (c.instrument, (c.open_time - START) // MINUTE) not in without], now)
-    assembler.answered(gap.instrument, now + WAIT.ask)
+    assembler.answered(gap, now + WAIT.ask)
+
+
+def fail(assembler: Assembler, now: int) -> None:
+    """REST is asked for what is missing, and does not answer."""
+    for gap in assembler.asks(now):
+        assembler.answered(gap, now + WAIT.ask)
 
 
 def test_a_row_is_given_with_its_last_bar_and_not_before() -> None:
@@ -63,13 +69,41 @@ def test_a_row_is_given_with_its_last_bar_and_not_before() -> None:
 
 
 def test_a_bar_that_has_not_closed_is_never_given_however_long_it_takes() -> None:
-    assembler = made(n=1)
+    assembler = made(n=2)
     for second in range(0, 60, 7):
         assembler.hear(candle(0, 0, closed=False, version=second), START + second * SECOND)
+    assembler.hear(candle(1, 0), close_of(0))
+    fail(assembler, close_of(0) + WAIT.ask)
     assert assembler.due(close_of(0) + WAIT.grace - 1) == []
-    assert rows_of(assembler.due(close_of(0) + WAIT.grace)) == []  # nobody has a bar: no row of the grid
-    assembler.hear(candle(0, 1), close_of(1))
-    assert [row.ts for row in rows_of(assembler.due(close_of(1)))] == [close_of(1)]
+    (row,) = rows_of(assembler.due(close_of(0) + WAIT.grace))
+    assert np.isnan(row.bars[0]).all()
+
+
+def test_a_row_in_which_nobody_has_a_bar_waits_for_rest_and_is_none_of_the_grid() -> None:
+    assembler = made(n=1)
+    assembler.hear(candle(0, 0, closed=False), START + SECOND)
+    fail(assembler, close_of(0) + WAIT.ask)
+    now = close_of(0) + WAIT.grace
+    assert assembler.due(now) == []
+    assert assembler.next == close_of(0)
+    (gap,) = assembler.asks(now)
+    answer(assembler, gap, now, without=frozenset({(0, 0)}))
+    assert assembler.due(now) == []
+    assert assembler.next == close_of(1)
+
+
+def test_a_process_that_stood_still_asks_before_it_gives_up() -> None:
+    assembler = made(n=2)
+    for n in range(2):
+        assembler.hear(candle(n, 0), close_of(0))
+        assembler.hear(candle(n, 1, closed=False), close_of(0) + SECOND)
+    assert len(assembler.due(close_of(0))) == 1
+    now = close_of(5) + WAIT.grace  # minutes later, before anything was read
+    assert assembler.due(now) == []
+    for gap in assembler.asks(now):
+        assert assembler.due(now) == []
+        answer(assembler, gap, now)
+    assert [row.ts for row in rows_of(assembler.due(now))] == [close_of(row) for row in range(1, 6)]
 
 
 def test_where_a_venue_does_not_say_a_bar_closes_when_the_next_begins() -> None:
@@ -88,6 +122,7 @@ def test_where_a_venue_does_not_say_a_bar_closes_with_the_grace_unless_the_strea
         assembler.hear(candle(0, 0, closed=False), START + 59 * SECOND)
         if breaks:
             assembler.leave()
+        fail(assembler, close_of(0) + WAIT.ask)
         assert assembler.due(close_of(0) + WAIT.grace - 1) == []
         assert len(rows_of(assembler.due(close_of(0) + WAIT.grace))) == (0 if breaks else 1)
 
@@ -141,6 +176,8 @@ def test_a_late_bar_is_nan_in_its_row_and_told_once_when_it_comes() -> None:
         assembler.hear(candle(n, 0, closed=False), START + SECOND)
     for n in (0, 2):
         assembler.hear(candle(n, 0), close_of(0))
+    assert assembler.due(close_of(0) + WAIT.grace) == []  # it was not asked for
+    fail(assembler, close_of(0) + WAIT.ask)
     assert assembler.due(close_of(0) + WAIT.grace - 1) == []
     (row,) = rows_of(assembler.due(close_of(0) + WAIT.grace))
     assert np.isnan(row.bars[1]).all()
@@ -304,7 +341,7 @@ def test_it_says_when_to_look_again() -> None:
     assert assembler.until(now) == close_of(0) + WAIT.ask
     assert assembler.until(close_of(0) + WAIT.ask) == close_of(0) + WAIT.grace
     assert assembler.until(close_of(0) + WAIT.grace) == close_of(1) + WAIT.ask
-    assembler.answered(0, now + 5)
+    assembler.answered(Gap(0, START - MINUTE, START - MINUTE), now + 5)
     assert assembler.until(now) == now + 5
 
 
@@ -355,6 +392,8 @@ def test_any_order_loss_and_repetition(
                     if (gap.instrument, row) not in absent and close_of(row) >= assembler.next:
                         first.setdefault((gap.instrument, row), candle(gap.instrument, row))
                 answer(assembler, gap, now, without=frozenset(absent))
+        else:
+            fail(assembler, now)
         for event in assembler.due(now):
             if isinstance(event, GridRow):
                 order.append(event.ts)
