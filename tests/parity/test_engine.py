@@ -36,6 +36,15 @@ class Given:
         count = self.first[self.next] - self.first[self.next - 1]
         return Weights(np.full(count, row, np.int64), w.model[mine], w.instrument[mine], w.value[mine])
 
+    def quarantine(self, m: int) -> None:
+        raise NotImplementedError
+
+    def save(self) -> bytes:
+        return str(self.next).encode()
+
+    def load(self, saved: bytes) -> None:
+        self.next = int(saved)
+
 
 def engine_of(panel: Panel, weights: Weights, setup: Setup) -> tuple[State, PaperVenue]:
     """A core and a venue of the same account, each with a book and a tape of its own."""

@@ -12,7 +12,7 @@ close it is judged and decided on.
 
 from __future__ import annotations
 
-from collections import deque
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
@@ -20,11 +20,11 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.rules.book import FILL, SLOTS, TARGET, Book, Log, Setup, new_log
+from trimtab.rules.book import SLOTS, TARGET, Book, Log, Setup, new_log
 from trimtab.rules.breakers import kill, revive
 from trimtab.rules.decide import decide
 from trimtab.rules.fills import Execution
-from trimtab.rules.orders import NO_REASON, NOT_KNOWN
+from trimtab.rules.orders import NO_REASON, NOT_KNOWN, WITHDRAWN
 from trimtab.rules.reports import (
     accept,
     end_row,
@@ -70,11 +70,13 @@ class Close(NamedTuple):
 
 
 class Command(NamedTuple):
-    """What a person orders: kill, flatten, resume."""
+    """What a person orders: kill, flatten, resume, withdraw (every order that is no protection); or quarantine of a
+    model, which a watchdog may order too."""
 
     word: str
     reason: str
     ts: int
+    model: int = -1
 
 
 class VenueState(NamedTuple):
@@ -114,6 +116,12 @@ class Alert(NamedTuple):
     text: str
 
 
+class Ask(NamedTuple):
+    """What is known of an order does not add up: its venue has to be asked, for its fills too."""
+
+    cid: str
+
+
 class Record(NamedTuple):
     """What the book wrote down: record arrays of rules.book; rows are counted from the account's first."""
 
@@ -123,13 +131,24 @@ class Record(NamedTuple):
     actions: NDArray[np.void]
 
 
-EngineCommand = Submit | Cancel | Amend | Decided | Halt | Alert | Record
+EngineCommand = Submit | Cancel | Amend | Decided | Halt | Alert | Ask | Record
 
 
 class Wants(Protocol):
     """What the models want, fed one row at a time; `engine.planner` is one."""
 
     def advance(self, row: int, ts: int, bars: F64, marks: F64) -> Weights: ...
+
+    def quarantine(self, m: int) -> None: ...
+
+    def save(self) -> bytes: ...
+
+    def load(self, saved: bytes) -> None: ...
+
+
+#: A row at which no weight is new.
+_NO_ROWS: Final = np.empty(0, np.int64)
+NOTHING_NEW: Final = Weights(_NO_ROWS, _NO_ROWS, _NO_ROWS, np.empty(0))
 
 
 @dataclass(slots=True)
@@ -150,6 +169,9 @@ class Sent:
 
 #: Trade ids that are remembered, so that a fill that comes again is not booked again; the journal knows all of them.
 _REMEMBERED: Final = 100_000
+#: Orders whose late fills are still known for what they are, and trades that are asked for once more.
+_LATE: Final = 1_000
+_OVERLAP: Final = 100
 
 
 @dataclass(slots=True)
@@ -170,12 +192,13 @@ class State:
     prefix: str
     log: Log
     bars: F64
+    said: Weights = NOTHING_NEW  # by the models, at the last row
     sent: dict[str, Sent] = field(default_factory=dict[str, Sent])
     seen: dict[str, None] = field(default_factory=dict[str, None])
+    gone: dict[str, Sent] = field(default_factory=dict[str, Sent])  # that have ended, of late: fills may still come
     numbered: int = 0  # the last order id that was told
     is_open: bool = False  # a row is open: its close is still to come
     is_up: bool = True
-    alerts: deque[str] = field(default_factory=lambda: deque[str](maxlen=100))
 
 
 def begin(setup: Setup, tape: Tape, book: Book, planner: Wants, prefix: str) -> State:
@@ -201,8 +224,9 @@ def handle(state: State, event: Event) -> tuple[State, list[EngineCommand]]:
 def _bars(state: State, event: Bars) -> list[EngineCommand]:
     if state.is_open:
         raise TrimtabError(f"row {event.ts} came before the one of {state.tape.ts} was closed")
-    t = state.tape.lay(event.ts, event.bars, (state.book,))
-    state.bars, state.is_open = event.bars, True
+    bars = np.array(event.bars, np.float64, order="C")  # a feed's memory may be read-only, which is another type
+    t = state.tape.lay(event.ts, bars, (state.book,))
+    state.bars, state.is_open = bars, True
     if state.tape.is_due():
         open_row(state.book, state.tape.market, state.setup, t)
     return []
@@ -213,7 +237,7 @@ def _close(state: State, event: Close) -> list[EngineCommand]:
     if not state.is_open or event.ts != tape.ts:
         raise TrimtabError(f"there is no open row of {event.ts} to close")
     t, market = tape.t, tape.market
-    weights = state.planner.advance(t, event.ts, state.bars, market.mark[t])
+    weights = state.said = state.planner.advance(t, event.ts, state.bars, market.mark[t])
     decided = end_row(book, state.log, weights, market, state.setup, t, tape.is_due())
     tape.turn_day()
     state.is_open = False
@@ -232,9 +256,10 @@ def _filled(state: State, event: Filled) -> list[EngineCommand]:
     if live and (slot != TARGET or cid_of(state, int(order["order_id"])) == event.cid):
         _fill(state, event)
         return _commands(state, False)
-    sent = state.sent.get(event.cid)
+    sent = state.sent.get(event.cid) or state.gone.get(event.cid)
     if sent is not None:
         _stray(state, event, sent)
+        _count(state)
         return _commands(state, False)
     return [Alert(f"a fill of an order that is not ours, or long gone: {event.cid or 'no id'}, {event.lots} lots")]
 
@@ -271,18 +296,36 @@ def _look_again(state: State, i: int) -> None:
 
 
 def _ended(state: State, event: Ended) -> list[EngineCommand]:
-    sent = state.sent.pop(event.cid, None)
+    sent = state.sent.get(event.cid)
     if sent is None:
         return []
+    if event.reason == NO_REASON and _left(state, sent) != 0:
+        return [Ask(event.cid)]  # it has filled, and not all of its fills have come
+    _forget(state, event.cid)
     order = state.book.orders[sent.instrument, sent.slot]
     live = int(state.book.positions[sent.instrument]["live"]) >> sent.slot & 1
     if live and order["order_id"] == sent.order_id:
         report_end(state.book, state.log, sent.instrument, sent.slot, event.reason, event.waited, event.ts)
+        sent.record = order.copy()
     elif sent.is_leaving:
         _count(state)
         if sent.record["reason"] == NOT_KNOWN:
             _look_again(state, sent.instrument)
     return _commands(state, False)
+
+
+def _forget(state: State, cid: str) -> None:
+    """An order has ended; a fill that was on its way may still come."""
+    state.gone[cid] = state.sent.pop(cid)
+    if len(state.gone) > _LATE:
+        del state.gone[next(iter(state.gone))]
+
+
+def _left(state: State, sent: Sent) -> int:
+    """Lots of an order that may still fill, as the book counts them."""
+    order = state.book.orders[sent.instrument, sent.slot]
+    record = order if order["order_id"] == sent.order_id else sent.record
+    return int(record["lots"] - record["filled"])
 
 
 def _working(state: State, event: Working) -> list[EngineCommand]:
@@ -302,7 +345,7 @@ def _working(state: State, event: Working) -> list[EngineCommand]:
 
 
 def _unknown(state: State, event: Unknown) -> list[EngineCommand]:
-    """Whether an order stands, has filled or never arrived is not known: until its venue says so, any may be true."""
+    """Whether an order stands, has filled or never arrived is not known: until then, any of it may be true."""
     sent = state.sent.get(event.cid)
     if sent is None or sent.is_leaving:
         return []
@@ -358,18 +401,22 @@ def _is_new(state: State, trade_id: str) -> bool:
 # --- people and venues -----------------------------------------------------------------------------------------------
 
 
-_NOTHING_NEW: Final = Weights(*(np.empty(0, np.int64) for _ in range(3)), np.empty(0))
-
-
 def _command(state: State, event: Command) -> list[EngineCommand]:
     tape, book, log = state.tape, state.book, state.log
     row = max(tape.t, 0)
+    if event.word == "quarantine":
+        state.planner.quarantine(event.model)
+        return [Alert(f"model {event.model} is in quarantine: {event.reason}")]
     if event.word == "resume":
         revive(book, log, row, event.ts)
         return _commands(state, False)
+    if event.word == "withdraw":
+        for i in np.flatnonzero(book.positions["live"] & 1):
+            report_end(book, log, int(i), TARGET, WITHDRAWN, NO_REASON, event.ts)
+        return _commands(state, False)
     kill(book, log, row, event.ts, 1 if event.word == "flatten" else 0)
     if tape.t >= 0 and not state.is_open:  # it does not wait for the next row
-        decide(book, log, _NOTHING_NEW, tape.market, state.setup, tape.t, 1)
+        decide(book, log, NOTHING_NEW, tape.market, state.setup, tape.t, 1)
         return [*_commands(state, True), Halt(event.reason)]
     return [*_commands(state, False), Halt(event.reason)]
 
@@ -411,6 +458,13 @@ def _adopt(state: State, order: Order, event: Adjusted) -> None:
 # --- what is to be done ----------------------------------------------------------------------------------------------
 
 
+def known_trade(state: State) -> str:
+    """The trade after which a venue is to be asked for more: some back, because the last ones may have come in another
+    order than they happened; empty: from the first."""
+    trades = [key for key in itertools.islice(reversed(state.seen), 2 * _OVERLAP) if " " not in key]
+    return trades[_OVERLAP] if len(trades) > _OVERLAP else ""
+
+
 def _commands(state: State, decided: bool) -> list[EngineCommand]:
     """What the book has changed, as commands: orders that are gone, that are new, and that are other ones."""
     log, head = state.log, state.book.head[0]
@@ -441,7 +495,8 @@ def _withdrawn(state: State, ended: NDArray[np.void]) -> list[EngineCommand]:
         if sent is None or sent.is_leaving:
             continue
         if order["status"] == FILLED or sent.slot != TARGET:
-            del state.sent[cid]
+            sent.record = order.copy()
+            _forget(state, cid)
             if order["status"] == FILLED:
                 continue
         else:
@@ -524,18 +579,3 @@ _HANDLERS: Final[dict[type, Callable[[State, Any], list[EngineCommand]]]] = {
     VenueState: _venue,
     Adjusted: _adjusted,
 }
-
-__all__ = [
-    "FILL",
-    "Adjusted",
-    "Alert",
-    "Bars",
-    "Close",
-    "Command",
-    "Halt",
-    "Record",
-    "Sent",
-    "State",
-    "begin",
-    "handle",
-]

@@ -19,7 +19,7 @@ from trimtab.types import ORDER_KINDS, ORDER_STATUSES, TIFS, TrimtabError
 
 F64 = NDArray[np.float64]
 
-COMMANDS: Final = ("kill", "resume", "flatten")
+COMMANDS: Final = ("kill", "resume", "flatten", "withdraw", "quarantine")
 FLOWS: Final = ("deposit", "withdrawal", "funding", "borrow", "interest", "dividend", "fee", "other")
 
 
@@ -38,11 +38,18 @@ class Started(Fact, frozen=True, tag="start"):
     platform: str = ""
 
 
+class RowClosed(Fact, frozen=True, tag="bars"):
+    """A grid row whose bars have closed; what venues say of it follows, and then its decision."""
+
+    row: int  # close instant
+    bars: F64  # (N, K) NaN: a bar that had not come
+
+
 class RowDecided(Fact, frozen=True, tag="row"):
     """A grid row and all that its decision saw; NaN: a bar that had not come, a weight that stays."""
 
     row: int  # close instant
-    bars: F64  # (N, K)
+    bars: F64  # (N, K); without rows where `bars` gave them before
     weights: F64  # (M, N) fraction of equity that each model wants
 
 
@@ -64,10 +71,23 @@ class OrderIntent(Fact, frozen=True, tag="order"):
     parent: int = 0  # order_id; 0: none
     expires: int = 0  # instant after which it must not be sent; 0: none
     reason: str = ""
+    slot: int = 0  # see rules.book: 0 is a model's, others protect a position
+    replaces: str = ""  # client order id of one that must be gone before
 
     def __post_init__(self) -> None:
         _one_of("order_kind", self.order_kind, ORDER_KINDS)
         _one_of("tif", self.tif, TIFS)
+
+
+class AmendIntent(Fact, frozen=True, tag="amend"):
+    """A change of a protective order's lots and price that will be sent once this is durable."""
+
+    client_order_id: str
+    symbol: str
+    slot: int
+    lots: int
+    limit_price: float | None = None
+    stop_price: float | None = None
 
 
 class CancelIntent(Fact, frozen=True, tag="cancel"):
@@ -86,6 +106,13 @@ class Outcome(Fact, frozen=True, tag="outcome"):
     venue_order_id: str = ""
     filled: int = 0  # lots in all, as the venue counts them
     reason: str = ""
+    executed: int = 0  # instant at the venue; 0: not said
+    symbol: str = ""
+    slot: int = 0
+    waited: str = ""  # what it has waited for
+    arrived: bool = False  # it has met the market
+    day: int = -1  # UTC day on which it came to the venue; -1: not there yet
+    triggered: bool = False  # its stop price was touched
 
     def __post_init__(self) -> None:
         _one_of("status", self.status, ORDER_STATUSES)
@@ -104,6 +131,32 @@ class Filled(Fact, frozen=True, tag="fill"):
     executed: int  # instant at the venue
     fee_currency: str = ""  # empty: the quote currency
     maker: bool = False
+    slot: int = 0
+    reason: str = ""  # why no more of the order filled
+    waited: str = ""
+    mid: float | None = None  # which the order met; what the price was made of follows, money, positive = paid
+    spread: float = 0.0
+    slippage: float = 0.0
+    impact: float = 0.0
+    latency: float = 0.0
+
+
+class Crossed(Fact, frozen=True, tag="cross"):
+    """What models want of each other is exchanged between them, at the market's mid price."""
+
+    symbol: str
+    price: float
+    executed: int
+
+
+class Liquidated(Fact, frozen=True, tag="liquidation"):
+    """A venue has closed a position for want of margin."""
+
+    venue: str
+    symbol: str
+    trade_id: str
+    price: float
+    executed: int
 
 
 class CashMoved(Fact, frozen=True, tag="cash"):
@@ -140,6 +193,7 @@ class Commanded(Fact, frozen=True, tag="command"):
     command: str
     by: str = ""
     reason: str = ""
+    model: str = ""  # that is quarantined
 
     def __post_init__(self) -> None:
         _one_of("command", self.command, COMMANDS)
@@ -175,11 +229,15 @@ class SnapshotTaken(Fact, frozen=True, tag="snapshot"):
 
 Body = Union[  # noqa: UP007  # get_args below
     Started,
+    RowClosed,
     RowDecided,
     OrderIntent,
+    AmendIntent,
     CancelIntent,
     Outcome,
     Filled,
+    Crossed,
+    Liquidated,
     CashMoved,
     VenueChanged,
     Halted,
@@ -209,10 +267,12 @@ class Event(NamedTuple):
 
 #: What may be booked only once, by what; kinds that are not here may come again.
 _ONCE: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
+    RowClosed: lambda b: (b.row,),
     RowDecided: lambda b: (b.row,),
     OrderIntent: lambda b: (b.client_order_id,),
     CancelIntent: lambda b: (b.cancel_id,),
     Filled: lambda b: (b.venue, b.symbol, b.trade_id),
+    Liquidated: lambda b: (b.venue, b.symbol, b.trade_id),
     CashMoved: lambda b: (b.venue, b.currency, b.flow, b.flow_id) if b.flow_id else (),
     Adjusted: lambda b: (b.venue, b.adjustment_id),
     BarLate: lambda b: (b.symbol, b.row),

@@ -6,7 +6,7 @@ its memory does not grow. Rows have two numbers: `t`, their place on the tape, a
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -166,6 +166,32 @@ class Tape:
         groups, least = self.setup.groups, self.setup.limits.group_correlation
         groups.cluster[0] = clusters(self._days, least)[-1]
         groups.cluster_row[0] = -1
+
+    def save(self) -> dict[str, Any]:
+        """What it holds, as numbers and arrays."""
+        used = self.t + 1
+        return {
+            "t": self.t,
+            "base": self.base,
+            "market": [column[:used].copy() for column in self.market[:7]],
+            "derived": [column.copy() for column in self._state],
+            "days": self._days,
+            "flows": self.setup.flows.row.copy(),
+            "cluster": self.setup.groups.cluster.copy(),
+            "cluster_row": self.setup.groups.cluster_row.copy(),
+        }
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """What `save` gave, into a tape of the same set-up."""
+        self.t, self.base = saved["t"], saved["base"]
+        for column, found in zip(self.market[:7], saved["market"], strict=True):
+            column[: len(found)] = found
+        for column, found in zip(self._state, saved["derived"], strict=True):
+            column[...] = found
+        self._days = saved["days"]
+        self.setup.flows.row[:] = saved["flows"]
+        self.setup.groups.cluster[...] = saved["cluster"]
+        self.setup.groups.cluster_row[:] = saved["cluster_row"]
 
 
 def live_setup(setup: Setup) -> Setup:

@@ -1,0 +1,151 @@
+"""An account out of its journal: state = fold(handle, events), from the first one or from a snapshot."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from trimtab.engine import events as ev
+from trimtab.engine.booking import Names, events_of, intent_of
+from trimtab.engine.core import EngineCommand, Record, Sent, State, handle
+from trimtab.engine.journal import latest, read
+from trimtab.engine.saving import pack, unpack
+from trimtab.rules.book import Book
+from trimtab.types import TrimtabError
+
+_INTENTS: Final = (ev.OrderIntent, ev.CancelIntent, ev.AmendIntent, ev.Halted)
+
+
+class Folded:
+    """What a fold of a journal gives: the account, and what the book wrote down on the way, if it was kept."""
+
+    def __init__(self, state: State, keep: bool) -> None:
+        self.state = state
+        self.records: list[Record] | None = [] if keep else None
+        self.rows = 0
+        self.seq = 0
+
+
+def fold_journal(path: Path, state: State, names: Names, *, keep: bool = False, whole: bool = False) -> Folded:
+    """Fold the journal of an account into a state before its first row.
+
+    keep   keep the records that the core gives; then, or where `whole`, no snapshot is used
+
+    TrimtabError where the code decides otherwise than the journal says: another version of it, or of a strategy.
+    """
+    folded = Folded(state, keep)
+    snapshot = None if keep or whole else latest(path)
+    if snapshot is not None:
+        restore(state, snapshot.state)
+        folded.seq = snapshot.seq
+    expected: deque[ev.Body] = deque()
+    for event in read(path, folded.seq + 1):
+        folded.seq = event.seq
+        if isinstance(event.body, _INTENTS):
+            _check(event, expected)
+        for told in events_of(event, names):
+            folded.state, commands = handle(folded.state, told)
+            expected.extend(_intents(commands, names))
+            if folded.records is not None:
+                folded.records.extend(c for c in commands if isinstance(c, Record))
+        folded.rows += isinstance(event.body, ev.RowDecided)
+    return folded
+
+
+def _intents(commands: list[EngineCommand], names: Names) -> list[ev.Body]:
+    return [body for command in commands if (body := intent_of(command, names)) is not None]
+
+
+def _check(event: ev.Event, expected: deque[ev.Body]) -> None:
+    """An intent must be what the core came to from the events before it."""
+    if not expected:
+        if isinstance(event.body, ev.Halted):
+            return  # by the rim: a disk, a lease
+        found = "nothing"
+    else:
+        body = expected.popleft()
+        if ev.encode(body) == ev.encode(event.body):
+            return
+        found = ev.encode(body).decode()
+    raise TrimtabError(
+        f"event {event.seq} of the journal is {ev.encode(event.body).decode()}, but from the events before it this "
+        f"version comes to {found}: go on with the version and the strategy files that wrote it, or begin a new account"
+    )
+
+
+# --- snapshots -------------------------------------------------------------------------------------------------------
+
+_FORMAT: Final = 1
+
+
+def save(state: State) -> bytes:
+    """Everything that a state holds and a set-up does not say."""
+    tree: dict[str, Any] = {
+        "format": _FORMAT,
+        "book": {name: _plain(column) for name, column in zip(Book._fields, state.book, strict=True)},
+        "tape": state.tape.save(),
+        "planner": state.planner.save(),
+        "bars": state.bars,
+        "sent": _told(state.sent),
+        "gone": _told(state.gone),
+        "seen": list(state.seen),
+        "numbered": state.numbered,
+        "is_open": state.is_open,
+        "is_up": state.is_up,
+    }
+    return pack(tree)
+
+
+def restore(state: State, saved: bytes) -> None:
+    """Into a state before its first row, what `save` gave; TrimtabError where it is of another account or version."""
+    tree = unpack(saved)
+    if tree.get("format") != _FORMAT:
+        raise TrimtabError("the snapshot is of another version: fold the journal from its first event")
+    for name, column in zip(Book._fields, state.book, strict=True):
+        found = np.frombuffer(tree["book"][name], column.dtype)
+        if found.size != column.size:
+            raise TrimtabError(f"the snapshot's book has another {name}: it is of another account")
+        column[...] = found.reshape(column.shape)
+    state.tape.load(tree["tape"])
+    state.planner.load(tree["planner"])
+    state.bars = tree["bars"]
+    dtype = state.book.orders.dtype
+    state.sent, state.gone = (
+        {
+            cid: Sent(order_id, i, slot, np.frombuffer(record, dtype)[0].copy(), leaving)
+            for cid, (order_id, i, slot, record, leaving) in tree[name].items()
+        }
+        for name in ("sent", "gone")
+    )
+    state.seen = dict.fromkeys(tree["seen"])
+    for name in ("numbered", "is_open", "is_up"):
+        setattr(state, name, tree[name])
+
+
+def _told(orders: dict[str, Sent]) -> dict[str, Any]:
+    return {
+        cid: [s.order_id, s.instrument, s.slot, _plain(np.array([s.record])), s.is_leaving] for cid, s in orders.items()
+    }
+
+
+def _plain(column: Any) -> bytes:
+    return np.ascontiguousarray(column).tobytes()
+
+
+def last_row(path: Path) -> int:
+    """The close of the last row that a journal holds; 0: none yet."""
+    found = 0
+    for event in read(path):
+        if isinstance(event.body, (ev.RowDecided, ev.RowClosed)):
+            found = event.body.row
+    return found
+
+
+def first_row(path: Path) -> ev.RowDecided | ev.RowClosed | None:
+    """The first row that a journal holds with its bars."""
+    rows = (e.body for e in read(path) if isinstance(e.body, (ev.RowDecided, ev.RowClosed)) and len(e.body.bars))
+    return next(itertools.islice(rows, 1), None)
