@@ -168,7 +168,7 @@ def test_a_decision_that_one_run_lacks_is_missed(seed: int):
     other = weights.copy()
     other[row, i] = np.nan
     for runs in ((weights, other), (other, weights)):
-        p = compared(*(simulated(panel, w) for w in runs))
+        p = compared(*(simulated(panel, w) for w in runs), within=2)  # later, the same weight may be asked for again
         assert_made_by(p, "missed")
         found = [p.trades[d.trade].decided for d in p.differences if d.cause == "missed" and not d.follows]
         assert any(int(panel.ts[row]) in decided for decided in found)
