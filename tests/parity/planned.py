@@ -1,0 +1,117 @@
+"""Panels and books for the engine's planner, and the proof that it plans what a backtest does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from trimtab.engine.planner import Planner, planner
+from trimtab.portfolio.budgets import combine
+from trimtab.research.prepared import market_of
+from trimtab.research.streams import plan_of
+from trimtab.types import (
+    DAY,
+    Model,
+    Panel,
+    Refusal,
+    RegimeUse,
+    Spec,
+    Weights,
+)
+
+Told = tuple[Weights, list[tuple[Refusal, int]]]
+
+
+def made(spec: Spec, panel: Panel) -> Planner:
+    return planner(spec, panel.instruments, panel.fields)
+
+
+def fed(spec: Spec, panel: Panel, cuts: Sequence[int] = ()) -> Told:
+    """Every row of a panel through a planner, which is saved and made anew before each row of `cuts`."""
+    mark = market_of(panel, spec.base_currency).mark
+    one, parts = made(spec, panel), list[Weights]()
+    refused: list[tuple[Refusal, int]] = []
+    for t in range(len(panel.ts)):
+        if t in cuts:
+            saved = one.save()
+            for _ in range(3):  # the first goes on elsewhere: what was saved must not feel it
+                one.advance(t, int(panel.ts[t]) + DAY, panel.values[t] * 1.5, mark[t])
+                break
+            one = made(spec, panel)
+            one.load(saved)
+            assert one.save() == saved
+        parts.append(one.advance(t, int(panel.ts[t]), panel.values[t], mark[t]))
+        refused += one.refused
+        assert not one.faults
+    return Weights(*(np.concatenate(column) for column in zip(*parts, strict=True))), refused
+
+
+def assert_same(spec: Spec, panel: Panel, least: int = 20) -> None:
+    plan = plan_of(spec, panel)
+    want = combine(plan.streams)
+    assert len(want.row) >= least, "nothing was decided: this proves nothing"
+    rows = len(panel.ts)
+    fits = {(refusal, s.model) for s in plan.streams for refusal in s.refused}
+    splits = {(refusal, split.model) for split in plan.splits for refusal in split.refused}
+    for cuts in ((), (0, 1, rows // 7, rows // 2, rows // 2 + 1, rows - 1)):
+        told, refused = fed(spec, panel, cuts)
+        for name, a, b in zip(Weights._fields, told, want, strict=True):
+            assert a.tobytes() == np.ascontiguousarray(b).tobytes(), (name, cuts)
+        assert set(refused) == fits | splits
+
+
+def book(panel: Panel, *models: Model, **more: Any) -> Spec:
+    return Spec(models=models, universe=panel.symbols, timeframe=panel.timeframe, **more)
+
+
+#: Short enough for a few hundred bars.
+SHORT: dict[str, dict[str, Any]] = {
+    "buy_and_hold": {},
+    "crypto_momentum": {"fast": 5, "slow": 12, "every": 3},
+    "equity_trend": {"trend": 20, "exit": 8, "momentum": 6, "rerank": 4},
+    "index_mean_reversion": {"window": 12, "entry_rsi": 25.0, "exit_rsi": 70.0, "width": 1.0},
+    "momentum": {"lookback": 12, "vol_window": 15},
+    "pairs_reversion": {"lookback": 25, "entry_z": 1.0, "exit_z": 0.3},
+    "pairs_selected": {"window": 60, "every": 7, "min_correlation": -1.0, "rate": 1.0, "entry_z": 0.5, "exit_z": 0.2},
+    "sma_cross": {"fast": 4, "slow": 11, "short": True},
+}
+
+
+def with_fields(panel: Panel, seed: int = 1) -> Panel:
+    """The panel with series that are not traded: new on some rows, unknown for some time."""
+    rng = np.random.default_rng(seed)
+    rows = len(panel.ts)
+    columns = {
+        "VIX": 20.0 * np.exp(np.cumsum(rng.normal(0.0, 0.03, rows))),
+        "curve.csv#spread": 0.01 + 0.02 * np.sin(np.arange(rows) / 40.0),
+        "curve.csv#activity": 100.0 * np.exp(np.cumsum(rng.normal(0.0, 0.005, rows))),
+    }
+    values = np.stack([np.repeat(c[:, None], len(panel.instruments), axis=1) for c in columns.values()], axis=2)
+    for k, often in enumerate((0.5, 0.3, 0.05)):
+        values[rng.random(rows) > often, :, k] = np.nan
+    values[: rows // 10] = np.nan
+    return Panel(
+        panel.ts, panel.instruments, (*panel.fields, *columns), np.concatenate((panel.values, values), axis=2),
+        panel.timeframe,
+    )  # fmt: skip
+
+
+REGIMES = (
+    RegimeUse(regime="equity", reads="SYN1", params={"average": 20, "slope": 4}),
+    RegimeUse(regime="vix", name="fear", reads="VIX"),
+    RegimeUse(regime="volatility", reads="SYN3", params={"window": 5, "history": 60, "least": 20}),
+    RegimeUse(
+        regime="macro",
+        name="economy",
+        reads={"term_spread": "x/curve.csv#spread", "activity": "x/curve.csv#activity"},
+        params={"growth": 12, "smoothing": 3, "lead": 20},
+    ),
+)
+FOLLOWS: dict[str, dict[str, float]] = {
+    "equity": {"bear": 0.5, "unknown": 0.3},
+    "fear": {"crisis": 0.0, "high": 0.5, "low": 0.7},
+    "volatility": {"high": 0.4, "crisis": 0.1},
+    "economy": {"contraction": 0.25},
+}
