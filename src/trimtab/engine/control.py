@@ -1,68 +1,101 @@
-"""How people reach an engine: files in its account's folder, which outlive a crash and need no port and no password.
+"""How people and the watchdog reach an engine: files in its account's folder, which outlive a crash.
 
 KILL stands while the switch is on (trimtab.killswitch); its reason begins with `flatten` where positions are to be
-closed too. RESUME is taken away by the engine that has resumed.
+closed too. RESUME and QUARANTINE are taken away by the engine once what they order is durable.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from pathlib import Path
 from typing import Final
+
+import numpy as np
 
 from trimtab.killswitch import NAME, thrown
 
 RESUME: Final = "RESUME"
+QUARANTINE: Final = "QUARANTINE"
 FLATTEN: Final = "flatten"
 
+#: File in which a Marker stands.
+MARKER: Final = "DECIDING"
 
-def orders(folder: Path, killed: int) -> list[tuple[str, str]]:
-    """What people have ordered and is still to be done: (word, reason).
+
+def orders(folder: Path, killed: int, models: int) -> list[tuple[str, str, int]]:
+    """What was ordered and is still to be done: (word, reason, model; -1: the book).
 
     killed  how the book stands, see rules.book: an order that stands already is none
+    models  how many there are
     """
+    found: list[tuple[str, str, int]] = []
     reason = thrown(folder)
     if reason is not None:
-        first = reason.split()[0].rstrip(":") if reason else ""
-        if first == FLATTEN:
-            return [] if killed == 1 else [(FLATTEN, reason)]
-        return [] if killed else [("kill", reason)]
-    if (folder / RESUME).exists():
-        return [("resume", _text(folder / RESUME))]
-    return []
+        word = FLATTEN if reason.split()[0].rstrip(":") == FLATTEN else "kill"
+        if not killed or (word == FLATTEN and killed != 1):
+            found.append((word, reason, -1))
+    elif (text := _text(folder / RESUME)) is not None:
+        found.append(("resume", text, -1))
+    for line in (_text(folder / QUARANTINE) or "").split(";"):
+        number, _, why = line.strip().partition(" ")
+        if number.isdigit() and int(number) < models:
+            found.append(("quarantine", why, int(number)))
+    return found
 
 
 def done(folder: Path, word: str) -> None:
     """An order was carried out and is durable."""
-    if word == "resume":
-        (folder / RESUME).unlink(missing_ok=True)
+    names = {"resume": RESUME, "quarantine": QUARANTINE}
+    if word in names:
+        (folder / names[word]).unlink(missing_ok=True)
 
 
 def resume(folder: Path, reason: str) -> None:
     """Order an account to resume: the switch is off, and its engine is told when it next looks."""
-    temporary = folder / f".{RESUME}"
-    temporary.write_text(f"{reason}\n", encoding="utf-8")
-    os.replace(temporary, folder / RESUME)
+    _put(folder / RESUME, reason)
     (folder / NAME).unlink(missing_ok=True)
 
 
-def _text(path: Path) -> str:
-    try:
-        return " ".join(path.read_text(encoding="utf-8", errors="replace").split())[:500]
-    except OSError:
-        return ""
+def quarantine(folder: Path, model: int, reason: str) -> None:
+    """Order that a model is not asked any more."""
+    before = _text(folder / QUARANTINE)
+    line = f"{model} {reason.replace(';', ',')}"
+    _put(folder / QUARANTINE, f"{before};{line}" if before else line)
+
+
+def _put(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(f"{text}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _text(path: Path) -> str | None:
+    """A file as one line; None: it is not there."""
+    with contextlib.suppress(OSError):
+        return " ".join(path.read_text(encoding="utf-8", errors="replace").split())
+    return None
 
 
 class Marker:
-    """Where a watchdog sees which row is being decided, and since when: one line in a file of its own.
+    """Which model is being asked for which row, and since when, where another process sees it.
 
-    The line is written in place: a kill in the middle of it leaves the one before or a torn one, which says nothing.
+    place  (4,) model, row, monotonic ns since which (0: nobody is asked), process
     """
 
-    def __init__(self, path: Path, clock: object) -> None:
-        self._file = open(path, "wb", buffering=0)  # noqa: SIM115  # open as long as the engine lives
-        self._clock = clock
+    def __init__(self, path: Path) -> None:
+        self.place = np.memmap(path, np.int64, "w+", shape=(4,))
+        self.place[3] = os.getpid()
 
-    def step(self, ts: int) -> None: ...
+    def step(self, ts: int) -> None:
+        """A row's models are being asked."""
+        self.place[1] = ts
+        self.place[2] = time.monotonic_ns()
 
-    def rest(self) -> None: ...
+    def rest(self) -> None:
+        """They have all answered."""
+        self.place[2] = 0

@@ -62,6 +62,8 @@ class Planner:
         self._before: int | None = None
         self._refused: list[tuple[Refusal, int]] = []
         self._faults: list[tuple[int, str]] = []
+        #: [0]: the model that is being asked. Whoever shares the memory sees where a strategy does not come back.
+        self.place = np.zeros(4, np.int64)
         self._warm()
 
     def advance(self, row: int, ts: int, bars: F64, marks: F64) -> Weights:
@@ -99,6 +101,7 @@ class Planner:
             return model.flatten(self._told, n)
         coarser = self._coarser.get(model.timeframe)
         bars, there = (self._bars, True) if coarser is None else (coarser.bars, coarser.any)
+        self.place[0] = model.m
         try:
             return model.advance(ts, bars, there, self._factors_of(model), self._told, n)
         except Exception as error:  # whatever a user's strategy may raise

@@ -94,7 +94,7 @@ class Shell:
     halted: str = ""
     rows: int = 0
     is_stopping: bool = False
-    quarantine: control.Marker | None = None
+    marker: control.Marker | None = None
     _inbox: Inbox = field(default_factory=Inbox)
     _pending: list[ev.Entry] = field(default_factory=list[ev.Entry])
     _intends: bool = False  # what waits to be durable holds an order
@@ -202,11 +202,11 @@ class Shell:
     async def _close(self, ts: int, bars: Any, began: float) -> None:
         """The row's decision: durable before any of it is sent; bars: where they are not booked yet."""
         self._flush()
-        if self.quarantine is not None:
-            self.quarantine.step(ts)
+        if self.marker is not None:
+            self.marker.step(ts)
         self.state, commands = core.handle(self.state, core.Close(ts))
-        if self.quarantine is not None:
-            self.quarantine.rest()
+        if self.marker is not None:
+            self.marker.rest()
         n, m = len(self.names.symbols), len(self.names.models)
         weights = np.full((m, n), np.nan)
         weights[self.state.said.model, self.state.said.instrument] = self.state.said.value
@@ -363,8 +363,8 @@ class Shell:
     async def _obey(self) -> None:
         """What people have ordered since the last look, by files in the account's folder."""
         killed = int(self.state.book.head[0]["killed"])
-        for word, reason in control.orders(self.folder, killed):
-            await self._order(core.Command(word, reason, self.now()))
+        for word, reason, model in control.orders(self.folder, killed, len(self.names.models)):
+            await self._order(core.Command(word, reason, self.now(), model))
             control.done(self.folder, word)
 
     async def _order(self, command: core.Command) -> None:
