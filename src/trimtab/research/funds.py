@@ -7,7 +7,7 @@ import numpy as np
 from trimtab.data.panel import instant
 from trimtab.rules.book import Setup, wallets_of
 from trimtab.rules.market import Market
-from trimtab.types import F64, I64, SECOND, CashFlow, Flows, Panel, Spec, TrimtabError
+from trimtab.types import F64, I64, SECOND, CashFlow, Flows, Instrument, Panel, Spec, TrimtabError
 from trimtab.words import near, utc
 
 #: (venue, currency) -> its place in the cash of a book.
@@ -120,25 +120,32 @@ def flows_of(spec: Spec, panel: Panel) -> Flows:
 
     TrimtabError for one outside the window of the bars: nothing would come of it.
     """
-    wallets, found = wallets_of(panel.instruments), [_row_of(k, f, panel) for k, f in enumerate(spec.cash_flows)]
-    row = np.array(found, np.int64)
+    flows, when = dated_flows(spec, panel.instruments)
+    first, last = span_of(panel)
+    for k, flow in enumerate(spec.cash_flows):
+        if not first <= _instant_of(k, flow) <= last:
+            raise TrimtabError(
+                f"cash_flows.{k}.at: {flow.at} is outside the bars of this run, which go from {utc(first)} to "
+                f"{utc(last)}"
+            )
+    return flows._replace(row=np.searchsorted(panel.ts, when))
+
+
+def dated_flows(spec: Spec, instruments: tuple[Instrument, ...]) -> tuple[Flows, I64]:
+    """The cash flows in the order of their instants (F,), ns UTC, which are given beside them; rows are 0."""
+    wallets = wallets_of(instruments)
+    when = np.array([_instant_of(k, f) for k, f in enumerate(spec.cash_flows)], np.int64)
     wallet = [place_of(f.wallet, wallets, f"cash_flows.{k}.wallet") for k, f in enumerate(spec.cash_flows)]
-    order = np.argsort(row, kind="stable")
     amount = np.array([float(f.amount) for f in spec.cash_flows])
-    return Flows(row[order], np.array(wallet, np.int64)[order], amount[order])
+    order = np.argsort(when, kind="stable")
+    return Flows(np.zeros(len(when), np.int64), np.array(wallet, np.int64)[order], amount[order]), when[order]
 
 
-def _row_of(k: int, flow: CashFlow, panel: Panel) -> int:
+def _instant_of(k: int, flow: CashFlow) -> int:
     at = instant(flow.at, f"cash_flows.{k}.at")
     if at is None:
         raise TrimtabError(f"cash_flows.{k}.at is empty: expected a date such as 2021-03-02")
-    ns = int(at.timestamp()) * SECOND + at.microsecond * 1_000
-    first, last = span_of(panel)
-    if not first <= ns <= last:
-        raise TrimtabError(
-            f"cash_flows.{k}.at: {flow.at} is outside the bars of this run, which go from {utc(first)} to {utc(last)}"
-        )
-    return int(np.searchsorted(panel.ts, ns))
+    return int(at.timestamp()) * SECOND + at.microsecond * 1_000
 
 
 def span_of(panel: Panel) -> tuple[int, int]:
