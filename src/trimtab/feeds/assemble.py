@@ -135,7 +135,10 @@ class Assembler:
         self._joined[:] = _NEVER
 
     def fill(self, window: Gap, candles: Iterable[Candle], asked: int) -> None:
-        """What REST has for a window, asked for at an instant: what it lacks is absent once its grace has passed."""
+        """What REST has for a window, asked for at an instant: what it lacks is absent once its grace has passed.
+
+        candles  of bars that have closed
+        """
         for candle in candles:
             if window.first <= candle.open_time <= window.last and self._is_good(candle, asked):
                 self._close(candle)

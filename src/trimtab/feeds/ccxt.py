@@ -18,13 +18,17 @@ import numpy as np
 from trimtab.feeds import FeedEvent, FeedState
 from trimtab.feeds import exchange as venues
 from trimtab.feeds.assemble import Assembler, Candle, Gap, Patience
-from trimtab.feeds.clock import WALL, Clock
+from trimtab.feeds.clock import STEADY, Clock
 from trimtab.types import BAR_FIELDS, SECOND, TIMEFRAMES, Instrument, TrimtabError
 
 _MS: Final = 1_000_000
 
 #: Requests that may be under way at once.
 _AT_ONCE: Final = 4
+
+#: ns for which a comparison with the venue's clock is trusted, and where its bars seem to be ahead of time.
+_TRUST: Final = 900 * SECOND
+_DOUBT: Final = 60 * SECOND
 
 #: Seconds that a connection may take to say goodbye.
 _FAREWELL: Final = 2.0
@@ -68,7 +72,7 @@ class CcxtFeed:
         timeframe: str,
         *,
         settings: Settings | None = None,
-        clock: Clock = WALL,
+        clock: Clock = STEADY,
         configure: Callable[[Any], None] | None = None,
     ) -> None:
         if timeframe not in TIMEFRAMES:
@@ -111,12 +115,15 @@ class _Live:
         self.rest = feed.open()
         self.clock = feed.clock
         self.ahead = 0  # ns by which the venue's clock is ahead of ours
+        self.compared = self.looked = 0  # by our clock, when that was found, and when it was last asked for
         self.chance = np.random.default_rng(feed.settings.seed)
         self.wake = asyncio.Event()
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[object]] = set()
         self.partings: set[asyncio.Task[None]] = set()
         self.broken: BaseException | None = None  # what one of them died of
         self.words = 0  # candles of the stream that could be used
+        self.known: list[tuple[float, ...]] = []  # the bar that was last heard of, by instrument
+        self.heard: list[int] = []  # and when, by our clock
         self.lane = asyncio.Semaphore(_AT_ONCE)
         self.failures = 0  # of REST, since its last answer
         self.not_before = 0  # the venue wants to be left alone until then
@@ -155,6 +162,7 @@ class _Live:
                 self._start(self._fill(gap))
             if self.broken is not None:
                 raise self.broken
+            self._look_at_clock(_TRUST)
             await self._rest_until(self.assembler.until(now))
 
     async def _prepare(self) -> bool:
@@ -172,8 +180,6 @@ class _Live:
         if len(self.by_id) < len(markets):
             raise TrimtabError(f"{feed.venue}: two instruments are the same market, or a spot and a swap of one name: "
                                f"{', '.join(self.symbols)}; give each a feed of its own")  # fmt: skip
-        self.known: list[tuple[float, ...]] = [() for _ in markets]  # the bar last heard of: what the stream has said
-        self.heard = [self.clock.now()] * len(markets)
         return True
 
     async def _rest_until(self, instant: int) -> None:
@@ -194,12 +200,12 @@ class _Live:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         await asyncio.gather(_part(self.rest), *self.partings)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self._end)
 
-    def _end(self, task: asyncio.Task[None]) -> None:
+    def _end(self, task: asyncio.Task[object]) -> None:
         self.tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self.broken = task.exception()
@@ -256,21 +262,30 @@ class _Live:
         return answer
 
     async def _compare_clocks(self) -> bool:
-        """How far the venue's clock is ahead: bars close by it. -> whether it answered"""
+        """How far the venue's clock is ahead, at the least: bars never close early by it. -> whether that is known"""
+        self.looked = self.clock.now()
         if not self.rest.has.get("fetchTime"):
             return True
 
         async def measured() -> tuple[int, int]:
             before = self.clock.now()
             theirs = int(await self.rest.fetch_time()) * _MS
-            return theirs - (before + self.clock.now()) // 2, self.clock.now() - before
+            after = self.clock.now()
+            return theirs - after, after - before
 
         if (found := await self._ask(measured)) is None:
             return False
         ahead, took = found
-        if took <= self.feed.settings.patience.ask:  # half of it is the error
-            self.ahead = ahead
-        return True
+        is_known = not self.compared or took <= self.feed.settings.patience.ask
+        if is_known:
+            self.ahead, self.compared = ahead, self.clock.now()
+        return is_known
+
+    def _look_at_clock(self, after: int) -> None:
+        """Compare clocks again if the last time is so many ns ago, or seems to be to come: then ours was set back."""
+        if not 0 <= self.clock.now() - self.looked < after:
+            self.looked = self.clock.now()
+            self._start(self._compare_clocks())
 
     async def _bars(self, instrument: int, first: int | None, count: int) -> list[Candle] | None:
         since = None if first is None else first // _MS
@@ -282,22 +297,28 @@ class _Live:
     async def _fill(self, gap: Gap) -> None:
         """Ask for what is missing, page by page."""
         n, every = gap.instrument, self.assembler.every
-        page = venues.page_of(self.rest, self.symbols[n])
+        page = max(venues.page_of(self.rest, self.symbols[n]) - 1, 1)
         first, failed = gap.first, False
         while first <= gap.last and not failed:
             asked = self.now()
             wanted = Gap(n, first, min(gap.last, first + (page - 1) * every))
-            candles = await self._bars(n, first, (wanted.last - first) // every + 1)
-            failed = candles is None
-            if candles is not None:
+            count = (wanted.last - first) // every + 1
+            candles = await self._bars(n, first, count + 1)  # the one that follows proves that the last has closed
+            failed = candles is None or (len(candles) <= count and not await self._is_time_sure())
+            if candles is not None and not failed:
+                asked = min(asked, self.now())
                 # Venues that give fewer bars at once than they were asked for stop early: the rest is another page.
                 told = [candle.open_time for candle in candles if first <= candle.open_time <= wanted.last]
                 wanted = wanted._replace(last=max(told)) if told else wanted
-                self.assembler.fill(wanted, candles, asked)
+                self.assembler.fill(wanted, [c for c in candles if c.open_time + every <= asked], asked)
                 first = wanted.last + every
                 self.wake.set()
         later = int(self._pause(self.failures) * SECOND) if failed else self.feed.settings.patience.ask
         self.assembler.answered(gap, self.now() + max(later, self.not_before - self.clock.now()))
+
+    async def _is_time_sure(self) -> bool:
+        """Has our clock been held against the venue's just now? Where only it tells that a bar has closed, it must."""
+        return 0 <= self.clock.now() - self.compared < SECOND or await self._compare_clocks()
 
     # The stream ----------------------------------------------------------------------------------------------------
 
@@ -321,6 +342,8 @@ class _Live:
         farewell = asyncio.get_running_loop().create_future()
 
         def seen(message: Any) -> None:
+            if farewell.done():
+                return  # what an ended session still says is not heard
             self._fault("stream", "")
             if venues.is_farewell(message) and not farewell.done():
                 farewell.set_result("the venue is about to close the connection")
@@ -366,11 +389,14 @@ class _Live:
             self._hear(Candle(n, frame.open_time * _MS, *frame.numbers, frame.closed))
 
     def _hear(self, candle: Candle) -> None:
+        refused, now = self.feed.counts["future"], self.clock.now()
         news = self.assembler.hear(candle, self.now())
         if news is not None:
             self.words += 1
-            self.heard[candle.instrument] = self.clock.now()
+            self.heard[candle.instrument] = now
             self.known[candle.instrument] = candle[1:7]
+        elif self.feed.counts["future"] > refused:
+            self._look_at_clock(_DOUBT)  # it may be ours that is behind
         if news:
             self.wake.set()
 
@@ -398,7 +424,7 @@ class _Live:
 
 async def _part(exchange: Any) -> None:
     """Close a connection without waiting for one that no longer answers."""
-    with contextlib.suppress(asyncio.TimeoutError, Exception):
+    with contextlib.suppress(Exception):
         await asyncio.wait_for(exchange.close(), _FAREWELL)
 
 

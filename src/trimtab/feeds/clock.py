@@ -15,8 +15,17 @@ class Clock(NamedTuple):
     sleep: Callable[[float], Awaitable[None]]
 
 
-#: ns UTC; it may be set, and then steps.
-WALL: Final = Clock(time.time_ns, asyncio.sleep)
-
 #: ns since some instant; it never goes back.
 MONOTONIC: Final = Clock(time.monotonic_ns, asyncio.sleep)
+
+
+def _ticks() -> int:
+    """ns since the machine was started, also while it sleeps where the system counts that."""
+    counts_sleep: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic_ns() if counts_sleep is None else time.clock_gettime_ns(counts_sleep)
+
+
+_EPOCH: Final = time.time_ns() - _ticks()
+
+#: ns UTC as the machine saw it when this was loaded, and steady from there, whatever its clock is set to.
+STEADY: Final = Clock(lambda: _EPOCH + _ticks(), asyncio.sleep)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from trimtab.feeds import FeedState, GridRow, LateBar, exchange
 from trimtab.feeds.assemble import Patience
 from trimtab.feeds.ccxt import CcxtFeed, Settings
+from trimtab.feeds.clock import STEADY, Clock
 from trimtab.types import MINUTE, SECOND, Instrument, TrimtabError
 
 ASK, GRACE = 2 * SECOND, 10 * SECOND
@@ -431,6 +433,32 @@ def test_bars_close_by_the_clock_of_the_venue(binance: Any, ahead: int) -> None:
     played(scenario, binance)
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("leap", [3 * MINUTE, -3 * MINUTE, 40 * SECOND])
+def test_a_clock_that_leaps_closes_no_bar_early(binance: Any, leap: int, streamed: bool) -> None:
+    async def scenario(venue: Any) -> None:
+        def configure(exchange: Any) -> None:
+            venue.configure(exchange)
+            exchange.has["watchOHLCV"] = streamed
+
+        steps = [0]
+        feed = feed_of(venue, configure=configure)
+        feed.clock = Clock(lambda: venue.time.at + steps[0], venue.time.sleep)
+        async with following(venue, feed, sockets=int(streamed), after=venue.start - MINUTE) as got:
+            await got.pass_time(10)
+            await got.rows_to(-1)
+            venue.mute = streamed
+            await got.pass_time(80)
+            steps[0] = leap
+            await venue.say(venue.kline(TWO[0], 1, closed=False))  # a word, so that it looks at its clock
+            await got.pass_time(400)
+            await got.rows_to(5)
+            rows = len(got.of(GridRow))
+            got.assert_true(-1, rows - 2)
+
+    played(scenario, binance)
+
+
 def test_a_bar_that_the_venue_does_not_have_is_nan_after_the_grace(binance: Any) -> None:
     async def scenario(venue: Any) -> None:
         venue.missing = {(TWO[1], -2), (TWO[0], -5), (TWO[1], -5)}
@@ -442,11 +470,12 @@ def test_a_bar_that_the_venue_does_not_have_is_nan_after_the_grace(binance: Any)
     played(scenario, binance)
 
 
-def test_a_venue_without_a_stream_is_asked_after_each_close(binance: Any) -> None:
+@pytest.mark.parametrize("tells_time", [True, False])
+def test_a_venue_without_a_stream_is_asked_after_each_close(binance: Any, tells_time: bool) -> None:
     async def scenario(venue: Any) -> None:
         def configure(exchange: Any) -> None:
             venue.configure(exchange)
-            exchange.has["watchOHLCV"] = False
+            exchange.has.update(watchOHLCV=False, fetchTime=tells_time)
 
         async with following(venue, feed_of(venue, configure=configure), sockets=0) as got:
             await got.until(lambda: bool(got.events))
@@ -562,6 +591,12 @@ def test_bybit_says_when_a_bar_has_closed() -> None:
         exchange.Frame("BTCUSDT", "5", 1672324800000, numbers, closed) for closed in (False, True)
     ]
     assert list(exchange.FLAGGED["bybit"]({"op": "pong", "success": True})) == []
+
+
+def test_the_steady_clock_is_utc_and_does_not_go_back() -> None:
+    before = STEADY.now()
+    assert abs(before - time.time_ns()) < 5 * SECOND
+    assert STEADY.now() >= before
 
 
 def test_the_pauses_between_attempts_grow_up_to_a_bound() -> None:
