@@ -171,6 +171,7 @@ class Filled:
 
     at                  their places in result.fills
     order               the place of each one's order in result.orders
+    sent_row, sent_price   of every order in result.orders, filled or not: see decision_prices
     decision, arrival   the two prices, quote currency; NaN: undefined
     money               (F,) base currency that one unit of price is worth: signed lots x unit x rate
     waited              (F,) seconds from the decision to the fill; NaN for a protective order: a price was waited for
@@ -184,9 +185,9 @@ class Filled:
         ids = result.orders["order_id"][by_id]
         place = np.minimum(np.searchsorted(ids, fills["order_id"]), max(len(ids) - 1, 0))
         self.order: I64 = by_id[place] if len(ids) else np.empty(0, np.int64)
-        row, price = decision_prices(run)
-        self.row: I64 = row[self.order]
-        self.decision: F64 = price[self.order]
+        self.sent_row, self.sent_price = decision_prices(run)
+        self.row: I64 = self.sent_row[self.order]
+        self.decision: F64 = self.sent_price[self.order]
         self.arrival: F64 = np.where(fills["mid"] > 0.0, fills["mid"], np.nan)
         self.price: F64 = fills["price"]
         rates = rates_of(run.fold.market, terms["column"][fills["instrument"]], fills["row"])
@@ -284,12 +285,12 @@ def _fill_rate(run: Run, mine: NDArray[np.bool_]) -> float:
     """Filled / ordered, each lot at its decision price in base currency: of one instrument's orders, just lots."""
     orders = run.result.orders
     ended = mine & (orders["done_ts"] != 0) & ~is_protective(orders["kind"])
-    kept, (row, price) = orders[ended], decision_prices(run)
+    kept, row, price = orders[ended], run.filled.sent_row[ended], run.filled.sent_price[ended]
     instruments = kept["instrument"]
     if len(np.unique(instruments)) > 1:
         terms = run.fold.setup.terms
-        rates = rates_of(run.fold.market, terms["column"][instruments], row[ended])
-        worth = np.nan_to_num(price[ended]) * terms["unit"][instruments] * rates
+        rates = rates_of(run.fold.market, terms["column"][instruments], row)
+        worth = np.nan_to_num(price) * terms["unit"][instruments] * rates
     else:
         worth = np.ones(len(kept))
     ordered = float((np.abs(kept["lots"]) * worth).sum())

@@ -430,15 +430,16 @@ class Comparison(Overlap):
     def _ordered(self) -> tuple[Difference, ...]:
         """One line per trade and cause, the trades with the most money first."""
         joined: dict[tuple[int, str, str, bool], Difference] = {}
+        largest: dict[tuple[int, str, str, bool], float] = {}
         for d in self.found:
             key = (d.trade, d.symbol, d.cause, d.follows)
-            if key in joined:
-                more = msgspec.structs.replace(
-                    joined[key], money=joined[key].money + d.money, quote=joined[key].quote + d.quote
-                )
-                joined[key] = more
+            so_far, most = joined.get(key), largest.get(key, -1.0)
+            if so_far is not None:  # the words are those of the part with the most money
+                words = d.words if abs(d.money) > most else so_far.words
+                d = msgspec.structs.replace(d, money=so_far.money + d.money, quote=so_far.quote + d.quote, words=words)
+                joined[key], largest[key] = d, max(most, abs(d.money - so_far.money))
             else:
-                joined[key] = d
+                joined[key], largest[key] = d, abs(d.money)
         size: dict[tuple[int, str], float] = collections.defaultdict(float)
         for d in joined.values():
             size[(d.trade, d.symbol)] += abs(d.money)

@@ -351,3 +351,49 @@ def test_the_marks_of_a_run_are_its_closes_and_days():
     with np.errstate(over="ignore"):
         days = [bars[24 * k : 24 * k + 24].sum(dtype=np.uint64) for k in range(len(ends))]
     assert marks["bars"].to_list() == [int(x) for x in days]
+
+
+# --- other kinds of accounts -----------------------------------------------------------------------------------------
+
+
+def abroad(seed: int, drift: float = 0.0) -> Panel:
+    """Two instruments, the second quoted in euros; drift moves the exchange rate of the later half."""
+    panel = panel_of(seed)
+    rate = 1.1 * np.exp(np.cumsum(np.random.default_rng(seed + 9).normal(0.0, 0.002, ROWS)))
+    rate[ROWS // 2 :] *= 1.0 + drift
+    fx = np.column_stack([np.full(ROWS, np.nan), rate])
+    made = tuple(tt.Instrument(symbol=f"I{k}", lot_size=1e-5, quote=quote) for k, quote in enumerate(("USD", "EUR")))
+    values = np.concatenate([panel.values, fx[:, :, None]], axis=2)
+    return Panel(panel.ts, made, (*BAR_FIELDS, "fx"), values, "1h")
+
+
+@given(seed=SEEDS)
+@settings(max_examples=5)
+def test_two_currencies_add_up(seed: int):
+    capital = {"USD": 500_000.0, "EUR": 400_000.0}
+    weights = wishes(seed)
+    one = simulated(abroad(seed), weights, capital=capital)
+    p = compared(one, simulated(abroad(seed), weights, capital=capital, costs=COSTS._replace(taker_fee=0.002)))
+    assert_made_by(p, "fee")
+    foreign = [d for d in p.differences if d.symbol == "I1" and d.money]
+    rate = float(abroad(seed).values[-1, 1, -1])
+    assert foreign
+    assert {d.currency for d in foreign} == {"EUR"}
+    assert all(d.money == pytest.approx(d.quote * rate) for d in foreign)
+    p = compared(one, simulated(abroad(seed, 0.01), weights, capital=capital))
+    assert_adds_up(p)
+    assert "data" in p.causes
+    assert abs(p.causes["carried"][1]) > 1_000.0  # a percent of the euros
+
+
+def test_liquidations_add_up():
+    panel = panel_of(11, n=1, kind="perpetual", initial_margin=0.05, maintenance_margin=0.04)
+    weights = np.full((ROWS, 1), np.nan)
+    weights[5::50, 0] = np.tile([15.0, -15.0], 8)[: len(weights[5::50])]
+    costs = COSTS._replace(liquidation=0.01)
+    one, two = (simulated(panel, weights * part, costs=costs, capital=1e6) for part in (1.0, 0.5))
+    assert "LIQUIDATE" in one.actions["action"].to_list()
+    for runs in ((one, two), (two, one)):
+        p = compared(*runs)
+        assert_adds_up(p)
+        assert "carried" in p.causes
