@@ -20,7 +20,7 @@ from trimtab.feeds import FeedState, GridRow, LateBar, exchange
 from trimtab.feeds.assemble import Patience
 from trimtab.feeds.ccxt import CcxtFeed, Settings
 from trimtab.feeds.clock import STEADY, Clock
-from trimtab.types import MINUTE, SECOND, Instrument, TrimtabError
+from trimtab.types import HOUR, MINUTE, SECOND, Instrument, TrimtabError
 
 ASK, GRACE = 2 * SECOND, 10 * SECOND
 #: Only the tests of mute streams let it listen for silence: the others' clocks leap further than any stream is quiet.
@@ -455,6 +455,56 @@ def test_a_clock_that_leaps_closes_no_bar_early(binance: Any, leap: int, streame
             await got.rows_to(5)
             rows = len(got.of(GridRow))
             got.assert_true(-1, rows - 2)
+
+    played(scenario, binance)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_storm_of_faults_changes_no_row(binance: Any, seed: int) -> None:
+    """Everything at once, drawn by lot; every row is the truth's, and none is missing once the venue is well again."""
+
+    async def scenario(venue: Any) -> None:
+        lot = np.random.default_rng(seed)
+
+        async def trouble(row: int) -> None:
+            match int(lot.integers(0, 10)):
+                case 0:
+                    await venue.drop()
+                case 1:
+                    venue.refuse = not venue.refuse
+                case 2:
+                    venue.mute = not venue.mute
+                case 3:
+                    await venue.shut_down()
+                case 4:
+                    venue.answers += [(429, {"Retry-After": str(int(lot.integers(1, 30)))}, '{"code":-1003,"msg":"x"}')]
+                case 5:
+                    venue.answers += [(503, {}, "<html>"), (200, {}, "[[17280"), (200, {}, '{"code":-1000}')]
+                case 6:
+                    await venue.say(*(fault(venue) for name, fault in MALFORMED.items() if name != "of the future"))
+                case 7:
+                    venue.page = int(lot.choice([2, 7, 1_000]))
+                case 8:
+                    await venue.say(venue.kline(TWO[0], max(row - 1, 0), closed=True))
+                case _:
+                    await venue.say(venue.kline(TWO[1], row + 1, closed=False))  # the end of this one is lost
+
+        patient = SETTINGS._replace(patience=Patience(ASK, HOUR))  # REST, too, is away for longer than any grace
+        async with following(venue, feed_of(venue, settings=patient)) as got:
+            for row in range(25):
+                for step in range(6):
+                    if lot.random() < 0.3:
+                        await trouble(row)
+                    at = venue.start + row * MINUTE + (10 * step + 9) * SECOND
+                    await got.pass_time(max(at - venue.time.at, 0) // SECOND)
+                if lot.random() < 0.8:
+                    await venue.close_row(row, *TWO[: int(lot.integers(1, 3))])
+            venue.refuse = venue.mute = False
+            venue.answers = []
+            await got.pass_time(180)
+            await got.rows_to(26)
+            got.assert_true(0, len(got.of(GridRow)) - 1)
+            assert not got.of(LateBar)
 
     played(scenario, binance)
 
