@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -15,15 +16,32 @@ from trimtab.types import DAY, F64, I64, SECOND, AllocatorUse, NotEnoughData, Re
 BOOK: Final = -1
 
 
+class Looked(NamedTuple):
+    """A look of an allocator: the model whose budget it splits, or BOOK; the shares (K,) from then on; and why the
+    window could not be split, where it could not."""
+
+    model: int
+    share: F64
+    refusal: Refusal | None
+
+
 class Split:
     """One allocator over K parts: returns of the last days, looks at them, and the shares from the last look."""
 
     def __init__(self, use: AllocatorUse, model: int, count: int) -> None:
-        self.model = model
+        self.use, self.model = use, model
         self._allocator, self._window, self._every = find_allocator(use.name), use.window, round(use.every * SECOND)
         self._days: list[F64] = []
         self._count = count
         self.share: F64 | None = None  # (K,); None before the first look
+        self.looked: Looked | None = None  # at the last row; who does not ask at once has missed it
+        self._warm()
+
+    def _warm(self) -> None:
+        """Import what the allocator needs now: the first look must not wait seconds for a library."""
+        days, parts = np.arange(1.0, self._window + 1.0), np.arange(1.0, self._count + 1.0)
+        with contextlib.suppress(NotEnoughData):
+            shares_at(self._allocator, 0.01 * np.sin(np.outer(days, np.sqrt(parts))))
 
     def add(self, returns: F64) -> None:
         """A day (K,) is over."""
@@ -32,15 +50,18 @@ class Split:
 
     def look(self, before: int, ts: int) -> Refusal | None:
         """What the row at ts, after the one at `before`, asks for; a window that could not be split is a refusal."""
+        self.looked = None
         if len(self._days) < self._window or not crossed(before, ts, self._every):
             return None
+        refusal = None
         try:
             self.share = shares_at(self._allocator, np.array(self._days))
         except NotEnoughData as error:
             if self.share is None:
                 self.share = np.full(self._count, 1.0 / self._count)
-            return Refusal(ts, str(error))
-        return None
+            refusal = Refusal(ts, str(error))
+        self.looked = Looked(self.model, self.share, refusal)
+        return refusal
 
     def save(self) -> Any:
         return [self._days, self.share]

@@ -46,6 +46,8 @@ class Coarser:
             (calendar, np.array([calendar == other for other in calendars], np.bool_))
             for calendar in dict.fromkeys(calendars)
         ]
+        for calendar, _ in self._calendars:  # an unknown one is refused now, and what sessions import is imported
+            spans(np.zeros(1, np.int64), np.zeros(1, np.int64), grid, name, calendar)
         n = len(self._which)
         self._rows = np.empty((n, _ROOM, len(fields)))  # of the bar that each instrument is in
         self._count = np.zeros(n, np.int64)

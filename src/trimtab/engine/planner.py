@@ -14,17 +14,31 @@ import msgspec
 import numpy as np
 
 from trimtab.bounds import is_plain
-from trimtab.engine.allocation import BOOK, Days, Split
+from trimtab.engine.allocation import BOOK, Days, Looked, Split
 from trimtab.engine.coarser import Coarser
 from trimtab.engine.models import Factors, Grid, ModelRows, Told, fault_of
 from trimtab.engine.regimes import RegimeRows
 from trimtab.engine.saving import pack, unpack
 from trimtab.portfolio.regime.budgets import factors_of
-from trimtab.types import BAR_FIELDS, F64, I64, TIMEFRAMES, Instrument, Refusal, Spec, TrimtabError, Weights
+from trimtab.types import (
+    BAR_FIELDS,
+    F64,
+    I64,
+    TIMEFRAMES,
+    AllocatorUse,
+    Instrument,
+    Refusal,
+    Spec,
+    TrimtabError,
+    Weights,
+)
 from trimtab.words import utc
 
 #: Raised when what `save` writes means something else.
 LAYOUT: Final = 1
+
+#: Refusals that are kept for who has not looked yet.
+UNREAD: Final = 1_000
 
 _NONE: Final = np.empty(0, np.int64)
 _NOTHING: Final = Weights(_NONE, _NONE, _NONE, np.empty(0))
@@ -109,7 +123,12 @@ class Planner:
             model.stop()
             return model.flatten(self._told, n)
         finally:
-            self._refused += [(refusal, model.m) for refusal in model.refusals()]
+            self._refuse([(refusal, model.m) for refusal in model.refusals()])
+
+    def _refuse(self, refused: list[tuple[Refusal, int]]) -> None:
+        if refused:
+            self._refused += refused
+            del self._refused[:-UNREAD]
 
     def _look(self, before: int | None, ts: int, marks: F64) -> None:
         """What is the same for all models: coarser bars, regimes, and the shares of allocators."""
@@ -119,7 +138,7 @@ class Planner:
             regime.advance(ts, self._bars, self._frames)
         if self._days is not None:
             held = np.concatenate([model.held() for model in self._models]) if BOOK in self._splits else np.empty(0)
-            self._refused += self._days.advance(before, ts, marks, held, self._places, self._owners)
+            self._refuse(self._days.advance(before, ts, marks, held, self._places, self._owners))
 
     def _factors_of(self, model: ModelRows) -> Factors:
         if self._is_bare or model.is_plain:
@@ -156,7 +175,10 @@ class Planner:
 
     @property
     def refused(self) -> list[tuple[Refusal, int]]:
-        """Windows that fits and allocators refused since the last look, with the model's number; -1: the book's."""
+        """Windows that fits and allocators refused since the last look, with the model's number; -1: the book's.
+
+        The newest 1,000 of them.
+        """
         found, self._refused = self._refused, []
         return found
 
@@ -165,6 +187,19 @@ class Planner:
         """Models that have been quarantined for what they did since the last look: number, and what, where, when."""
         found, self._faults = self._faults, []
         return found
+
+    @property
+    def allocators(self) -> list[tuple[AllocatorUse, int, list[int]]]:
+        """The allocators: use, the model whose budget each splits, and over which instruments; BOOK over the models."""
+        own = [(m, split) for m, split in sorted(self._splits.items()) if m != BOOK]
+        found = [(split.use, m, self._models[m].at[:, 0].tolist()) for m, split in own]
+        book = self._splits.get(BOOK)
+        return [(book.use, BOOK, list(range(len(self._models)))), *found] if book else found
+
+    @property
+    def looks(self) -> list[Looked]:
+        """What allocators chose at the last row."""
+        return [split.looked for _, split in sorted(self._splits.items()) if split.looked is not None]
 
     # --- memory --------------------------------------------------------------------------------------------------
 

@@ -76,6 +76,10 @@ class RegimeRows:
         self._sources = [_source(use, sources[field], path, symbols, fields, grid) for field in self._regime.fields]
         self.reads = tuple(symbols.index(s) for s in sources.values() if s in symbols)
         self._x, self._out = np.empty((1, 1, len(self._sources))), np.empty(1, np.int8)
+        self._x[:] = np.nan
+        self._regime.fold(
+            self._params, self._regime.init(self._params), self._x, self._out
+        )  # compiled before a row waits
         self._state = self._regime.init(self._params)
         self.label = UNKNOWN
 

@@ -28,6 +28,7 @@ def test_list_names_every_promised_figure_and_its_peers() -> None:
         "start",
         "store",
         "journal",
+        "planner",
     ]
     assert names == [*driver, *others, "peers.vectorbt", "peers.raptorbt", "peers.backtesting"]
 
