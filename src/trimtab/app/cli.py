@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from trimtab.app import cli_advice, cli_config, cli_journal, cli_parity, cli_run, cli_size, cli_strategies
+from trimtab.app import cli_advice, cli_config, cli_journal, cli_paper, cli_parity, cli_run, cli_size, cli_strategies
 from trimtab.app.console import say, spell_out
 
 BUG: Final = 70
@@ -47,6 +47,10 @@ ORDER: Final = (
     "replay",
     "report",
     "parity",
+    "paper",
+    "status",
+    "kill",
+    "resume",
     "journal",
     "config",
 )
@@ -192,6 +196,10 @@ app.command("size", rich_help_panel=RESEARCH)(cli_size.size)
 app.command("replay", rich_help_panel=RESEARCH)(cli_run.replay)
 app.command("report", rich_help_panel=RESEARCH)(cli_run.report)
 app.command("parity", rich_help_panel=RESEARCH)(cli_parity.parity)
+app.command("paper", rich_help_panel=TRADING)(cli_paper.paper)
+app.command("status", rich_help_panel=TRADING)(cli_paper.status)
+app.command("kill", rich_help_panel=TRADING)(cli_paper.kill)
+app.command("resume", rich_help_panel=TRADING)(cli_paper.resume)
 app.add_typer(cli_journal.app, name="journal", rich_help_panel=TRADING)
 app.add_typer(cli_config.app, name="config", rich_help_panel=SETTINGS)
 

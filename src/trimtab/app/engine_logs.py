@@ -51,7 +51,11 @@ _LOG_OF: Final[dict[type, str]] = {
     ev.Halted: "trading",
     ev.Commanded: "trading",
     ev.SnapshotTaken: "trading",
+    ev.RowClosed: "signals",
     ev.RowDecided: "signals",
+    ev.AmendIntent: "orders",
+    ev.Crossed: "trades",
+    ev.Liquidated: "trades",
     ev.BarLate: "signals",
     ev.OrderIntent: "orders",
     ev.CancelIntent: "orders",
@@ -235,6 +239,8 @@ class EngineLogs:
             self._axes = _Axes(body.symbols, body.models)
         if isinstance(body, ev.RowDecided):
             return self._axes.row(body)
+        if isinstance(body, ev.RowClosed):
+            return self._axes.closed(body)
         if isinstance(body, ev.BarLate):
             return {"symbol": body.symbol, "row": instant_of(body.row)}
         fields = msgspec.structs.asdict(body)
@@ -247,13 +253,18 @@ class _Axes(NamedTuple):
     symbols: tuple[str, ...]
     models: tuple[str, ...]
 
-    def row(self, body: ev.RowDecided) -> dict[str, Any]:
+    def closed(self, body: ev.RowClosed | ev.RowDecided) -> dict[str, Any]:
         missing = np.flatnonzero(np.isnan(body.bars).all(axis=-1)) if body.bars.size else ()
-        new = zip(*np.nonzero(~np.isnan(body.weights)), strict=True) if body.weights.ndim == 2 else ()
         return {
             "row": instant_of(body.row),
             "bars": len(body.bars) - len(missing),
             "missing": [_name(self.symbols, i) for i in missing],
+        }
+
+    def row(self, body: ev.RowDecided) -> dict[str, Any]:
+        new = zip(*np.nonzero(~np.isnan(body.weights)), strict=True) if body.weights.ndim == 2 else ()
+        return {
+            **self.closed(body),
             "weights": [
                 {"model": _name(self.models, m), "symbol": _name(self.symbols, i), "weight": float(body.weights[m, i])}
                 for m, i in new

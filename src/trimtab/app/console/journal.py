@@ -63,11 +63,15 @@ def _outcome(b: ev.Outcome) -> str:
     return f"{b.client_order_id}{named} is {b.status}{filled}{_because(b.reason)}"
 
 
-def _row(b: ev.RowDecided) -> str:
+def _closed(b: ev.RowClosed | ev.RowDecided) -> str:
     missing = int(np.isnan(b.bars).all(axis=-1).sum()) if b.bars.ndim > 1 else 0
     absent = f", {missing} missing" if missing else ""
-    bars, weights = len(b.bars), int((~np.isnan(b.weights)).sum())
-    return f"{instant_of(b.row)}: {_counted(bars, 'bar')}{absent}, {_counted(weights, 'weight')}"
+    return f"{instant_of(b.row)}: {_counted(len(b.bars), 'bar')}{absent}"
+
+
+def _row(b: ev.RowDecided) -> str:
+    before = _closed(b) if len(b.bars) else instant_of(b.row) + ": decided"
+    return f"{before}, {_counted(int((~np.isnan(b.weights)).sum()), 'weight')}"
 
 
 def _adjustment(b: ev.Adjusted) -> str:
@@ -96,14 +100,20 @@ def _because(reason: str) -> str:
 _SENTENCES: Final[dict[type, Callable[[Any], str]]] = {
     ev.Started: lambda b: f"run {b.run_id[:16]}, code {b.code_version}, {', '.join(b.symbols)}",
     ev.RowDecided: _row,
+    ev.RowClosed: _closed,
     ev.OrderIntent: _order,
+    ev.AmendIntent: lambda b: f"{b.client_order_id}: {_lots(b.lots)} {b.symbol} are left to protect",
+    ev.Crossed: lambda b: f"models exchange {b.symbol} at {shortest(b.price)}",
+    ev.Liquidated: lambda b: f"{b.symbol} at {shortest(b.price)} by {b.venue}, trade {b.trade_id}",
     ev.CancelIntent: lambda b: f"{b.client_order_id}{_because(b.reason)}",
     ev.Outcome: _outcome,
     ev.Filled: _fill,
     ev.CashMoved: lambda b: f"{b.flow} of {_signed(b.amount)} {b.currency} at {b.venue}",
     ev.VenueChanged: lambda b: f"{b.venue} is {'up' if b.up else 'down'}{_because(b.reason)}",
     ev.Halted: lambda b: f"{b.symbol or 'the book'}{_because(b.reason)}",
-    ev.Commanded: lambda b: f"{b.command}{f' by {b.by}' if b.by else ''}{_because(b.reason)}",
+    ev.Commanded: lambda b: (
+        f"{b.command}{f' {b.model}' if b.model else ''}{f' by {b.by}' if b.by else ''}" + _because(b.reason)
+    ),
     ev.Adjusted: _adjustment,
     ev.BarLate: lambda b: f"{b.symbol} of {instant_of(b.row)}",
     ev.SnapshotTaken: lambda b: f"state after event {b.seq:,}",
