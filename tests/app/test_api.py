@@ -34,6 +34,11 @@ COLUMNS = {
     "shares": "ts model name share",
     "regimes": "ts regime label",
     "attribution": "by name net costs gross days",
+    "execution": "by name orders fills rejected unknown fill_rate decision_slippage arrival_slippage decision_cost "
+    "arrival_cost time_to_fill longest_fill",
+    "slippage": "fill_id order_id ts bar_ts decision_ts symbol waited price decision_price against_decision "
+    "decision_cost arrival_price against_arrival arrival_cost decision_bar bar",
+    "marks": "ts symbol mark rate bars",
 }
 
 

@@ -62,6 +62,7 @@ class FakeRun:
         )
         self.usage = (Usage("max_weight", "", 0.5, np.array([0.4, 1.1]), 0.4, 1.1, 1_614_643_200 * 10**9, 1, 1, 2),)
         self.equity = pl.DataFrame({"ts": DAYS, "equity": [1.0, 2.0]})
+        self.execution = pl.DataFrame({"by": ["book"], "name": [""], "fill_rate": [None]})
         self.halted = halted
         self.notes = ("Shorts pay no borrow.",)
         self.refused, self.splits, self.model_names = (), (), ("cross",)
