@@ -78,6 +78,7 @@ class Venue:
         self.mute = self.refuse = self.combined = False
         self.answers: list[tuple[int, dict[str, str], str]] = []
         self.missing: set[tuple[str, int]] = set()  # bars that it has nowhere
+        self.delisted: set[str] = set()
         self.sockets: dict[web.WebSocketResponse, set[str]] = {}
         self.connected_at: list[int] = []
         self.pings = 0
@@ -110,6 +111,8 @@ class Venue:
         if self.answers:
             status, headers, body = self.answers.pop(0)
             return web.Response(status=status, headers=headers, text=body, content_type="application/json")
+        if symbol in self.delisted:
+            return web.json_response({"code": -1121, "msg": "Invalid symbol."}, status=400)
         found = [row for row in range(first, latest + 1) if (symbol, row) not in self.missing][:limit]
         return web.json_response([self.rest_row(symbol, row) for row in found])
 
@@ -255,3 +258,8 @@ async def open_venue() -> AsyncIterator[Venue]:
 def binance() -> Any:
     """`async with binance() as venue:` a Binance on loopback."""
     return open_venue
+
+
+@pytest.fixture
+def driven() -> type[DrivenClock]:
+    return DrivenClock

@@ -509,6 +509,22 @@ def test_a_storm_of_faults_changes_no_row(binance: Any, seed: int) -> None:
     played(scenario, binance)
 
 
+def test_an_instrument_that_is_taken_off_the_venue_holds_up_nobody(binance: Any) -> None:
+    async def scenario(venue: Any) -> None:
+        async with following(venue) as got:
+            await venue.close_row(0)
+            await got.rows_to(0)
+            venue.delisted = {TWO[1]}
+            for row in (1, 2):
+                await venue.close_row(row, TWO[0])
+                await got.pass_time(12)
+                await got.rows_to(row)
+            got.assert_true(0, 2, absent={(1, 1), (1, 2)})
+            assert all(state.is_up for state in got.of(FeedState))
+
+    played(scenario, binance)
+
+
 def test_a_bar_that_the_venue_does_not_have_is_nan_after_the_grace(binance: Any) -> None:
     async def scenario(venue: Any) -> None:
         venue.missing = {(TWO[1], -2), (TWO[0], -5), (TWO[1], -5)}
