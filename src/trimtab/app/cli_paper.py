@@ -125,7 +125,7 @@ def paper(
         from trimtab.app.paper import trade
 
         found = _source_of(chosen, source, data, seed, progress)
-        outcome = trade(found, folder, _options(engine, found, seed, progress))
+        outcome = trade(found, folder, _options(engine, found, seed, source.days, progress))
         bundle = _bundle(folder, found, progress)
     _print(outcome, bundle, as_json=as_json)
     if outcome.halted:
@@ -195,7 +195,7 @@ def _last_days(spec: Spec, last: int, days: float) -> Spec:
     return msgspec.structs.replace(spec, start=utc(last - int(days * DAY)), end=utc(last))
 
 
-def _options(engine: EngineChoice, found: Source, seed: int, progress: Any) -> Options:
+def _options(engine: EngineChoice, found: Source, seed: int, days: float | None, progress: Any) -> Options:
     from trimtab.app.paper import Options
     from trimtab.engine.shell import Habits
     from trimtab.venues.link import DRILL
@@ -203,7 +203,7 @@ def _options(engine: EngineChoice, found: Source, seed: int, progress: Any) -> O
     habits = Habits(adopt=engine.adopt, on_stop=engine.on_stop, reconcile_every=1 if engine.drill else 0)
     return Options(
         habits=habits, faults=DRILL if engine.drill else None, seed=seed, metrics=engine.metrics_port,
-        progress=progress, total=found.total,
+        progress=progress, total=found.total, lasting=days * 86_400.0 if found.live and days else 0.0,
     )  # fmt: skip
 
 
@@ -310,13 +310,10 @@ def kill(
       trimtab kill
       trimtab kill paper/momentum --flatten --reason "exchange hacked"
     """
-    from trimtab.engine.control import FLATTEN
-    from trimtab.killswitch import NAME, throw
+    from trimtab.engine.control import kill as ordered
 
     folder = _account(account)
-    if flatten:
-        (folder / NAME).unlink(missing_ok=True)  # a switch that only withdraws gives way to one that closes
-    throw(folder, f"{FLATTEN}: {reason}" if flatten else reason)
+    ordered(folder, reason, flatten)
     typer.echo(f"{folder}: the kill switch is on{' and positions are closed' if flatten else ''}; {_heard(folder)}")
 
 

@@ -50,7 +50,9 @@ _FRESH: Final = 0.5
 class Options:
     """What a paper run is asked for beside its spec.
 
-    deadline  seconds that all models may take for a row; metrics: port of the metrics' endpoint, 0: none
+    metrics  port of the metrics' endpoint, 0: none
+    total    rows that the feed will give, 0: nobody knows
+    lasting  seconds after which it ends, 0: with its feed
     """
 
     habits: Habits = field(default_factory=Habits)
@@ -58,7 +60,8 @@ class Options:
     seed: int = 0
     metrics: int = 0
     progress: Callable[[str, int, int], None] | None = None
-    total: int = 0  # rows that the feed will give; 0: nobody knows
+    total: int = 0
+    lasting: float = 0.0
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -259,7 +262,7 @@ def trade(source: Source, folder: Path, options: Options) -> Outcome:
         )
         looker.begin(shell)
         try:
-            _run(shell.run(last_row(account.path)))
+            _run(_lasting(shell, last_row(account.path), options.lasting))
             looker.show(shell.state)
         finally:
             looker.close()
@@ -269,6 +272,12 @@ def trade(source: Source, folder: Path, options: Options) -> Outcome:
         account=account.names.account, folder=str(folder), rows=shell.rows, last=last, equity=equity,
         halted=shell.halted, alerts=tuple(looker.alerts), faults_struck=link.struck,
     )  # fmt: skip
+
+
+async def _lasting(shell: Shell, after: int, seconds: float) -> None:
+    if seconds:
+        asyncio.get_running_loop().call_later(seconds, shell.stop)
+    await shell.run(after)
 
 
 def _run(main: Any) -> None:

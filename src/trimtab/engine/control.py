@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from trimtab.killswitch import NAME, thrown
+from trimtab.killswitch import NAME, throw, thrown
 
 RESUME: Final = "RESUME"
 QUARANTINE: Final = "QUARANTINE"
@@ -50,6 +50,14 @@ def done(folder: Path, word: str) -> None:
     names = {"resume": RESUME, "quarantine": QUARANTINE}
     if word in names:
         (folder / names[word]).unlink(missing_ok=True)
+
+
+def kill(folder: Path, reason: str, flatten: bool) -> None:
+    """Turn the switch on; it is on when this returns. A resumption that nobody has carried out yet is void."""
+    if flatten:
+        (folder / NAME).unlink(missing_ok=True)  # a switch that only withdraws gives way to one that closes
+    throw(folder, f"{FLATTEN}: {reason}" if flatten else reason)
+    (folder / RESUME).unlink(missing_ok=True)
 
 
 def resume(folder: Path, reason: str) -> None:

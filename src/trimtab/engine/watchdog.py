@@ -37,7 +37,11 @@ def supervise(
         process = subprocess.Popen(list(command), env=environment)  # nosec B603
         stuck = _watch(process, folder, deadline)
         if stuck is None:
-            return int(process.returncode)
+            code = int(process.returncode)
+            if code >= 0:
+                return code
+            tell(f"the engine was ended by signal {-code}; what it had booked is durable: start it again to go on")
+            return 128 - code
         what = f"model {stuck + 1} has not answered for {deadline:g} s"
         quarantine(folder, stuck, what)
         tell(f"{what}: the engine was ended and starts again without it")
