@@ -170,7 +170,8 @@ class Filled:
     """The fills of a run's orders (internal crossings left out), parallel, beside what was decided.
 
     at                  their places in result.fills
-    order               the place of each one's order in result.orders
+    order               the place of each one's order in result.orders; -1: it has none (what a venue did by itself)
+    row, decided        row and instant of its decision; -1 and 0: there was none
     sent_row, sent_price   of every order in result.orders, filled or not: see decision_prices
     decision, arrival   the two prices, quote currency; NaN: undefined
     money               (F,) base currency that one unit of price is worth: signed lots x unit x rate
@@ -184,17 +185,20 @@ class Filled:
         by_id = np.argsort(result.orders["order_id"], kind="stable")
         ids = result.orders["order_id"][by_id]
         place = np.minimum(np.searchsorted(ids, fills["order_id"]), max(len(ids) - 1, 0))
-        self.order: I64 = by_id[place] if len(ids) else np.empty(0, np.int64)
+        known = ids[place] == fills["order_id"] if len(ids) else np.zeros(len(fills), np.bool_)
+        self.order: I64 = np.where(known, by_id[place], -1) if len(ids) else np.full(len(fills), -1)
         self.sent_row, self.sent_price = decision_prices(run)
-        self.row: I64 = self.sent_row[self.order]
-        self.decision: F64 = self.sent_price[self.order]
+        self.row, self.decided = np.full(len(fills), -1), np.zeros(len(fills), np.int64)
+        self.decision, self.waited = np.full((2, len(fills)), np.nan)
+        sent = result.orders[self.order[known]]
+        self.row[known], self.decided[known] = self.sent_row[self.order[known]], sent["ts"]
+        self.decision[known] = self.sent_price[self.order[known]]
+        waited = (fills["ts"][known] - sent["ts"]) / SECOND
+        self.waited[known] = np.where(is_protective(sent["kind"]), np.nan, waited)
         self.arrival: F64 = np.where(fills["mid"] > 0.0, fills["mid"], np.nan)
         self.price: F64 = fills["price"]
         rates = rates_of(run.fold.market, terms["column"][fills["instrument"]], fills["row"])
         self.money: F64 = fills["lots"] * terms["unit"][fills["instrument"]] * rates
-        sent = result.orders[self.order]
-        waited = (fills["ts"] - sent["ts"]) / SECOND
-        self.waited: F64 = np.where(is_protective(sent["kind"]), np.nan, waited)
 
     def __len__(self) -> int:
         return len(self.at)
@@ -219,7 +223,7 @@ def slippage(run: Run) -> pl.DataFrame:
         "order_id": fills["order_id"],
         "ts": frames.time_column(fills["ts"]),
         "bar_ts": frames.time_column(panel.ts[fills["row"]]),
-        "decision_ts": frames.time_column(run.result.orders["ts"][filled.order]),
+        "decision_ts": frames.time_column(filled.decided),
         "symbol": pl.Series(panel.symbols, dtype=pl.String).gather(np.ascontiguousarray(instrument)),
         "waited": filled.waited,
         "price": filled.price,
@@ -231,7 +235,8 @@ def slippage(run: Run) -> pl.DataFrame:
             f"against_{name}": np.sign(fills["lots"]) * (filled.price - known) / known,
             f"{name}_cost": filled.money * (filled.price - known),
         }
-    table["decision_bar"] = fingerprints(panel, filled.row, instrument)
+    seen = fingerprints(panel, np.maximum(filled.row, 0), instrument)
+    table["decision_bar"] = np.where(filled.row >= 0, seen, np.uint64(0))
     table["bar"] = fingerprints(panel, fills["row"], instrument)
     return pl.DataFrame(table).with_columns(pl.col(pl.Float64).fill_nan(None))
 
@@ -277,7 +282,7 @@ def _book(run: Run, by: str, name: str, orders: NDArray[np.bool_], fills: NDArra
 
 def _model(run: Run, name: str, part: F64) -> tuple[Any, ...]:
     mine = part != 0.0
-    orders = len(np.unique(run.filled.order[mine]))
+    orders = len(np.unique(run.filled.order[mine & (run.filled.order >= 0)]))
     return ("model", name, orders, int(mine.sum()), None, None, None, *_paid(run.filled, part))
 
 

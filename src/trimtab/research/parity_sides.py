@@ -59,12 +59,20 @@ def read_side(path: Path) -> Side:
         }
     except (OSError, yaml.YAMLError) as error:
         raise TrimtabError(f"{bundle}/spec.yaml: cannot be read ({error})") from None
+    orders = {row["order_id"]: row for row in tables["orders"].iter_rows(named=True)}
+    found = fills.join(more, on="fill_id", how="left", maintain_order="left").to_dicts()
+    for fill in found:
+        if fill["order_id"] not in orders:  # what a venue did by itself is an order of its own
+            fill["order_id"], fill["decision_ts"] = -fill["fill_id"], fill["ts"]
+            own = ("order_id", "ts", "symbol", "lots")
+            told = {"kind": "", "filled": fill["lots"], "status": "FILLED", "reason": "", "waited": ""}
+            orders[fill["order_id"]] = {name: fill[name] for name in own} | told
     return Side(
         str(bundle.with_name(bundle.name[:16]) if len(bundle.name) == 64 else bundle),  # as people are shown it
         summary,
         spec,
-        {row["order_id"]: row for row in tables["orders"].iter_rows(named=True)},
-        fills.join(more, on="fill_id", how="left", maintain_order="left").to_dicts(),
+        orders,
+        found,
         equity["ts"].to_numpy(),
         equity["equity"].to_numpy(),
         paid,

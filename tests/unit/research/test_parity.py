@@ -397,3 +397,17 @@ def test_liquidations_add_up():
         p = compared(*runs)
         assert_adds_up(p)
         assert "carried" in p.causes
+
+
+def test_a_fill_without_an_order_is_a_trade_of_its_own(tmp_path: Path):
+    """What an engine adopts from its venue has no order: it has no decision price, and its money is still explained."""
+    panel, weights = panel_of(13), wishes(13)
+    one, two = simulated(panel, weights), simulated(panel, weights)
+    two.result = two.result._replace(orders=np.sort(two.result.orders, order="order_id")[1:])
+    first = two.slippage.row(0, named=True)
+    assert (first["decision_ts"], first["decision_price"], first["waited"]) == (None, None, None)
+    assert first["arrival_price"] == one.slippage["arrival_price"][0]
+    p = compared(one, two)
+    assert_adds_up(p)
+    assert {d.cause for d in p.differences} == {"missed"}
+    assert p.difference == 0.0
