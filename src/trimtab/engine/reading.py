@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from trimtab.engine.events import Event, decode, key_of, kind_of
+from trimtab.engine.events import Event, RowClosed, RowDecided, decode, key_of, kind_of
 from trimtab.engine.file import OBJECTS, JournalFailed, birth, connect, failing, first_link, link
 
 #: Faults of the file itself are listed up to this many.
@@ -149,6 +149,15 @@ def last_seq(path: Path) -> int:
     """Sequence number of the last event; 0 where there is none."""
     with failing(path, "reading"), contextlib.closing(connect(path, write=False)) as db:
         return head_of(db, path)[0]
+
+
+def undecided(path: Path) -> int | None:
+    """Sequence number of the bars of a row whose decision did not come to be booked; None: there is none."""
+    last = "SELECT ifnull(max(seq), 0) FROM events WHERE kind = ?"
+    query = f"SELECT min(seq) FROM events WHERE kind = ? AND seq > ({last})"
+    kinds = [str(body.__struct_config__.tag) for body in (RowClosed, RowDecided)]
+    with failing(path, "reading"), contextlib.closing(connect(path, write=False)) as db:
+        return db.execute(query, kinds).fetchone()[0]
 
 
 # --- snapshots -------------------------------------------------------------------------------------------------------

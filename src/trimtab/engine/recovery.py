@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,10 +31,21 @@ class Folded:
         self.seq = 0
 
 
-def fold_journal(path: Path, state: State, names: Names, *, keep: bool = False, whole: bool = False) -> Folded:
+def fold_journal(
+    path: Path,
+    state: State,
+    names: Names,
+    *,
+    keep: bool = False,
+    whole: bool = False,
+    until: int | None = None,
+    told: Callable[[ev.Event, State], None] | None = None,
+) -> Folded:
     """Fold the journal of an account into a state before its first row.
 
     keep   keep the records that the core gives; then, or where `whole`, no snapshot is used
+    until  stop before the event of this number
+    told   is called after each event with the state as it is then, which it must not change
 
     TrimtabError where the code decides otherwise than the journal says: another version of it, or of a strategy.
     """
@@ -44,15 +56,19 @@ def fold_journal(path: Path, state: State, names: Names, *, keep: bool = False, 
         folded.seq = snapshot.seq
     expected: deque[ev.Body] = deque()
     for event in read(path, folded.seq + 1):
+        if event.seq == until:
+            break
         folded.seq = event.seq
         if isinstance(event.body, _INTENTS):
             _check(event, expected)
-        for told in events_of(event, names):
-            folded.state, commands = handle(folded.state, told)
+        for handled in events_of(event, names):
+            folded.state, commands = handle(folded.state, handled)
             expected.extend(_intents(commands, names))
             if folded.records is not None:
                 folded.records.extend(c for c in commands if isinstance(c, Record))
         folded.rows += isinstance(event.body, ev.RowDecided)
+        if told is not None:
+            told(event, folded.state)
     return folded
 
 

@@ -87,12 +87,16 @@ def by_view(table: pl.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
 
 def standing_of(run: Run, book: Book, rows: int) -> Standing:
     """The ledgers of a book after so many rows, in base currency."""
-    shape = book.ledger.shape
     if rows == 0:
-        return Standing(np.zeros(shape), np.zeros(shape))
-    marks, column = run.fold.market.mark[rows - 1], run.fold.setup.terms["column"]
+        return Standing(np.zeros(book.ledger.shape), np.zeros(book.ledger.shape))
+    return standing(book, run.fold.market.mark[rows - 1], run.fold.setup.terms)
+
+
+def standing(book: Book, marks: F64, terms: NDArray[np.void]) -> Standing:
+    """The ledgers of a book under the marks of a row (N + F,), in base currency."""
+    column = terms["column"]
     rate = np.where(column >= 0, marks[column], 1.0)
-    value = book.held * (book.unit * marks[: shape[1]])
+    value = book.held * (book.unit * marks[: book.ledger.shape[1]])
     return Standing(book.ledger * rate + value, book.charges.sum(axis=2) * rate)
 
 
@@ -169,8 +173,11 @@ def _by_regime(run: Run, whole: Standing) -> Iterable[tuple[str, str, float, flo
 def standings_at(run: Run, rows: I64) -> tuple[F64, F64]:
     """Net profit and costs of the whole book in each stretch that ends after so many rows: (K,) each.
 
-    The driver runs once more and stops there, so what is read is what it did.
+    The driver runs once more and stops there, so what is read is what it did; or what an engine did was noted.
     """
+    if run.fold.standings is not None:
+        known = np.diff(np.concatenate((np.zeros((1, 2)), run.fold.standings[rows - 1])), axis=0)
+        return known[:, 0], known[:, 1]
     market, weights, setup = run.fold.market, run.fold.weights, complete(run.fold.setup, run.fold.market)
     book = open_book(setup.capital, setup.terms, setup.models, setup.cash)
     log = new_log(LOG_ROWS, len(run.panel.instruments), setup.models, 0, np.empty(0, np.int64))

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 class Fold(NamedTuple):
     """What the driver was given and what it wrote.
 
-    holding   what it wrote when it held the same instruments in equal parts
+    holding    what it wrote when it held the same instruments in equal parts
+    standings  (T, 2) net profit and costs of all models up to each row; None: the driver can be run again to know them
     """
 
     market: Market
@@ -41,6 +42,7 @@ class Fold(NamedTuple):
     setup: Setup
     result: Result
     holding: Result
+    standings: F64 | None = None
 
 
 class Run:

@@ -146,6 +146,13 @@ def sample(book, log, market, terms, before):
         log.curve[k, 5] = head.flows
 
 
+@entry
+def sample_now(book, log, market, terms):
+    """Write the curves at the log's samples, for a driver that stands at the last of them and keeps its own place."""
+    sample(book, log, market, terms, log.sample[log.sample.shape[0] - 1] + 1)
+    book.head[0].sample = 0
+
+
 @part
 def record(book, log, market, before):
     """Write the equity of every row before `before`, where it is kept."""

@@ -1,0 +1,121 @@
+"""A spec traded by the whole engine, and the proof that its journal tells the Run of the backtest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+import trimtab as tt
+from trimtab.app.live import Account, account_of
+from trimtab.engine import core
+from trimtab.engine.events import Entry, Started
+from trimtab.engine.journal import open_journal, verify
+from trimtab.engine.recovery import fold_journal, last_row, save
+from trimtab.engine.shell import Habits, Shell
+from trimtab.feeds.replay import ReplayFeed
+from trimtab.research.bundle import TABLES
+from trimtab.research.live_run import run_of_journal
+from trimtab.research.run import Run
+from trimtab.types import Panel, Spec
+
+
+class Silent:
+    """Looks on and keeps the records."""
+
+    def __init__(self) -> None:
+        self.records: list[core.Record] = []
+        self.alerts: list[str] = []
+
+    def booked(self, entries: Sequence[Entry]) -> None: ...
+
+    def recorded(self, record: core.Record) -> None:
+        self.records.append(record)
+
+    def alerted(self, ts: int, text: str) -> None:
+        self.alerts.append(text)
+
+    def decided(self, state: core.State, row: int, latency: float) -> None: ...
+
+    def ticked(self, shell: Shell) -> None: ...
+
+
+def head(panel: Panel, rows: int) -> Panel:
+    return Panel(panel.ts[:rows], panel.instruments, panel.fields, panel.values[:rows].copy(), panel.timeframe)
+
+
+def opened(spec: Spec, panel: Panel, folder: Path) -> Account:
+    folder.mkdir(exist_ok=True)
+    return account_of(spec, panel.instruments, panel.fields, panel.values[0], int(panel.ts[0]), folder)
+
+
+def trade(account: Account, panel: Panel, habits: Habits | None = None) -> tuple[Shell, Silent]:
+    """A process: it takes up where the journal ends and trades the rows of a panel."""
+    watch = Silent()
+    with open_journal(account.path, account.names.account) as journal:
+        names = account.names
+        journal.append([Entry(0, Started(run_id="r", code_version="1", symbols=names.symbols, fields=account.fields))])
+        state = account.state()
+        shell = Shell(
+            state, journal, names, account.paper(state), ReplayFeed(panel), account.folder, watch,
+            lambda: state.tape.ts if state.tape.t >= 0 else 0, habits or Habits(snapshot_every=0),
+        )  # fmt: skip
+        asyncio.run(shell.run(last_row(account.path)))
+    assert not shell.halted, shell.halted
+    return shell, watch
+
+
+def told(account: Account) -> Run:
+    return run_of_journal(account.path, account.spec, account.instruments, account.before, account.names)
+
+
+def traded(spec: Spec, panel: Panel, folder: Path, cuts: Sequence[int] = (), every: int = 0) -> Run:
+    """The Run of an engine over a panel, ended and begun again before the rows `cuts`; every: rows per snapshot."""
+    account = opened(spec, panel, folder)
+    records: list[core.Record] = []
+    for stop in (*cuts, len(panel.ts)):
+        shell, watch = trade(account, head(panel, stop), Habits(snapshot_every=every))
+        records += watch.records
+        assert not watch.alerts, watch.alerts
+    assert not verify(account.path).faults
+    folded = fold_journal(account.path, account.before(), account.names, keep=True)
+    assert folded.records is not None
+    for name in core.Record._fields:
+        live, again = (np.concatenate([getattr(r, name) for r in kept]) for kept in (records, folded.records))
+        assert live.tobytes() == again.tobytes(), name
+    if not cuts:
+        assert save(shell.state) == save(folded.state)
+    return told(account)
+
+
+def assert_same_run(backtest: Run, live: Run) -> None:
+    """Everything that a bundle holds, and the arrays that it is made of, to the last bit."""
+    one, other = backtest.result, live.result
+    for name in ("fills", "orders", "shares", "actions", "curve", "pnl", "cost", "sample"):
+        assert getattr(one, name).tobytes() == getattr(other, name).tobytes(), name
+    assert backtest.bar_equity.tobytes() == live.bar_equity.tobytes()
+    for name, a, b in zip(tt.types.Weights._fields, backtest.fold.weights, live.fold.weights, strict=True):
+        assert np.ascontiguousarray(a).tobytes() == b.tobytes(), f"weights.{name}"
+    for name in TABLES:
+        assert getattr(backtest, name).equals(getattr(live, name)), name
+    for name in ("run_id", "data_hash", "costs", "notes", "refused", "capital", "halted", "verdict"):
+        assert getattr(backtest, name) == getattr(live, name), name
+    np.testing.assert_equal(live.metrics, backtest.metrics)
+    assert [s.title(live.model_names) for s in live.splits] == [s.title(live.model_names) for s in backtest.splits]
+    for a, b in zip(backtest.splits, live.splits, strict=True):
+        assert a.refused == b.refused
+        for name in ("parts", "row", "share"):
+            assert getattr(a, name).tobytes() == getattr(b, name).tobytes(), f"splits.{name}"
+
+
+def assert_same(spec: Spec, panel: Panel, folder: Path, seed: int = 0, fills: int = 4) -> Run:
+    """One journal without a break, one with three restarts, one with three and snapshots: all are the backtest."""
+    backtest = tt.backtest(spec, panel)
+    assert backtest.fills.height >= fills, "nothing was traded: this proves nothing"
+    rng = np.random.default_rng(seed)
+    cuts = sorted(rng.choice(np.arange(1, len(panel.ts)), 3, replace=False).tolist())
+    for name, where, every in (("whole", (), 0), ("cut", cuts, 0), ("snapshots", cuts, 37)):
+        assert_same_run(backtest, traded(spec, panel, folder / name, where, every))
+    return backtest
