@@ -79,6 +79,7 @@ class Venue:
         self.answers: list[tuple[int, dict[str, str], str]] = []
         self.missing: set[tuple[str, int]] = set()  # bars that it has nowhere
         self.delisted: set[str] = set()
+        self.time_asked: list[int] = []
         self.sockets: dict[web.WebSocketResponse, set[str]] = {}
         self.connected_at: list[int] = []
         self.pings = 0
@@ -140,6 +141,7 @@ class Venue:
         return web.json_response({**body, "symbols": symbols})
 
     async def server_time(self, request: web.Request) -> web.Response:
+        self.time_asked.append(self.time.at)
         return web.json_response({"serverTime": self.time.at // MS})
 
     async def stream(self, request: web.Request) -> web.StreamResponse:

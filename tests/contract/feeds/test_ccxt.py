@@ -398,6 +398,7 @@ def test_a_venue_that_wants_to_be_left_alone_is(binance: Any, status: int) -> No
             (first,) = {asked[0] for asked in venue.asked[:1]}
             await got.pass_time(30)
             assert all(asked[0] <= first + SECOND for asked in venue.asked)  # nothing since, of either symbol
+            assert all(at <= first + SECOND for at in venue.time_asked)
             assert len(got.of(GridRow)) == 1
             assert not got.of(FeedState)[-1].is_up
             await got.pass_time(30)
