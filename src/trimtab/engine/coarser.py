@@ -49,7 +49,7 @@ class Coarser:
         for calendar, _ in self._calendars:  # an unknown one is refused now, and what sessions import is imported
             spans(np.zeros(1, np.int64), np.zeros(1, np.int64), grid, name, calendar)
         n = len(self._which)
-        self._rows = np.empty((n, _ROOM, len(fields)))  # of the bar that each instrument is in
+        self._rows = np.zeros((n, _ROOM, len(fields)))  # of the bar that each instrument is in; saved, so never by chance
         self._count = np.zeros(n, np.int64)
         self._start, self._scheduled, self._end = (np.zeros(n, np.int64) for _ in range(3))
         self._opened = np.full(n, _NEVER)  # when the first bar of all opened
@@ -101,7 +101,7 @@ class Coarser:
 
     def _append(self, ts: int, at: I64, own: F64) -> None:
         if len(at) and self._count[at].max() == self._rows.shape[1]:
-            self._rows = np.concatenate((self._rows, np.empty_like(self._rows)), axis=1)
+            self._rows = np.concatenate((self._rows, np.zeros_like(self._rows)), axis=1)
         self._rows[at, self._count[at]] = own[at]
         self._count[at] += 1
         self._end[at] = ends(self._scheduled[at], np.full(len(at), ts))

@@ -230,7 +230,7 @@ class _Fits:
         assert strategy.fit is not None
         self.of = strategy.fit
         self._size, self._every = window_of(strategy, params), every_of(strategy, params)
-        self._rows = np.empty((units, self._size, legs, len(strategy.fields)))
+        self._rows = np.zeros((units, self._size, legs, len(strategy.fields)))
         self._count, self._before = np.zeros(units, np.int64), np.full(units, NEVER)
         self.refused: list[Refusal] = []
 
