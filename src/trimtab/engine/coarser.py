@@ -49,7 +49,7 @@ class Coarser:
         for calendar, _ in self._calendars:  # an unknown one is refused now, and what sessions import is imported
             spans(np.zeros(1, np.int64), np.zeros(1, np.int64), grid, name, calendar)
         n = len(self._which)
-        self._rows = np.zeros((n, _ROOM, len(fields)))  # of the bar that each instrument is in; saved, so never by chance
+        self._rows = np.zeros((n, _ROOM, len(fields)))  # of the bar that each instrument is in
         self._count = np.zeros(n, np.int64)
         self._start, self._scheduled, self._end = (np.zeros(n, np.int64) for _ in range(3))
         self._opened = np.full(n, _NEVER)  # when the first bar of all opened
