@@ -188,7 +188,7 @@ def _why(state: State, m: int, i: int, is_fresh: bool) -> str:
     book = state.book
     if book.blocked[m, i] != 0.0:
         return "waits for its signal to turn: a protective order closed the position"
-    if book.unsure[i] != 0:
+    if book.unsure[:, i].any():
         return "waits: an order's outcome is not known"
     scale = float(book.positions[i]["scale"])
     cut = f", cut to {scale:.0%} by the gate" if abs(scale - 1.0) > 0.005 and book.target[m, i] != 0.0 else ""

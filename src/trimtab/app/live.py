@@ -51,7 +51,7 @@ class Account(NamedTuple):
     def before(self) -> core.State:
         """The account before its first row."""
         setup = live_setup(self.setup)
-        tape = Tape(self.fields, setup, TIMEFRAMES[self.spec.timeframe], self.flows)
+        tape = self._tape(setup)
         book = open_book(setup.capital, setup.terms, setup.models, setup.cash)
         wants = planner(self.spec, self.instruments, self.fields)
         return core.begin(setup, tape, book, wants, _prefix(self.names.account))
@@ -62,17 +62,21 @@ class Account(NamedTuple):
             return self.before()
         return fold_journal(self.path, self.before(), self.names).state
 
+    def _tape(self, setup: Setup) -> Tape:
+        currencies = tuple(i.quote for i in self.instruments)
+        return Tape(self.fields, setup, TIMEFRAMES[self.spec.timeframe], self.flows, currencies)
+
     def paper(self, state: core.State, faults: Faults | None = None, seed: int = 0) -> PaperLink:
         """The simulated venue of a process that begins with a state. It ends with its process: what was not booked has
         not happened, so it stands where the book does."""
         setup = live_setup(self.setup)
-        tape = Tape(self.fields, setup, TIMEFRAMES[self.spec.timeframe], self.flows)
+        tape = self._tape(setup)
         tape.load(state.tape.save())
         book = open_book(setup.capital, setup.terms, setup.models, setup.cash)
         for mine, theirs in zip(book, state.book, strict=True):
             mine[...] = theirs
         cids = {s.order_id: cid for cid, s in state.sent.items() if s.slot == 0 and not s.is_leaving}
-        return PaperLink(PaperVenue(setup, book, tape, cids), faults, seed)
+        return PaperLink(PaperVenue(setup, book, tape, cids, core.last_number(state)), faults, seed)
 
 
 def account_of(

@@ -65,7 +65,7 @@ def intent_of(command: core.EngineCommand, names: Names) -> ev.Body | None:
             reduce_only=bool(o.reduce_only), parent=o.parent, slot=command.slot, replaces=command.replaces,
         )  # fmt: skip
     if isinstance(command, Cancel):
-        return ev.CancelIntent(cancel_id=f"{command.cid}-cancel", client_order_id=command.cid)
+        return ev.CancelIntent(cancel_id=f"{command.cid}-cancel-{command.attempt}", client_order_id=command.cid)
     if isinstance(command, Amend):
         return ev.AmendIntent(
             client_order_id=command.cid, symbol=names.symbols[command.instrument], slot=command.slot,
@@ -105,6 +105,7 @@ def _working(e: Working, names: Names) -> ev.Body:
     return ev.Outcome(
         client_order_id=e.cid, status="NEW", symbol=names.symbols[e.instrument], slot=e.slot,
         arrived=bool(e.arrived), day=e.day, triggered=bool(e.triggered), reason=_said(e.reason), waited=_said(e.waited),
+        lots=e.lots,
     )  # fmt: skip
 
 
@@ -139,7 +140,9 @@ def _crossed(e: Crossed, names: Names) -> ev.Body:
 
 def _liquidated(e: Liquidated, names: Names) -> ev.Body:
     symbol = names.symbols[e.instrument]
-    return ev.Liquidated(venue=names.venue, symbol=symbol, trade_id=e.trade_id, price=e.price, executed=e.ts)
+    return ev.Liquidated(
+        venue=names.venue, symbol=symbol, trade_id=e.trade_id, lots=e.lots, price=e.price, executed=e.ts
+    )
 
 
 _BODIES: Final[dict[type, Callable[[Any, Names], ev.Body]]] = {
@@ -174,7 +177,7 @@ def _outcome(b: ev.Outcome, ts: int, names: Names) -> core.Event:
     if b.status == "UNKNOWN":
         return Unknown(b.client_order_id, i, b.slot, b.executed)
     if b.status == "NEW":
-        return Working(b.client_order_id, i, b.slot, int(b.arrived), b.day, int(b.triggered), reason, waited)
+        return Working(b.client_order_id, i, b.slot, int(b.arrived), b.day, int(b.triggered), reason, waited, b.lots)
     return Ended(b.client_order_id, i, b.slot, reason, waited, b.executed)
 
 
@@ -189,7 +192,7 @@ _EVENTS: Final[dict[type, Callable[[Any, int, Names], core.Event]]] = {
     ev.Outcome: _outcome,
     ev.Filled: _refilled,
     ev.Crossed: lambda b, ts, names: Crossed(names.instrument(b.symbol), b.price, b.executed),
-    ev.Liquidated: lambda b, ts, names: Liquidated(b.trade_id, names.instrument(b.symbol), b.price, b.executed),
+    ev.Liquidated: lambda b, ts, names: Liquidated(b.trade_id, names.instrument(b.symbol), b.lots, b.price, b.executed),
     ev.CashMoved: lambda b, ts, names: Cash(b.flow_id, names.wallets.index((b.venue, b.currency)), b.amount, ts),
     ev.VenueChanged: lambda b, ts, names: core.VenueState(b.up, b.reason, ts),
     ev.Commanded: lambda b, ts, names: core.Command(

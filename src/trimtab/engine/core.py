@@ -24,7 +24,7 @@ from trimtab.rules.book import SLOTS, TARGET, Book, Log, Setup, new_log
 from trimtab.rules.breakers import kill, revive
 from trimtab.rules.decide import decide
 from trimtab.rules.fills import Execution
-from trimtab.rules.orders import NO_REASON, NOT_KNOWN, WITHDRAWN
+from trimtab.rules.orders import NO_REASON, NOT_KNOWN, NOT_PLACED, WITHDRAWN, WITHHELD
 from trimtab.rules.reports import (
     accept,
     end_row,
@@ -160,18 +160,26 @@ class Sent:
     slot: int
     record: NDArray[np.void]
     is_leaving: bool = False  # withdrawn by us, or its outcome is not known: it no longer stands in its slot
+    cancels: int = 0  # times that it was withdrawn
+    row: int = -1  # at which it began to leave
 
     @property
     def left(self) -> int:
         """Signed lots that may still fill."""
         return int(self.record["lots"] - self.record["filled"])
 
+    def cancel(self, cid: str) -> Cancel:
+        """Withdraw it, each time under another number."""
+        self.cancels += 1
+        return Cancel(cid, self.instrument, self.slot, self.cancels)
+
 
 #: Trade ids that are remembered, so that a fill that comes again is not booked again; the journal knows all of them.
 _REMEMBERED: Final = 100_000
-#: Orders whose late fills are still known for what they are, and trades that are asked for once more.
+#: Orders whose late fills are still known for what they are.
 _LATE: Final = 1_000
-_OVERLAP: Final = 100
+#: Numbers of orders to come that a venue is asked about.
+_AHEAD: Final = 8
 
 
 @dataclass(slots=True)
@@ -211,6 +219,12 @@ def begin(setup: Setup, tape: Tape, book: Book, planner: Wants, prefix: str) -> 
 def cid_of(state: State, order_id: int) -> str:
     """The client order id of an order: one attempt, one id; the book never counts a number twice."""
     return f"{state.prefix}{order_id:010d}"
+
+
+def number_of(state: State, cid: str) -> int:
+    """The order's number in a client order id of this account; 0: it is not one."""
+    number = cid.removeprefix(state.prefix)
+    return int(number) if cid.startswith(state.prefix) and number.isdigit() else 0
 
 
 def handle(state: State, event: Event) -> tuple[State, list[EngineCommand]]:
@@ -261,7 +275,10 @@ def _filled(state: State, event: Filled) -> list[EngineCommand]:
         _stray(state, event, sent)
         _count(state)
         return _commands(state, False)
-    return [Alert(f"a fill of an order that is not ours, or long gone: {event.cid or 'no id'}, {event.lots} lots")]
+    _learn(state, event.cid)
+    _supposed(state, event)
+    what = "of an order that protects" if slot != TARGET else f"of {event.cid or 'an order without an id'}"
+    return [*_commands(state, False), Alert(f"a fill of {event.lots} lots {what}, which the book did not know of")]
 
 
 def _fill(state: State, event: Filled) -> None:
@@ -275,18 +292,44 @@ def _fill(state: State, event: Filled) -> None:
 def _stray(state: State, event: Filled, sent: Sent) -> None:
     """A fill of an order that no longer stands in its slot: it does for as long as this takes."""
     book, i, slot = state.book, sent.instrument, sent.slot
-    position = book.positions[i]
-    kept, live = book.orders[i, slot].copy(), int(position["live"])
+    kept, live = book.orders[i, slot].copy(), int(book.positions[i]["live"]) >> slot & 1
     book.orders[i, slot] = sent.record
-    position["live"] = live | 1 << slot
+    book.positions[i]["live"] |= 1 << slot
     _fill(state, event)
     sent.record = book.orders[i, slot].copy()
-    if live >> slot & 1:
-        book.orders[i, slot] = kept
-        position["live"] = int(position["live"]) | 1 << slot
-    else:
-        position["live"] = int(position["live"]) & ~(1 << slot)
+    _put_back(state, i, slot, kept, live)
+
+
+def _supposed(state: State, event: Filled) -> None:
+    """A fill of an order that the book has not: one is made for it. What a venue has traded for us is ours."""
+    book, i, slot = state.book, event.instrument, event.slot
+    kept, live = book.orders[i, slot].copy(), int(book.positions[i]["live"]) >> slot & 1
+    number = int(book.head[0]["orders"]) + 1
+    accept(book, slot, Order(number, event.ts, i, event.lots, MARKET, np.nan, np.nan, GTC, 0, 0, 0))
+    state.numbered = number
+    _fill(state, event)
+    _put_back(state, i, slot, kept, live)
+
+
+def _put_back(state: State, i: int, slot: int, kept: NDArray[np.void], live: int) -> None:
+    """What stood in a slot stands there again; a protective order's is left to what the fill has made of it."""
+    book = state.book
+    if slot == TARGET:
+        position = book.positions[i]
+        position["live"] = int(position["live"]) & ~1 | live
+        if live:
+            book.orders[i, slot] = kept
+            names = ("arrived", "day", "triggered", "reason", "waited")
+            report_working(book, i, slot, *(int(kept[name]) for name in names))  # its band
     _look_again(state, i)
+
+
+def _learn(state: State, cid: str) -> None:
+    """An id of ours that the journal does not know: it has lost its end. Numbers go on behind it."""
+    number = number_of(state, cid)
+    head = state.book.head[0]
+    if number > int(head["orders"]):
+        head["orders"] = state.numbered = number
 
 
 def _look_again(state: State, i: int) -> None:
@@ -298,19 +341,23 @@ def _look_again(state: State, i: int) -> None:
 def _ended(state: State, event: Ended) -> list[EngineCommand]:
     sent = state.sent.get(event.cid)
     if sent is None:
+        _learn(state, event.cid)
         return []
     if event.reason == NO_REASON and _left(state, sent) != 0:
         return [Ask(event.cid)]  # it has filled, and not all of its fills have come
     _forget(state, event.cid)
-    order = state.book.orders[sent.instrument, sent.slot]
-    live = int(state.book.positions[sent.instrument]["live"]) >> sent.slot & 1
+    i = sent.instrument
+    order = state.book.orders[i, sent.slot]
+    live = int(state.book.positions[i]["live"]) >> sent.slot & 1
     if live and order["order_id"] == sent.order_id:
-        report_end(state.book, state.log, sent.instrument, sent.slot, event.reason, event.waited, event.ts)
+        report_end(state.book, state.log, i, sent.slot, event.reason, event.waited, event.ts)
         sent.record = order.copy()
     elif sent.is_leaving:
         _count(state)
-        if sent.record["reason"] == NOT_KNOWN:
-            _look_again(state, sent.instrument)
+        if sent.record["reason"] == NOT_KNOWN or sent.row < state.tape.row:
+            _look_again(state, i)  # while it was in doubt, something may have been held back
+    if event.reason in (NOT_PLACED, WITHHELD) and state.is_up:
+        _look_again(state, i)
     return _commands(state, False)
 
 
@@ -333,15 +380,28 @@ def _working(state: State, event: Working) -> list[EngineCommand]:
     if slot == TARGET:
         sent = state.sent.get(event.cid)
         if sent is None:
-            return []
+            return _unheard(state, event)
         if sent.is_leaving:  # it is there after all, and nobody wants it any more
-            return [Cancel(event.cid, i, slot)]
+            return [sent.cancel(event.cid)]
         if state.book.orders[i, slot]["order_id"] != sent.order_id:
             return []
     if not int(state.book.positions[i]["live"]) >> slot & 1:
         return []
     report_working(state.book, i, slot, event.arrived, event.day, event.triggered, event.reason, event.waited)
     return []
+
+
+def _unheard(state: State, event: Working) -> list[EngineCommand]:
+    """An order of ours stands at the venue, and the journal has lost its end: it is in doubt until it is gone."""
+    if event.cid in state.gone or not event.lots or not number_of(state, event.cid):
+        return []
+    _learn(state, event.cid)
+    record = np.zeros(1, state.book.orders.dtype)[0]
+    record["order_id"], record["lots"], record["instrument"] = number_of(state, event.cid), event.lots, event.instrument
+    record["reason"] = NOT_KNOWN
+    sent = state.sent[event.cid] = Sent(int(record["order_id"]), event.instrument, TARGET, record, True)
+    _count(state)
+    return [Alert(f"order {event.cid} stands at the venue and not in the journal: withdrawn"), sent.cancel(event.cid)]
 
 
 def _unknown(state: State, event: Unknown) -> list[EngineCommand]:
@@ -364,13 +424,15 @@ def _count(state: State) -> None:
     book.unsure[:] = 0
     for sent in state.sent.values():
         if sent.is_leaving and sent.slot == TARGET:
-            book.unsure[sent.instrument] += sent.left
-    book.head[0]["unsure"] = int(np.count_nonzero(book.unsure))
+            book.unsure[int(sent.left > 0), sent.instrument] += sent.left
+    book.head[0]["unsure"] = int(np.count_nonzero(book.unsure.any(axis=0)))
 
 
 def _crossed(state: State, event: Crossed) -> list[EngineCommand]:
-    tape = state.tape
-    report_cross(state.book, state.log, tape.market, state.setup, tape.t, event.instrument, event.mid, event.ts)
+    tape, i = state.tape, event.instrument
+    if state.book.positions[i]["crossing"] == 0:
+        return []  # told before
+    report_cross(state.book, state.log, tape.market, state.setup, tape.t, i, event.mid, event.ts)
     return _commands(state, False)
 
 
@@ -378,12 +440,14 @@ def _liquidated(state: State, event: Liquidated) -> list[EngineCommand]:
     if not _is_new(state, event.trade_id):
         return []
     tape = state.tape
-    report_liquidation(state.book, state.log, tape.market, state.setup, tape.t, event.instrument, event.price, event.ts)
+    report_liquidation(
+        state.book, state.log, tape.market, state.setup, tape.t, event.instrument, event.lots, event.price, event.ts
+    )
     return _commands(state, False)
 
 
 def _cash(state: State, event: Cash) -> list[EngineCommand]:
-    if event.flow_id and not _is_new(state, f"cash {event.flow_id}"):
+    if event.flow_id and not _is_new(state, f"cash {event.wallet} {event.flow_id}"):
         return []
     report_cash(state.book, state.tape.market, state.tape.t, event.wallet, event.amount)
     return []
@@ -422,8 +486,13 @@ def _command(state: State, event: Command) -> list[EngineCommand]:
 
 
 def _venue(state: State, event: VenueState) -> list[EngineCommand]:
-    state.is_up = event.is_up
-    return [] if event.is_up else [Alert(f"the venue cannot be reached: {event.reason}")]
+    was, state.is_up = state.is_up, event.is_up
+    if not event.is_up:
+        return [Alert(f"the venue cannot be reached: {event.reason}")]
+    if not was:  # what could not be sent is asked for again
+        for i in range(len(state.book.goal)):
+            _look_again(state, i)
+    return []
 
 
 def _adjusted(state: State, event: Adjusted) -> list[EngineCommand]:
@@ -431,38 +500,53 @@ def _adjusted(state: State, event: Adjusted) -> list[EngineCommand]:
     if not _is_new(state, f"adjusted {event.adjustment_id}"):
         return []
     if event.instrument >= 0 and event.lots != 0:
-        order = Order(
-            int(state.book.head[0]["orders"]) + 1, event.ts, event.instrument, event.lots, MARKET, np.nan, np.nan, GTC,
-            0, 0, 0,
-        )  # fmt: skip
-        _adopt(state, order, event)
+        done = Execution(event.price, 0.0, 0, event.price, 0.0, 0.0, 0.0, 0.0)
+        _supposed(state, Filled("", "", event.instrument, TARGET, event.lots, done, event.ts))
     if event.amount != 0.0:
         report_cash(state.book, state.tape.market, max(state.tape.t, 0), event.wallet, event.amount)
     return _commands(state, False)
 
 
-def _adopt(state: State, order: Order, event: Adjusted) -> None:
-    book, i = state.book, event.instrument
-    position = book.positions[i]
-    kept, live = book.orders[i, TARGET].copy(), int(position["live"])
-    accept(book, TARGET, order)
-    state.numbered = order.order_id
-    done = Execution(event.price, 0.0, 0, event.price, 0.0, 0.0, 0.0, 0.0)
-    _fill(state, Filled("", "", i, TARGET, event.lots, done, event.ts))
-    if live & 1:
-        book.orders[i, TARGET] = kept
-        position["live"] = int(position["live"]) | 1
-    _look_again(state, i)
-
-
 # --- what is to be done ----------------------------------------------------------------------------------------------
 
 
-def known_trade(state: State) -> str:
-    """The trade after which a venue is to be asked for more: some back, because the last ones may have come in another
-    order than they happened; empty: from the first."""
-    trades = [key for key in itertools.islice(reversed(state.seen), 2 * _OVERLAP) if " " not in key]
-    return trades[_OVERLAP] if len(trades) > _OVERLAP else ""
+#: How many trades a venue is asked for once more, first and when that did not do: reports may have been lost since.
+LOOKS: Final = (100, 10_000, _REMEMBERED)
+
+
+def known_trade(state: State, back: int) -> str:
+    """The trade after which a venue is to be asked for more: so many back, because the last ones may have come in
+    another order than they happened, and some not at all; empty: from the first."""
+    if len(state.seen) < min(back, _REMEMBERED):
+        return ""
+    trades = [key for key in itertools.islice(reversed(state.seen), back) if " " not in key]
+    # What was forgotten must not be taken for new.
+    return trades[-min(LOOKS[0], len(trades))] if back >= _REMEMBERED and trades else next(reversed(trades), "")
+
+
+def next_cids(state: State) -> list[str]:
+    """Ids that the next orders will have. A venue that knows one of them has it from a journal that lost its end."""
+    numbered = int(state.book.head[0]["orders"])
+    return [cid_of(state, numbered + k) for k in range(1, _AHEAD + 1)]
+
+
+def last_number(state: State) -> int:
+    """The largest trade id of a venue that counts its trades; 0: none is known."""
+    return max((int(key) for key in state.seen if key.isdigit()), default=0)
+
+
+def is_news(state: State, report: Report) -> bool:
+    """Does a report say what the account does not know yet?"""
+    if isinstance(report, (Filled, Liquidated)):
+        return report.trade_id not in state.seen
+    if isinstance(report, Working):
+        sent = state.sent.get(report.cid)
+        if sent is not None and not sent.is_leaving:
+            order = state.book.orders[sent.instrument, sent.slot]
+            now = (report.arrived, report.day, report.triggered, report.reason, report.waited)
+            names = ("arrived", "day", "triggered", "reason", "waited")
+            return order["order_id"] != sent.order_id or now != tuple(int(order[name]) for name in names)
+    return True
 
 
 def _commands(state: State, decided: bool) -> list[EngineCommand]:
@@ -500,8 +584,8 @@ def _withdrawn(state: State, ended: NDArray[np.void]) -> list[EngineCommand]:
             if order["status"] == FILLED:
                 continue
         else:
-            sent.record, sent.is_leaving = order.copy(), True
-        found.append(Cancel(cid, sent.instrument, sent.slot))
+            sent.record, sent.is_leaving, sent.row = order.copy(), True, state.tape.row
+        found.append(sent.cancel(cid))
     if found:
         _count(state)
     return found

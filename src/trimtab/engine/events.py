@@ -113,6 +113,7 @@ class Outcome(Fact, frozen=True, tag="outcome"):
     arrived: bool = False  # it has met the market
     day: int = -1  # UTC day on which it came to the venue; -1: not there yet
     triggered: bool = False  # its stop price was touched
+    lots: int = 0  # of the whole order, signed; 0: not said
 
     def __post_init__(self) -> None:
         _one_of("status", self.status, ORDER_STATUSES)
@@ -150,11 +151,12 @@ class Crossed(Fact, frozen=True, tag="cross"):
 
 
 class Liquidated(Fact, frozen=True, tag="liquidation"):
-    """A venue has closed a position for want of margin."""
+    """A venue has closed a position for want of margin; lots: signed, that it traded."""
 
     venue: str
     symbol: str
     trade_id: str
+    lots: int
     price: float
     executed: int
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from trimtab.engine.booking import Names
-from trimtab.engine.core import Adjusted, State
+from trimtab.engine.core import Adjusted, State, number_of
 from trimtab.rules.book import TARGET
 from trimtab.venues import Snapshot
 
@@ -51,9 +51,17 @@ def differences(state: State, snapshot: Snapshot) -> list[Difference]:
     return [Difference(-1, int(c), float(book.cash[c]), float(snapshot.cash[c])) for c in np.flatnonzero(apart)]
 
 
-def in_doubt(state: State) -> list[str]:
-    """Client order ids of which the venue should be asked: all that it may hold and nobody has seen end."""
-    return [cid for cid, sent in state.sent.items() if sent.slot == TARGET]
+def in_doubt(state: State, known: bool = True) -> list[str]:
+    """Client order ids of which the venue should be asked: all that it may hold and nobody has seen end.
+
+    known  False: without those that stand where the book thinks that they do
+    """
+    return [cid for cid, sent in state.sent.items() if sent.slot == TARGET and (known or sent.is_leaving)]
+
+
+def strange(state: State, snapshot: Snapshot) -> list[str]:
+    """Orders of ours that are open at the venue and not in the book: its journal has lost its end."""
+    return [cid for cid in snapshot.orders if cid not in state.sent and number_of(state, cid)]
 
 
 def adjustments(state: State, found: list[Difference], ts: int) -> list[Adjusted]:

@@ -95,7 +95,7 @@ def _check(event: ev.Event, expected: deque[ev.Body]) -> None:
 
 # --- snapshots -------------------------------------------------------------------------------------------------------
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 
 def save(state: State) -> bytes:
@@ -132,8 +132,8 @@ def restore(state: State, saved: bytes) -> None:
     dtype = state.book.orders.dtype
     state.sent, state.gone = (
         {
-            cid: Sent(order_id, i, slot, np.frombuffer(record, dtype)[0].copy(), leaving)
-            for cid, (order_id, i, slot, record, leaving) in tree[name].items()
+            cid: Sent(order_id, i, slot, np.frombuffer(record, dtype)[0].copy(), *rest)
+            for cid, (order_id, i, slot, record, *rest) in tree[name].items()
         }
         for name in ("sent", "gone")
     )
@@ -144,7 +144,8 @@ def restore(state: State, saved: bytes) -> None:
 
 def _told(orders: dict[str, Sent]) -> dict[str, Any]:
     return {
-        cid: [s.order_id, s.instrument, s.slot, _plain(np.array([s.record])), s.is_leaving] for cid, s in orders.items()
+        cid: [s.order_id, s.instrument, s.slot, _plain(np.array([s.record])), s.is_leaving, s.cancels, s.row]
+        for cid, s in orders.items()
     }
 
 

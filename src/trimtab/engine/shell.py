@@ -22,9 +22,11 @@ from trimtab.engine import events as ev
 from trimtab.engine.booking import Names, body_of, intent_of
 from trimtab.engine.inbox import Inbox
 from trimtab.engine.journal import Booked, Journal, JournalFailed
-from trimtab.engine.reconcile import Difference, adjustments, differences, in_doubt
+from trimtab.engine.reconcile import Difference, adjustments, differences, in_doubt, strange
 from trimtab.engine.recovery import save
 from trimtab.feeds import Feed, FeedState, GridRow, LateBar
+from trimtab.killswitch import thrown
+from trimtab.rules.book import TARGET
 from trimtab.rules.orders import NOT_PLACED, WITHHELD
 from trimtab.venues import (
     Ambiguous,
@@ -41,8 +43,16 @@ from trimtab.venues import (
 
 #: Seconds between two looks at what people have ordered, and between two signs of life.
 TICK: Final = 0.25
-#: Times that a venue is read again before what differs is believed.
-READS: Final = 3
+
+
+#: Points of which `Shell.at` is told: what a venue said of a row is not booked yet; a row's decision is durable and not
+#: sent; an order is about to be sent; it is sent and the answer not handled; something is about to be made durable; in
+#: the midst of a reconciliation; a snapshot is about to be kept, and was.
+POINTS: Final = ("row", "decided", "send", "answered", "commit", "reconcile", "snapshot", "kept")
+
+
+def _nothing(point: str) -> None:
+    pass
 
 
 class Watch(Protocol):
@@ -80,6 +90,7 @@ class Shell:
     """An engine at work; `run` it once.
 
     now   ns UTC, of the market that is traded: of a replay, its last row
+    at    is told which point of a row was reached (POINTS), for whoever tries what a crash there does
     """
 
     state: core.State
@@ -91,6 +102,7 @@ class Shell:
     watch: Watch
     now: Callable[[], int]
     habits: Habits = field(default_factory=Habits)
+    at: Callable[[str], None] = _nothing
     halted: str = ""
     rows: int = 0
     is_stopping: bool = False
@@ -108,13 +120,13 @@ class Shell:
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
                 loop.add_signal_handler(name, self.stop)
         try:
-            await self._begin()
+            await self.begin()
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._read(after)), group.create_task(self._tick())]
                 await self._work()
                 for task in tasks:
                     task.cancel()
-            await self._end()
+            await self.end()
         except* JournalFailed as failed:
             self.halted = str(failed.exceptions[0])
             self.watch.alerted(self.now(), f"the journal failed, so nothing is decided any more: {self.halted}")
@@ -128,16 +140,21 @@ class Shell:
         self.is_stopping = True
         self._inbox.put(0, inbox.STOP, None)
 
-    async def _begin(self) -> None:
-        """Take up where the journal ends: orders in doubt, then what differs, then a row that was not decided."""
-        await self.reconcile("on start")
+    async def begin(self) -> None:
+        """Take up where the journal ends: what people ordered meanwhile, what a venue says of a row that was not
+        decided, orders in doubt and what else differs, then that row's decision."""
+        await self._obey()
         if self.state.is_open:
             await self._reports(await self._row(self.state.tape.ts, self.state.bars))
+        await self._look_ahead()
+        await self.reconcile("on start")
+        if self.state.is_open:
             await self._close(self.state.tape.ts, None, time.perf_counter())
 
-    async def _end(self) -> None:
+    async def end(self) -> None:
+        """In good order: what waits is durable, and orders stay or go as the habits say."""
         if self.habits.on_stop == "cancel" and self.is_stopping and self.state.is_up:
-            await self._order(core.Command("withdraw", "the engine stops", self.now()))
+            await self.order(core.Command("withdraw", "the engine stops", self.now()))
         self._flush()
         if self.habits.snapshot_every:
             self.journal.snapshot(self.now(), save(self.state))
@@ -165,7 +182,7 @@ class Shell:
             if kind == inbox.TICK:
                 await self._look()
             elif isinstance(what, GridRow):
-                await self._decide(what)
+                await self.decide(what)
             elif isinstance(what, LateBar):
                 symbol = self.names.symbols[what.instrument]
                 self._book(ev.BarLate(symbol=symbol, row=what.ts, bar=what.bar))
@@ -183,14 +200,18 @@ class Shell:
 
     # --- a row -------------------------------------------------------------------------------------------------------
 
-    async def _decide(self, row: GridRow) -> None:
+    async def decide(self, row: GridRow) -> None:
+        """Trade a row: what happened in it, then what is decided at its close."""
         began = time.perf_counter()
         await self._obey()
         if not self.state.is_up:
             await self._reconnect()
+        for cid in in_doubt(self.state, known=False):
+            await self._send(await self._ask(cid))
         bars = np.array(row.bars, np.float64, order="C")
         self.state, _ = core.handle(self.state, core.Bars(row.ts, bars))
         reports = await self._row(row.ts, bars)
+        self.at("row")
         kept = None
         if reports or self._pending:
             self._book(ev.RowClosed(row=row.ts, bars=bars))
@@ -216,10 +237,14 @@ class Shell:
         self._flush()
         self.rows += 1
         self.watch.decided(self.state, ts, time.perf_counter() - began)
+        self.at("decided")
         await self._send(commands)
         every = self.habits
-        if every.snapshot_every and self.rows % every.snapshot_every == 0 and not self._pending:
+        if every.snapshot_every and self.rows % every.snapshot_every == 0:
+            self._flush()
+            self.at("snapshot")
             self.journal.snapshot(ts, save(self.state))
+            self.at("kept")
         if every.reconcile_every and self.rows % every.reconcile_every == 0:
             await self.reconcile("as it is done now and then")
 
@@ -227,19 +252,20 @@ class Shell:
         try:
             return await self.venue.row(ts, bars)
         except (Unreachable, Ambiguous) as error:
-            self._event(core.VenueState(False, str(error), self.now()))
+            await self._send(self._cut_off(error))
             return []
 
     # --- booking -----------------------------------------------------------------------------------------------------
 
-    def _book(self, body: ev.Body) -> None:
-        """To be durable with the next flush."""
-        self._pending.append(ev.Entry(self.now(), body))
+    def _book(self, body: ev.Body, ts: int | None = None) -> None:
+        """To be durable with the next flush; ts: of what has an instant of its own that its body does not say."""
+        self._pending.append(ev.Entry(self.now() if ts is None else ts, body))
 
     def _flush(self) -> list[Booked]:
         """Make durable what waits; one commit, or none where nothing does."""
         if not self._pending:
             return []
+        self.at("commit")
         entries, self._pending, self._intends = self._pending, [], False
         booked = self.journal.append(entries)
         self.watch.booked([e for e, b in zip(entries, booked, strict=True) if b.new])
@@ -254,7 +280,8 @@ class Shell:
 
     def _event(self, event: core.Event) -> list[core.EngineCommand]:
         """Handle an event and book it with the next flush, with what is to be done about it."""
-        self._book(body_of(event, self.names))
+        own = isinstance(event, (core.Command, core.VenueState, core.Adjusted))
+        self._book(body_of(event, self.names), event.ts if own else None)
         self.state, commands = core.handle(self.state, event)
         self._intend(commands)
         return commands
@@ -285,44 +312,80 @@ class Shell:
                 queue.extend(await self._exchange(command))
 
     async def _exchange(self, command: Submit | Cancel | Amend | Decided) -> list[core.EngineCommand]:
-        """Send; an order that takes another's place goes only where that one is surely gone."""
+        """Send, once it is durable; what may not go any more is told to the book as withheld."""
         if self._intends:
             self._flush()
-        if isinstance(command, Cancel) and command.slot == 0 and command.cid not in self.state.sent:
+        if isinstance(command, Cancel) and command.slot == TARGET and command.cid not in self.state.sent:
             return []
-        if isinstance(command, Submit) and command.replaces in self.state.sent:
+        if isinstance(command, Submit) and self._is_barred(command):
             i = command.order.instrument
             return self._event(Ended(command.cid, i, command.slot, WITHHELD, 0, self.now()))
+        self.at("send")
         try:
             reports = await self.venue.send(command)
         except Ambiguous:
             if isinstance(command, Submit):
                 return self._event(Unknown(command.cid, command.order.instrument, command.slot, self.now()))
-            return []
+            return []  # it stays in doubt, and is asked about
         except Unreachable as error:
-            found: list[core.EngineCommand] = []
-            if self.state.is_up:
-                found = self._event(core.VenueState(False, str(error), self.now()))
+            found = self._cut_off(error)
             if isinstance(command, Submit):
                 i = command.order.instrument
                 found += self._event(Ended(command.cid, i, command.slot, NOT_PLACED, 0, self.now()))
             return found
+        self.at("answered")
         return [c for report in reports for c in self._event(report)]
+
+    def _is_barred(self, command: Submit) -> bool:
+        """May an order not go now? One that takes another's place goes only where that one is surely gone; one that
+        adds to a position only where the venue's reports are complete and nobody has thrown the switch since."""
+        if command.replaces in self.state.sent:
+            return True
+        if command.slot != TARGET or command.order.reduce_only:
+            return False
+        return not self.state.is_up or thrown(self.folder) is not None
+
+    def _cut_off(self, error: Exception) -> list[core.EngineCommand]:
+        if not self.state.is_up:
+            return []
+        return self._event(core.VenueState(False, str(error), self.now()))
+
+    async def _missed(self, back: int) -> list[core.EngineCommand]:
+        """Fills that the venue has and the book has not."""
+        fills = await self.venue.since(core.known_trade(self.state, back))
+        return self._told(fills)
+
+    def _told(self, reports: Sequence[Report]) -> list[core.EngineCommand]:
+        """Handle what is news of what a venue was asked."""
+        return [c for report in reports if core.is_news(self.state, report) for c in self._event(report)]
 
     async def _ask(self, cid: str) -> list[core.EngineCommand]:
         """All that the venue knows of an order, its fills first; what it knows nothing of was never placed."""
+        commands: list[core.EngineCommand] = []
         try:
-            fills = await self.venue.since(core.known_trade(self.state))
-            commands = [c for report in fills for c in self._event(report)]
-            sent = self.state.sent.get(cid)
-            if sent is None:
-                return commands
-            found = await self.venue.ask(cid)
-        except (Ambiguous, Unreachable):
-            return []
-        if not found:
-            found = [Ended(cid, sent.instrument, sent.slot, NOT_PLACED, 0, self.now())]
-        return [*commands, *(c for report in found for c in self._event(report))]
+            for back in core.LOOKS:
+                commands += await self._missed(back)
+                found = await self.venue.ask(cid)
+                sent = self.state.sent.get(cid)
+                if not found and sent is not None:
+                    found = [Ended(cid, sent.instrument, sent.slot, NOT_PLACED, 0, self.now())]
+                said = self._told(found)
+                commands += [c for c in said if not isinstance(c, core.Ask)]
+                if not any(isinstance(c, core.Ask) for c in said):
+                    return commands
+        except (Ambiguous, Unreachable) as error:
+            return [*commands, *self._cut_off(error)]
+        return [*commands, core.Alert(f"order {cid} has filled, the venue says, but it does not give its fills")]
+
+    async def _look_ahead(self) -> None:
+        """Is an id that comes next known to the venue? Then the journal has lost its end, and numbers go on behind."""
+        numbered = -1
+        try:
+            while numbered != (numbered := int(self.state.book.head[0]["orders"])):
+                for cid in core.next_cids(self.state):
+                    await self._send(self._told(await self.venue.ask(cid)))
+        except (Ambiguous, Unreachable) as error:
+            await self._send(self._cut_off(error))
 
     async def _reconnect(self) -> None:
         try:
@@ -334,29 +397,35 @@ class Shell:
 
     async def reconcile(self, when: str) -> None:
         """Bring the book to what the venue says: missed fills, orders in doubt, and then what still differs."""
-        found: list[Difference] = []
         try:
-            for _ in range(READS):
-                await self._reports(await self.venue.since(core.known_trade(self.state)))
-                for cid in in_doubt(self.state):
-                    await self._send(await self._ask(cid))
-                found = differences(self.state, await self.venue.snapshot())
-                if not found:
-                    return
+            found = await self._compare()
+            for difference in found:
+                self.watch.alerted(self.now(), f"reconciled {when}: {difference.said(self.names)}")
+            if found and self.habits.adopt:
+                for _ in range(2):  # lots first; what they have cost is known once they agree
+                    for event in adjustments(self.state, found, self.now()):
+                        await self._send(self._event(event))
+                    found = differences(self.state, await self.venue.snapshot())
+            elif found and not self.state.book.head[0]["killed"]:
+                what = "; ".join(d.said(self.names) for d in found)
+                await self.order(core.Command("kill", f"book and venue differ: {what}", self.now()))
         except (Ambiguous, Unreachable) as error:
-            if self.state.is_up:
-                self._event(core.VenueState(False, str(error), self.now()))
-            return
-        for difference in found:
-            self.watch.alerted(self.now(), f"reconciled {when}: {difference.said(self.names)}")
-        if not self.habits.adopt:
-            what = "; ".join(d.said(self.names) for d in found)
-            await self._order(core.Command("kill", f"book and venue differ: {what}", self.now()))
-            return
-        for event in adjustments(self.state, found, self.now()):
-            await self._send(self._event(event))
-        for event in adjustments(self.state, differences(self.state, await self.venue.snapshot()), self.now()):
-            await self._send(self._event(event))
+            await self._send(self._cut_off(error))
+        self._flush()
+
+    async def _compare(self) -> list[Difference]:
+        """What still differs when all that can be asked was asked; further back each time."""
+        found: list[Difference] = []
+        for back in core.LOOKS:
+            await self._send(await self._missed(back))
+            self.at("reconcile")
+            snapshot = await self.venue.snapshot()
+            for cid in [*in_doubt(self.state), *strange(self.state, snapshot)]:
+                await self._send(await self._ask(cid))
+            found = differences(self.state, await self.venue.snapshot())
+            if not found:
+                break
+        return found
 
     # --- people ------------------------------------------------------------------------------------------------------
 
@@ -364,10 +433,11 @@ class Shell:
         """What people have ordered since the last look, by files in the account's folder."""
         killed = int(self.state.book.head[0]["killed"])
         for word, reason, model in control.orders(self.folder, killed, len(self.names.models)):
-            await self._order(core.Command(word, reason, self.now(), model))
+            await self.order(core.Command(word, reason, self.now(), model))
             control.done(self.folder, word)
 
-    async def _order(self, command: core.Command) -> None:
+    async def order(self, command: core.Command) -> None:
+        """Carry out what a person orders."""
         commands = self._event(command) or [core.Alert(f"{command.word}: {command.reason}")]
         self._flush()
         await self._send(commands)

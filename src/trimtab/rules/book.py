@@ -188,7 +188,7 @@ class Book(NamedTuple):
     dirty: I64  # (N,) scratch: decided anew in this decision
     todo: I64  # (N,) scratch: instruments that a row has to look at
     sums: F64  # (3, N) scratch: notional by group, for each way to group instruments
-    unsure: I64  # (N,) signed lots that may have filled, or may yet: their order's outcome is not known
+    unsure: I64  # (2, N) signed lots sold and bought that may have filled, or may yet: outcomes that are not known
     working: I64  # (N,) 1: must be matched on every bar
     low: F64  # (N,) a bar whose low is at or below meets a resting order; -inf when there is none
     high: F64  # (N,) likewise for its high; +inf when there is none
@@ -332,7 +332,7 @@ def open_book(capital: float, terms: NDArray[np.void], models: int, cash: F64 = 
         dirty=np.zeros(n, np.int64),
         todo=np.zeros(n, np.int64),
         sums=np.zeros((3, n)),
-        unsure=np.zeros(n, np.int64),
+        unsure=np.zeros((2, n), np.int64),
         working=np.zeros(n, np.int64),
         low=np.full(n, -np.inf),
         high=np.full(n, np.inf),

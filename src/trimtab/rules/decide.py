@@ -93,28 +93,29 @@ def want(book, log, i, row, ts):
 
 @part
 def suppose(book):
-    """Where nobody knows whether an order has filled, the gate is asked about the larger of what may be held."""
+    """Where nobody knows whether orders have filled, the gate is asked about the largest of what may be held."""
     for i in range(book.goal.shape[0]):
-        if book.unsure[i] != 0:
+        if book.unsure[0, i] != 0 or book.unsure[1, i] != 0:
             held = book.positions[i].lots
-            other = held + book.unsure[i]
-            book.wanted[i] = held if abs(held) >= abs(other) else other
+            low, high = held + book.unsure[0, i], held + book.unsure[1, i]
+            book.wanted[i] = low if abs(low) > abs(high) else high
 
 
 @part
 def hold_back(book):
-    """There no order may add to what may be held: only what makes both of the possible positions smaller passes."""
+    """There no order may add to what may be held: only what makes each of the possible positions smaller passes."""
     for i in range(book.goal.shape[0]):
-        if book.unsure[i] == 0:
+        if book.unsure[0, i] == 0 and book.unsure[1, i] == 0:
             continue
         held = book.positions[i].lots
-        other, wish = held + book.unsure[i], 0 if book.positions[i].closing == 1 else net(book.target, i)
+        low, high = held + book.unsure[0, i], held + book.unsure[1, i]
+        wish = 0 if book.positions[i].closing == 1 else net(book.target, i)
         if must_be_flat(book.head[0]):
             wish = 0
-        if (held > 0) != (other > 0) or held == 0 or other == 0 or book.head[0].killed == 2:
+        if (low <= 0 and high >= 0) or book.head[0].killed == 2:
             book.allowed[i] = held
             continue
-        least = min(abs(held), abs(other))
+        least = min(abs(low), abs(high))
         cut = abs(held) - min(abs(reduced(wish, held)), abs(reduced(book.allowed[i], held)))
         cut = min(cut, least)
         book.allowed[i] = held - cut if held > 0 else held + cut

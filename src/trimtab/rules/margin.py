@@ -134,14 +134,13 @@ def close_wallet(book, log, market, setup, wallet, t, inside, worst):
         opened = market.ts[t - 1]
         if market.rows[t, i, OPEN] > 0.0:
             opened = market.ts[t] - np.int64(market.rows[t, i, DURATION])
-        take_over(book, log, terms, marks, i, price, t, market.ts[t] if inside else opened)
+        take_over(book, log, terms, marks, i, -position.lots, price, t, market.ts[t] if inside else opened)
 
 
 @part
-def take_over(book, log, terms, marks, i, price, row, ts):
-    """The venue closes a position at a price (quote currency), for its fee and the one of a liquidation."""
+def take_over(book, log, terms, marks, i, lots, price, row, ts):
+    """The venue closes a position by signed lots at a price (quote currency), for its fee and that of a liquidation."""
     position = book.positions[i]
-    lots = -position.lots
     for slot in range(SLOTS):
         if (position.live >> slot) & 1 == 1:
             end_order(book, log, i, slot, LIQUIDATED, ts)

@@ -84,9 +84,9 @@ def report_cross(book, log, market, setup, t, i, mid, ts):
 
 
 @entry
-def report_liquidation(book, log, market, setup, t, i, price, ts):
-    """The venue closed a position for want of margin."""
-    take_over(book, log, setup.terms, market.mark[t], i, price, t, ts)
+def report_liquidation(book, log, market, setup, t, i, lots, price, ts):
+    """The venue closed a position for want of margin: it traded so many signed lots, whatever the book knew of."""
+    take_over(book, log, setup.terms, market.mark[t], i, lots, price, t, ts)
 
 
 @entry

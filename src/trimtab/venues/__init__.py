@@ -24,11 +24,12 @@ class Submit(NamedTuple):
 
 
 class Cancel(NamedTuple):
-    """Withdraw an order."""
+    """Withdraw an order; attempt: an order is withdrawn anew as long as the venue says that it stands."""
 
     cid: str
     instrument: int
     slot: int
+    attempt: int = 1
 
 
 class Amend(NamedTuple):
@@ -69,7 +70,8 @@ Order_ = Submit | Cancel | Amend | Decided
 
 
 class Filled(NamedTuple):
-    """An order filled, in part or whole. A trade id comes once; a report of it may come many times.
+    """An order filled, in part or whole. A trade id names one trade of the account, whatever the instrument; it may be
+    reported many times.
 
     cid      empty: of an order that the venue made itself for a position, known by its slot
     reason   why no more of it filled; waited: what it had waited for (rules.orders)
@@ -102,6 +104,7 @@ class Working(NamedTuple):
 
     arrived    1: it has met the market; day: UTC day on which it came there, -1: not there yet
     triggered  1: its stop price was touched
+    lots       signed, of the whole order; 0: not said
     """
 
     cid: str
@@ -112,6 +115,7 @@ class Working(NamedTuple):
     triggered: int
     reason: int
     waited: int
+    lots: int = 0
 
 
 class Unknown(NamedTuple):
@@ -132,10 +136,11 @@ class Crossed(NamedTuple):
 
 
 class Liquidated(NamedTuple):
-    """The venue closed a position for want of margin."""
+    """The venue closed a position for want of margin; lots: signed, that it traded."""
 
     trade_id: str
     instrument: int
+    lots: int
     price: float
     ts: int
 

@@ -10,7 +10,7 @@ import random
 from typing import Final, NamedTuple
 
 from trimtab.types import F64, TrimtabError
-from trimtab.venues import Ambiguous, Crossed, Order_, Report, Snapshot, Submit, Unreachable
+from trimtab.venues import Ambiguous, Cancel, Crossed, Order_, Report, Snapshot, Submit, Unreachable
 from trimtab.venues.paper import PaperVenue
 
 
@@ -54,7 +54,7 @@ class PaperLink:
 
     async def send(self, command: Order_) -> list[Report]:
         self._reach()
-        if not isinstance(command, Submit) or command.slot != 0:
+        if not isinstance(command, (Submit, Cancel)) or command.slot != 0:
             return self.venue.send(command)
         if self._strikes("lost"):
             raise Ambiguous(f"{command.cid}: no answer")

@@ -36,6 +36,9 @@ from trimtab.venues import (
 #: What of an open order tells where it stands; a protective one is at the venue from its first instant.
 _STANDING: Final = ("arrived", "day", "triggered", "reason", "waited")
 
+#: Numbers of orders that a venue makes itself begin here, so that they are never those of an order that it was sent.
+_OWN: Final = 2**40
+
 #: (instrument, slot, order id) -> its columns.
 Standing = dict[tuple[int, int, int], tuple[int, ...]]
 
@@ -43,10 +46,14 @@ Standing = dict[tuple[int, int, int], tuple[int, ...]]
 class PaperVenue:
     """An exchange of one account. It answers at once; what may go wrong on the way is `venues.faults`'.
 
-    book   its own, to begin with; tape its own rows
+    book    its own, to begin with; tape its own rows
+    cids    order id -> cid, of target orders that are open in it
+    traded  the last trade id of this account at a venue before: ids go on behind it
     """
 
-    def __init__(self, setup: Setup, book: Book, tape: Tape, cids: dict[int, str] | None = None) -> None:
+    def __init__(
+        self, setup: Setup, book: Book, tape: Tape, cids: dict[int, str] | None = None, traded: int = 0
+    ) -> None:
         n = len(setup.terms)
         self.setup, self.book, self.tape = setup, book, tape
         self._log = new_log(8, n, setup.models, 0, np.empty(0, np.int64))
@@ -54,6 +61,8 @@ class PaperVenue:
         self._ids = {cid: order for order, cid in self._cids.items()}
         self._known: dict[str, list[Report]] = {}  # cid -> what became of orders that have ended, of late
         self._trades: list[Filled | Liquidated] = []
+        self._offset = max(0, traded - int(book.head[0]["fills"]))
+        self._own = _OWN  # the last number of an order that the venue has made itself
         self._row: list[Report] = []
 
     # --- orders ------------------------------------------------------------------------------------------------------
@@ -75,7 +84,7 @@ class PaperVenue:
         if slot != TARGET:  # it has placed it itself, and perhaps taken it away again, while the position changed
             return []
         if command.cid in self._ids or command.cid in self._known:
-            return [Ended(command.cid, i, slot, REJECT, NO_REASON, order.ts)]
+            return self.ask(command.cid)  # it was placed before: what is known of it is the answer
         if live:
             return [Ended(command.cid, i, slot, REJECT, NO_REASON, order.ts)]
         accept(self.book, slot, order)
@@ -120,9 +129,11 @@ class PaperVenue:
         t = tape.lay(ts, bars, (book,))
         before = self._standing()
         log.used[:] = 0
+        head = book.head[0]
+        head["orders"] = self._own
         trade(book, log, tape.market, self.setup, t, tape.is_due())
         tape.turn_day()
-        head = book.head[0]
+        self._own = int(head["orders"])
         head["equity"] = mark(head["cash"], book.quantity, tape.market.mark[t])
         self._row = [*self._happened(before), *self._moved(before)]
         return self._row
@@ -167,9 +178,9 @@ class PaperVenue:
         i, ts, slot = int(fill["instrument"]), int(fill["ts"]), int(fill["slot"])
         if fill["order_id"] == 0:
             return Crossed(i, float(fill["mid"]), ts)
-        trade_id = str(int(fill["fill_id"]))
+        trade_id = str(int(fill["fill_id"]) + self._offset)
         if slot == SLOTS:
-            made: Filled | Liquidated = Liquidated(trade_id, i, float(fill["price"]), ts)
+            made: Filled | Liquidated = Liquidated(trade_id, i, int(fill["lots"]), float(fill["price"]), ts)
         else:
             costs = (float(fill[name]) for name in ("mid", "spread", "slippage", "impact", "latency"))
             done = Execution(float(fill["price"]), float(fill["fee"]), int(fill["maker"]), *costs)
@@ -212,12 +223,18 @@ class PaperVenue:
         if order_id is None:
             return []
         order = next(o for o in self.book.orders[:, TARGET] if o["order_id"] == order_id)
-        return [Working(cid, int(order["instrument"]), TARGET, *(int(order[name]) for name in _STANDING))]
+        stands = (int(order[name]) for name in _STANDING)
+        return [Working(cid, int(order["instrument"]), TARGET, *stands, lots=int(order["lots"]))]
 
     def since(self, trade_id: str) -> list[Report]:
         """Fills after one of them, in order; empty id: from the first that is kept."""
         last = int(trade_id) if trade_id else 0
-        return [trade for trade in self._trades if int(trade.trade_id) > last]
+        found: list[Report] = []
+        for made in reversed(self._trades):
+            if int(made.trade_id) <= last:
+                break
+            found.append(made)
+        return found[::-1]
 
     def snapshot(self) -> Snapshot:
         """All of the account, now."""
