@@ -1,20 +1,300 @@
-"""Law 2 for whole specs: backtest == engine on the paper venue == fold of its journal, as Runs and as bundles."""
+"""Law 2 for whole specs: backtest == engine on the paper venue == fold of its journal, as Runs and as bundles.
+
+Each is traded three times: without a break, with three restarts at rows of a seed's choice, and with snapshots too.
+"""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from tests.parity.engaged import assert_same
-from tests.parity.planned import SHORT, book
+import trimtab as tt
+from tests.parity.conftest import FEES, FULL, crypto, indices
+from tests.parity.engaged import assert_same, assert_same_run, head, opened, told, trade, traded
+from tests.parity.planned import FOLLOWS, REGIMES, SHORT, book, with_fields
+from trimtab.app.cli import app
+from trimtab.app.live import Account
+from trimtab.engine.events import Entry, RowDecided
+from trimtab.engine.journal import open_journal, read
+from trimtab.research.bundle import differences
 from trimtab.research.synthetic import synthetic_panel
-from trimtab.types import Model, Rebalance
+from trimtab.types import (
+    HOUR,
+    AllocatorUse,
+    Caps,
+    CashFlow,
+    Execution,
+    Limits,
+    Model,
+    NotEnoughData,
+    Panel,
+    Rebalance,
+    SizerUse,
+    Spec,
+)
+from trimtab.words import utc
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Generator[Path]:
+    """A folder in memory where there is one: these journals need not survive the machine, and there are hundreds."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
+
+
+# --- every strategy ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", list(SHORT))
 @pytest.mark.parametrize("when", ["on_change", "always"])
-def test_every_strategy_on_days_with_gaps(name: str, when: str, tmp_path: Path) -> None:
+def test_every_strategy_on_days_with_gaps(name: str, when: str, place: Path) -> None:
     panel = synthetic_panel(3, 420, 4, "1d")
     spec = book(panel, Model(strategy=name, params=SHORT[name]), rebalance=Rebalance(when=when))
-    assert_same(spec, panel, tmp_path, seed=len(name))
+    assert_same(spec, panel, place, seed=len(name))
+
+
+@pytest.mark.parametrize("name", [n for n in SHORT if n != "crypto_momentum"])
+def test_every_strategy_on_real_hours_with_gaps(name: str, shared: Path, place: Path) -> None:
+    panel = head(crypto(shared), 900)
+    universe = panel.symbols[:2] if name == "pairs_reversion" else ()
+    timeframe = "1d" if name in ("equity_trend", "index_mean_reversion") else "1h"
+    spec = book(panel, Model(strategy=name, params=SHORT[name], universe=universe, timeframe=timeframe), costs=FULL)
+    assert_same(spec, panel, place, seed=len(name), fills=1)
+
+
+def test_real_sessions(place: Path) -> None:
+    panel = head(indices(), 900)
+    names = ("buy_and_hold", "equity_trend", "index_mean_reversion", "momentum", "pairs_reversion", "sma_cross")
+    models = (Model(strategy=n, params=SHORT[n], budget=0.15, name=n) for n in names)
+    assert_same(book(panel, *models, costs=FULL, rebalance=Rebalance(buffer=0.01)), panel, place, fills=100)
+
+
+def test_days_of_seven_coins(shared: Path, place: Path) -> None:
+    frames = shared / "data" / "crypto_binance_2024"
+    panel = daily(frames, ("BTC", "ETH", "SOL", "XRP", "ADA", "LINK", "LTC"))
+    spec = book(panel, Model(strategy="crypto_momentum"), base_currency="USDT", costs=FULL)
+    assert_same(spec, panel, place, fills=10)
+
+
+def daily(folder: Path, coins: tuple[str, ...]) -> Panel:
+    import polars as pl
+
+    frames = {}
+    for coin in coins:
+        hours = pl.read_parquet(folder / f"{coin}USDT_1h.parquet").sort("open_time")
+        frames[coin] = hours.group_by_dynamic("open_time", every="1d").agg(
+            pl.col("open").first(), pl.col("high").max(), pl.col("low").min(), pl.col("close").last(),
+            pl.col("volume").sum(),
+        )  # fmt: skip
+    return Panel.from_frames(frames, "1d", [tt.Instrument(symbol=s, quote="USDT") for s in coins])
+
+
+# --- what a spec may say of orders, limits and money ------------------------------------------------------------------
+
+TREND = Model(strategy="sma_cross", params={"fast": 6, "slow": 24, "short": True}, budget=0.5)
+MIDDLE = Model(strategy="momentum", params={"lookback": 24, "vol_window": 24}, budget=0.3)
+AGAINST = Model(strategy="sma_cross", params={"fast": 3, "slow": 9, "short": True}, budget=0.2, name="quick")
+
+#: name -> (what the spec says, words of orders or limits that have to be seen: else it proves nothing)
+SETTINGS: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "partial fills": ({"costs": FULL._replace(participation=1e-4), "capital": 1e7}, {"replaced by a new decision"}),
+    "rejects": ({"costs": FULL._replace(reject=0.3)}, {"rejected by the venue"}),
+    "latency": ({"costs": FULL._replace(latency=5_400.0), "rebalance": Rebalance(when="always")}, set()),
+    "stop and target": ({"costs": FULL, "limits": Limits(stop_loss=0.02, take_profit=0.03)}, {"stop_loss"}),
+    "trailing": ({"costs": FULL, "limits": Limits(trailing_stop=0.025)}, {"trailing_stop"}),
+    "breakers": (
+        {"costs": FULL, "limits": Limits(drawdown_derisk=0.02, daily_loss=0.015, weekly_loss=0.03)},
+        {"drawdown_derisk", "daily_loss"},
+    ),
+    "halt": ({"costs": FULL, "limits": Limits(drawdown_halt=0.03)}, {"drawdown_halt"}),
+    "limits": (
+        {
+            "costs": FEES,
+            "limits": Limits(
+                0.8, 0.3, stale=4 * 3600.0, order_notional=50_000.0, collar=0.01, max_holding=86_400.0, heat=0.9,
+                net_exposure=0.7, group_gross=0.6, unusual_vol=1.2, unusual_gap=0.02,
+            ),
+            "caps": Caps(models={"*": 0.3}, asset_classes={"*": 0.7}),
+        },
+        {"max_weight", "max_holding", "model"},
+    ),
+    "limit orders": (
+        {"costs": FULL, "limits": Limits(stop_loss=0.02), "execution": Execution(kind="LIMIT", offset=0.004)},
+        {"stop_loss"},
+    ),
+    "limit orders of a day": (
+        {"costs": FULL, "execution": Execution(kind="LIMIT", offset=0.004, tif="DAY", post_only=True)},
+        set(),
+    ),
+    "fill or kill": ({"costs": FULL._replace(participation=1e-4), "execution": Execution(tif="FOK")}, set()),
+    "buffers": ({"costs": FULL, "rebalance": Rebalance(buffer=0.01, min_trade=0.005, every=8 * 3600.0)}, set()),
+    "sizers": ({"costs": FULL, "sizer": SizerUse(name="volatility_target", params={"window": 24}), "rebalance": Rebalance(buffer=0.01)}, set()),
+    "allocators": (
+        {"costs": FULL, "allocator": AllocatorUse(name="inverse_volatility", window=10, every=3 * 86_400.0)},
+        set(),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(SETTINGS))
+def test_settings_on_real_hours_with_gaps(name: str, shared: Path, place: Path) -> None:
+    panel = head(crypto(shared), 1_000)
+    more, words = SETTINGS[name]
+    models = [TREND, MIDDLE, AGAINST]
+    if name == "allocators":
+        use = AllocatorUse(name="equal_risk", window=8, every=2 * 86_400.0)
+        models[0] = msgspec.structs.replace(TREND, allocator=use)
+    backtest = assert_same(book(panel, *models, **more), panel, place, seed=len(name), fills=20)
+    acted = {*backtest.orders["reason"], *backtest.orders["waited"], *backtest.actions["limit"]}
+    assert words <= acted, acted
+    assert bool(backtest.splits) == (name == "allocators")
+
+
+@pytest.mark.parametrize("liquidated", [False, True])
+def test_margin_and_carry_and_cash_flows(liquidated: bool, shared: Path, place: Path) -> None:
+    panel = head(crypto(shared), 1_000)
+    kinds = ("perpetual", "spot", "perpetual")
+    panel = replaced(panel, lambda i: {"kind": kinds[i], "initial_margin": 0.1, "maintenance_margin": 2.0 * liquidated})
+    paid = [
+        CashFlow(at=utc(panel.ts[row] - shift), amount=amount)
+        for row, shift, amount in ((150, 0, 5e4), (150, HOUR // 3, 1e3), (151, 0, -2e4), (900, 0, -1e4))
+    ]
+    costs = FULL._replace(funding=2e-4, borrow=0.05, margin_interest=0.08, liquidation=0.01)
+    more: dict[str, Any] = {"costs": costs, "cash_flows": tuple(paid), "limits": Limits(0.9, daily_loss=0.03)}
+    backtest = assert_same(book(panel, TREND, MIDDLE, AGAINST, **more), panel, place, fills=20)
+    assert ("margin_call" in set(backtest.actions["limit"])) == liquidated
+    assert backtest.metrics["costs"]["funding"] != 0.0
+    assert liquidated or backtest.metrics["costs"]["borrow"] != 0.0
+    assert backtest.metrics["cash_paid_in"] == 2.1e4
+
+
+def test_funding_rates_spreads_and_several_currencies(place: Path) -> None:
+    """Two wallets in euros and one in dollars, with rates that come and go."""
+    panel = synthetic_panel(11, 700, 4, "4h")
+    quotes = (("USD", "one"), ("EUR", "one"), ("EUR", "two"), ("USD", "one"))
+    panel = replaced(
+        panel,
+        lambda i: {"quote": quotes[i][0], "venue": quotes[i][1], "kind": ("perpetual", "spot")[i % 2],
+                   "initial_margin": 0.2, "maintenance_margin": 0.1},
+    )  # fmt: skip
+    rng = np.random.default_rng(5)
+    rows = len(panel.ts)
+    fx = np.full((rows, 4), np.nan)
+    rate = 1.1 * np.exp(np.cumsum(rng.normal(0.0, 0.002, rows)))
+    fx[:, 1] = np.where(rng.random(rows) < 0.8, rate, np.nan)
+    fx[:, 2] = rate
+    funding = np.where(rng.random((rows, 4)) < 0.3, rng.normal(0.0, 1e-4, (rows, 4)), np.nan)
+    spread = np.where(rng.random((rows, 4)) < 0.5, np.abs(rng.normal(0.0, 1e-3, (rows, 4))), np.nan)
+    values = np.concatenate((panel.values, np.stack((fx, funding, spread), axis=2)), axis=2)
+    panel = Panel(panel.ts, panel.instruments, (*panel.fields, "fx", "funding", "spread"), values, "4h")
+    spec = book(
+        panel, TREND, MIDDLE, AGAINST, base_currency="USD",
+        capital={"one/USD": 400_000.0, "one/EUR": 300_000.0, "two/EUR": 200_000.0},
+        cash_flows=(CashFlow(at=utc(panel.ts[300]), amount=4e4, wallet="two/EUR"),),
+        limits=Limits(unusual_spread=0.003, drawdown_derisk=0.05), costs=FULL,
+        rebalance=Rebalance(buffer=0.01),
+    )  # fmt: skip
+    backtest = assert_same(spec, panel, place, fills=50)
+    assert "cash" in set(backtest.attribution["by"])
+
+
+def test_a_book_with_regimes_sizers_and_allocators(place: Path) -> None:
+    panel = with_fields(synthetic_panel(6, 900, 4, "4h"))
+    models = (
+        msgspec.structs.replace(
+            TREND, regime_budgets=FOLLOWS, sizer=SizerUse(name="volatility_target", params={"window": 15}),
+            allocator=AllocatorUse(name="inverse_volatility", window=20, every=3 * 86_400.0),
+        ),
+        Model(strategy="buy_and_hold", budget=0.2, timeframe="1d", regime_budgets={"fear": {"crisis": 0.0}}),
+        Model(strategy="pairs_reversion", params=SHORT["pairs_reversion"], universe=("SYN2", "SYN1"), budget=0.2),
+    )  # fmt: skip
+    spec = book(
+        panel, *models, regimes=REGIMES, allocator=AllocatorUse(name="equal_risk", window=15, every=5 * 86_400.0),
+        rebalance=Rebalance(buffer=0.01, min_trade=0.003, every=86_400.0), limits=Limits(stop_loss=0.05), costs=FULL,
+    )  # fmt: skip
+    backtest = assert_same(spec, panel, place, fills=100)
+    assert len(backtest.splits) == 2
+    assert len({name for name in backtest.attribution["by"] if name.startswith("regime")}) == 4
+
+
+def replaced(panel: Panel, of: Callable[[int], dict[str, Any]]) -> Panel:
+    made = tuple(msgspec.structs.replace(one, **of(i)) for i, one in enumerate(panel.instruments))
+    return Panel(panel.ts, made, panel.fields, panel.values, panel.timeframe)
+
+
+# --- the journal ------------------------------------------------------------------------------------------------------
+
+
+def small() -> tuple[Spec, Panel]:
+    panel = synthetic_panel(3, 200, 2, "1d")
+    return book(panel, TREND, AGAINST, costs=FULL, rebalance=Rebalance(when="always")), panel
+
+
+def torn(account: Account, folder: Path, kept: Callable[[int], bool]) -> Account:
+    """The account with the events of its journal as far as they are kept."""
+    other = account._replace(folder=folder)
+    folder.mkdir()
+    with open_journal(other.path, account.names.account) as journal:
+        for event in read(account.path):
+            if not kept(event.seq):
+                break
+            journal.append([Entry(event.ts, event.body)])
+    return other
+
+
+def test_a_row_that_was_not_decided_is_left_out(place: Path) -> None:
+    spec, panel = small()
+    account = opened(spec, panel, place / "whole")
+    trade(account, panel)
+    decided = [event.seq for event in read(account.path) if isinstance(event.body, RowDecided)]
+    last = decided[-1]
+    other = torn(account, place / "torn", lambda seq: seq < last)
+    assert any(event.seq > decided[-2] + 1 for event in read(other.path))  # its bars and what the venue said of it
+    assert_same_run(tt.backtest(spec, head(panel, len(panel.ts) - 1)), told(other))
+    empty = torn(account, place / "empty", lambda seq: seq < decided[0])
+    with pytest.raises(NotEnoughData, match="no row has been decided yet"):
+        told(empty)
+
+
+def test_cash_flows_that_are_still_to_come_are_no_flows_yet(place: Path) -> None:
+    spec, panel = small()
+    later = utc(panel.ts[-1])
+    flowing = msgspec.structs.replace(spec, cash_flows=(CashFlow(at=later, amount=1e4),))
+    account = opened(flowing, panel, place / "a")
+    trade(account, head(panel, 150))
+    live = told(account)
+    assert_same_tables(tt.backtest(spec, head(panel, 150)), live)
+    trade(account, panel)
+    assert_same_run(tt.backtest(flowing, panel), told(account))
+
+
+def assert_same_tables(backtest: Any, live: Any) -> None:
+    for name in ("equity", "orders", "fills", "trades", "attribution"):
+        assert getattr(backtest, name).equals(getattr(live, name)), name
+
+
+def test_bundles_are_equal_and_parity_and_report_say_so(tmp_path: Path) -> None:
+    """On the disk, as people have it."""
+    spec, panel = small()
+    live = traded(spec, panel, tmp_path / "account", (40, 77))
+    backtest = tt.backtest(spec, panel)
+    ours, theirs = live.save(tmp_path / "paper"), backtest.save(tmp_path / "backtest")
+    assert differences(live, theirs) == []
+    assert differences(backtest, ours) == []
+    result = CliRunner().invoke(app, ["parity", str(theirs), str(ours)])
+    assert result.exit_code == 0, result.output
+    assert (ours / "report.html").stat().st_size > 100_000
+    assert (ours / "spec.yaml").read_bytes() == (theirs / "spec.yaml").read_bytes()
+    again = CliRunner().invoke(app, ["report", str(ours)])
+    assert again.exit_code == 0, again.output

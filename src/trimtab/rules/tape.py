@@ -33,15 +33,20 @@ class Tape:
     market   its memory; rows behind the newest mean nothing
     base     the number of the row at place 0
 
-    fields   the K axis of what will be laid: open, high, low, close, volume, duration, then others
-    length   ns of the grid's timeframe
-    flows    (F,) instants of the set-up's cash flows, ns UTC, sorted
+    fields      the K axis of what will be laid: open, high, low, close, volume, duration, then others
+    length      ns of the grid's timeframe
+    flows       (F,) instants of the set-up's cash flows, ns UTC, sorted
+    currencies  (N,) of the instruments: whoever has a rate tells it for all wallets of its currency; none: of its own
     """
 
-    def __init__(self, fields: tuple[str, ...], setup: Setup, length: int, flows: I64) -> None:
+    def __init__(
+        self, fields: tuple[str, ...], setup: Setup, length: int, flows: I64, currencies: tuple[str, ...] = ()
+    ) -> None:
         n, columns = len(setup.terms), setup.terms["column"]
         foreign = int(columns.max(initial=-1)) + 1 - n
         self._foreign = max(foreign, 0)
+        known = np.array(currencies or columns)
+        self._tellers = [known == known[columns == n + k][0] for k in range(self._foreign)]
         stale = setup.limits.stale
         self._kept = KEPT if stale == np.inf else max(KEPT, 2 + int(stale * SECOND / length))
         self.setup, self._flows = setup, flows
@@ -115,7 +120,7 @@ class Tape:
         n, mark = len(marks), self.market.mark
         mark[t, n:] = mark[t - 1, n:] if t > 0 else 0.0
         for at in range(n, n + self._foreign):
-            known = bars[self._columns == at, self._fx]
+            known = bars[self._tellers[at - n], self._fx]
             known = known[known > 0.0]
             if len(known):
                 mark[t, at] = known[0]
