@@ -1,0 +1,124 @@
+"""Crashes at named points of a row, each several times, and the kill switch thrown at them (laws 4 and 5)."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.chaos.conftest import Maker
+from tests.chaos.world import MODELS, SYMBOLS, World, bars_of, setup_of, throw
+from trimtab.engine import control, core
+from trimtab.engine.shell import POINTS, Habits
+from trimtab.venues import Cancel, Submit
+
+#: Times that each point has to be hit at least; otherwise the test has proved nothing.
+HITS = 3
+
+
+class Market:
+    """Random bars, wishes and faults for a world, from a seed."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.world, self.draw = world, random.Random(seed)
+        self.prices = [100.0] * len(SYMBOLS)
+
+    def row(self, faulty: bool = True) -> None:
+        draw, world = self.draw, self.world
+        moves = [draw.gauss(0.0, 0.02) for _ in SYMBOLS]
+        bars = bars_of(self.prices, moves, [draw.choice((1e6, 1e6, 200.0)) for _ in SYMBOLS])
+        self.prices = [float(b[3]) for b in bars]
+        wishes = [(m, i, draw.uniform(-0.6, 0.9)) for m in range(MODELS) for i in range(len(SYMBOLS))]
+        if faulty:
+            world.line.fates.extend(draw.choice(("", "", "", "lost", "unanswered")) for _ in range(2))
+            world.line.spoil = [draw.choice(("", "", "", "drop", "late", "twice")) for _ in range(4)]
+        world.row(bars, [w for w in wishes if draw.random() < 0.5])
+
+
+@pytest.mark.parametrize("faulty", [False, True], ids=["a good line", "a bad line"])
+@pytest.mark.parametrize("point", POINTS)
+def test_a_crash_at_each_point(point: str, faulty: bool, make: Maker) -> None:
+    world = make(setup_of(True, False, True), Habits(snapshot_every=2, reconcile_every=3))
+    market = Market(world, 11)
+    for k in range(3 * HITS):
+        world.arm(point, 1 + k % 3)
+        for _ in range(4):
+            market.row(faulty)
+    world.restart("reconcile" if point != "reconcile" else "commit")
+    assert world.crashes[point] >= HITS
+    assert world.tried, "orders were sent"
+    world.settle()
+
+
+@pytest.mark.parametrize("flatten", [False, True])
+@pytest.mark.parametrize("when", ["decided", "send", "answered", "reconcile", "commit"])
+def test_the_switch_is_thrown_at_a_point(when: str, flatten: bool, make: Maker) -> None:
+    """Between a decision and its orders, while one is on its way, during a reconciliation: from then on only what
+    reduces reaches the venue (World.guard), also after a restart, and until somebody resumes."""
+    world = make(setup_of(False, False, False), Habits(reconcile_every=2))
+    market = Market(world, 5)
+    for _ in range(6):
+        market.row()
+    passed = world.shell.at
+    thrown: list[int] = []
+
+    def hook(point: str) -> None:
+        passed(point)
+        if point == when and not thrown and sum(isinstance(c, Submit) for c in world.line.arrived) > 8:
+            thrown.append(len(world.line.arrived))
+            throw(world, flatten)
+
+    world.shell.at = hook
+    for _ in range(8):
+        market.row()
+    assert thrown, "the point was passed"
+    world.restart()
+    market.row()
+    world.settle()
+    head = world.shell.state.book.head[0]
+    assert head["killed"] == (1 if flatten else 2)
+    assert not world.line.venue.snapshot().orders
+    if flatten:
+        assert not world.line.venue.book.positions["lots"].any()
+    after = [c for c in world.line.arrived[thrown[0] + (when == "send") :] if isinstance(c, Submit) and c.slot == 0]
+    assert all(c.order.reduce_only for c in after)
+    control.resume(world.folder, "a test")
+    for _ in range(3):
+        market.row(False)
+    assert any(not c.order.reduce_only for c in world.line.arrived[-40:] if isinstance(c, Submit))
+    world.settle()
+
+
+def test_the_switch_is_thrown_while_a_cancel_is_on_its_way(make: Maker) -> None:
+    world = make(setup_of(False, False, True))
+    bars = bars_of([100.0, 100.0], [0.0, 0.0], [1e6, 1e6])
+    world.row(bars, [(0, 0, 0.5)])
+    world.line.fates.append("lost")  # of the cancel of the order that rests
+    world.row(bars_of([104.0, 100.0], [0.01, 0.0], [1e6, 1e6]), [(0, 0, 0.8)])
+    assert isinstance(world.line.arrived[-1], core.Decided)
+    assert len(world.line.venue.snapshot().orders) == 1, "the order stands, and another was not placed beside it"
+    throw(world, False)
+    world.look()
+    world.row(bars_of([105.0, 100.0], [0.0, 0.0], [1e6, 1e6]), [])
+    assert not world.line.venue.snapshot().orders
+    assert sum(isinstance(c, Cancel) for c in world.line.arrived) == 1
+    world.settle()
+
+
+def test_a_switch_thrown_while_nobody_was_there(make: Maker) -> None:
+    """A row that was not decided when its process died is decided by the next one as a killed account."""
+    world = make(setup_of(False, False, False))
+    market = Market(world, 3)
+    market.row(False)
+    market.row(False)
+    world.arm("commit", 2)  # the row's reports are durable, its decision is not
+    sent = len(world.tried)
+    world.stop, stop = lambda: (throw(world, True), stop()), world.stop  # type: ignore[method-assign, assignment, func-returns-value]
+    market.row(False)
+    world.stop = stop  # type: ignore[method-assign]
+    assert world.crashes == {"commit": 1}
+    market.row(False)
+    market.row(False)
+    assert len(world.tried) - sent <= 2 * len(SYMBOLS)
+    assert not world.line.venue.book.positions["lots"].any()
+    world.settle()
