@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 
 #: Set in an engine that a watchdog has started.
 CHILD: Final = "TRIMTAB_ENGINE_CHILD"
+
+#: Where the bars of a synthetic feed begin, ns UTC: 2020-01-01.
+SYNTHETIC_BEGINS: Final = 1_577_836_800_000_000_000
+
+#: What is said of orders when a run ends.
+TOLD: Final = ("FILLED", "CANCELED", "REJECTED", "EXPIRED", "UNKNOWN")
+
+#: Seconds for which a kill or a resumption waits for the engine to have carried it out.
+HEARD: Final = 5.0
 
 #: Where accounts lie if nothing else is said.
 ACCOUNTS: Final = Path("paper")
@@ -78,6 +88,7 @@ class EngineChoice:
         float,
         typer.Option("--deadline", min=0.0, help="Seconds that the models may take for a row; 0: no watchdog."),
     ] = 60.0
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write the bundle without report.html.")] = False
 
 
 @grouped
@@ -115,21 +126,36 @@ def paper(
       trimtab paper book.yaml --feed binance --metrics-port 9108
       trimtab paper book.yaml --feed synthetic --drill --seed 7
     """
-    if engine.on_stop not in ("keep", "cancel"):
-        _refuse(f"--on-stop {engine.on_stop}: expected keep or cancel")
+    _check_options(source, engine)
     chosen = _spec_of(read(spec, settings), capital, strategy)
     folder = out or ACCOUNTS / _folder_name(chosen, spec)
     if engine.deadline > 0.0 and CHILD not in os.environ:
-        raise typer.Exit(_supervised(folder, engine.deadline))
+        raise typer.Exit(_supervised(chosen, folder, engine.deadline))
     with console.progress(shown=not as_json) as progress:
-        from trimtab.app.paper import trade
+        from trimtab.app.paper import bundle_of, trade
 
-        found = _source_of(chosen, source, data, seed, progress)
+        found = _source_of(chosen, source, data, seed, folder, progress)
         outcome = trade(found, folder, _options(engine, found, seed, source.days, progress))
-        bundle = _bundle(folder, found, progress)
+        progress("writing the bundle", 0, 0)
+        bundle = bundle_of(found, folder, report=not engine.no_report)
     _print(outcome, bundle, as_json=as_json)
     if outcome.halted:
         raise typer.Exit(4)
+
+
+def _check_options(source: FeedChoice, engine: EngineChoice) -> None:
+    """What no type of an option can say."""
+    if engine.on_stop not in ("keep", "cancel"):
+        _refuse(f"--on-stop {engine.on_stop}: expected keep or cancel")
+    if source.days is not None and source.days <= 0.0:
+        _refuse(f"--days {source.days:g}: expected more than 0, such as 30 or 0.5")
+    is_live = source.feed not in ("replay", "synthetic")
+    if not source.feed.strip():
+        _refuse("--feed: expected replay, synthetic, or a venue such as binance")
+    if is_live and source.speed:
+        _refuse(f"--speed {source.speed:g}: {source.feed} is live; only a replay has a speed")
+    if source.history and not is_live:
+        _refuse(f"--history {source.history}: is of a live feed; how much of a replay is traded is said by --days")
 
 
 def _spec_of(spec: Spec, capital: float | None, strategy: str) -> Spec:
@@ -148,30 +174,42 @@ def _spec_of(spec: Spec, capital: float | None, strategy: str) -> Spec:
     return msgspec.structs.replace(spec, models=mine)
 
 
-def _source_of(spec: Spec, choice: FeedChoice, data: Path | None, seed: int, progress: Any) -> Source:
+def _source_of(spec: Spec, choice: FeedChoice, data: Path | None, seed: int, folder: Path, progress: Any) -> Source:
     import msgspec
 
-    from trimtab.app.paper import ccxt_source, replayed
+    from trimtab.app.paper import ccxt_source, kept_spec, replayed
     from trimtab.app.wire import panel_of
 
     root = str(data) if data else None
     if choice.feed == "replay":
         progress(f"loading {', '.join(spec.universe)} at {spec.timeframe}", 0, 0)
+        kept = kept_spec(folder)
         panel = panel_of(spec, root)
         if choice.days is not None:
             spec = _last_days(spec, int(panel.ts[-1]), choice.days)
-            panel = panel_of(spec, root)
-        return replayed(spec, panel, choice.speed)
-    if choice.feed == "synthetic":
-        from trimtab.research.synthetic import synthetic_panel
-        from trimtab.types import DAY, TIMEFRAMES
-
-        rows = int((choice.days or 30.0) * DAY / TIMEFRAMES[spec.timeframe])
-        panel = synthetic_panel(seed, max(rows, 1), len(spec.universe), spec.timeframe)
-        spec = msgspec.structs.replace(spec, universe=panel.symbols, base_currency=panel.instruments[0].quote)
-        return replayed(spec, panel, choice.speed)
+        if kept is not None and kept.start != spec.start and (choice.days is not None or not spec.start):
+            spec = msgspec.structs.replace(spec, start=kept.start)  # it goes on, from where it began
+        return replayed(spec, panel_of(spec, root), choice.speed)
     found = tuple(_instrument(symbol, choice.feed, root) for symbol in spec.universe)
+    if choice.feed == "synthetic":
+        return _synthetic(spec, found, choice, seed)
     return ccxt_source(msgspec.structs.replace(spec, start="", end=""), choice.feed, found, choice.history)
+
+
+def _synthetic(spec: Spec, found: tuple[Instrument, ...], choice: FeedChoice, seed: int) -> Source:
+    """Bars made up for the instruments of a spec; the same seed makes the same ones."""
+    import msgspec
+
+    from trimtab.app.paper import replayed
+    from trimtab.research.synthetic import synthetic_frames
+    from trimtab.types import DAY, TIMEFRAMES, Panel
+    from trimtab.words import utc
+
+    length = TIMEFRAMES[spec.timeframe]
+    last = SYNTHETIC_BEGINS + max(length, int((choice.days or 30.0) * DAY) // length * length)
+    frames = synthetic_frames(seed, found, spec.timeframe, SYNTHETIC_BEGINS, last)
+    panel = Panel.from_frames(frames, spec.timeframe, found)
+    return replayed(msgspec.structs.replace(spec, start=utc(SYNTHETIC_BEGINS), end=utc(last)), panel, choice.speed)
 
 
 def _instrument(symbol: str, venue: str, root: str | None) -> Instrument:
@@ -203,7 +241,8 @@ def _options(engine: EngineChoice, found: Source, seed: int, days: float | None,
     habits = Habits(adopt=engine.adopt, on_stop=engine.on_stop, reconcile_every=1 if engine.drill else 0)
     return Options(
         habits=habits, faults=DRILL if engine.drill else None, seed=seed, metrics=engine.metrics_port,
-        progress=progress, total=found.total, lasting=days * 86_400.0 if found.live and days else 0.0,
+        lasting=days * 86_400.0 if found.live and days else 0.0, progress=progress,
+        tell=console.say if found.live or not engine.drill else None, parent=int(os.environ.get(CHILD, "0")),
     )  # fmt: skip
 
 
@@ -212,43 +251,54 @@ def _folder_name(spec: Spec, path: Path) -> str:
     return "-".join(filter(None, words.split("-"))) or "account"
 
 
-def _supervised(folder: Path, deadline: float) -> int:
+def _supervised(spec: Spec, folder: Path, deadline: float) -> int:
     """Run this very command in a process of its own, with a watchdog beside it."""
+    from trimtab.bounds import model_names
     from trimtab.engine.watchdog import supervise
 
-    folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-c", "from trimtab.app.cli import main; main()", *sys.argv[1:]]
-    return supervise(command, folder, deadline, console.say, {**os.environ, CHILD: "1"})
+    environment = {**os.environ, CHILD: str(os.getpid())}
+    return supervise(command, folder, model_names(spec.models), deadline, console.say, environment)
 
 
-def _bundle(folder: Path, found: Source, progress: Any) -> str | None:
-    """The bundle of the Run that the journal tells; None: nothing was traded long enough to be one."""
-    del found
-    del progress
-    del folder
-    return None
-
-
-def _print(outcome: Outcome, bundle: str | None, *, as_json: bool) -> None:
+def _print(outcome: Outcome, bundle: Path | None, *, as_json: bool) -> None:
     import msgspec
 
     from trimtab.words import utc
 
     if as_json:
-        console.write_json({**msgspec.to_builtins(outcome), "bundle": bundle})
+        document = msgspec.to_builtins(outcome)
+        document["last_time"] = utc(outcome.last) if outcome.last else None
+        console.write_json({**document, "bundle": None if bundle is None else str(bundle)})
         return
-    lines = [f"{outcome.account}: {outcome.rows:,} rows decided, the last closed {utc(outcome.last)}"]
-    lines.append(f"equity {outcome.equity:,.2f}")
-    if any(outcome.faults_struck.values()):
-        lines.append("faults: " + ", ".join(f"{name} {n}" for name, n in outcome.faults_struck.items() if n))
-    lines += [f"note: {text}" for text in outcome.alerts[-10:]]
-    if outcome.halted:
-        lines.append(f"halted: {outcome.halted}")
-    lines.append(f"account: {outcome.folder} (trimtab status {outcome.folder})")
-    if bundle:
-        lines.append(f"bundle: {bundle}")
-    for line in lines:
+    for line in _lines(outcome, bundle):
         typer.echo(line)
+
+
+def _lines(outcome: Outcome, bundle: Path | None) -> Iterator[str]:
+    from trimtab.words import utc
+
+    last = f", the last closed {utc(outcome.last)}" if outcome.last else ""
+    rows = f"{outcome.rows:,} rows decided" if outcome.rows else "no row decided: its feed has none that is new"
+    yield f"{outcome.account}: {rows}{last}"
+    orders = ", ".join(f"{status.lower()} {n:,}" for status, n in outcome.orders.items() if n and status in TOLD)
+    yield f"Equity {outcome.equity:,.2f} {outcome.currency}, {outcome.positions} positions" + (
+        f"; orders: {orders}" if orders else ""
+    )
+    if any(outcome.faults_struck.values()):
+        yield "Faults: " + ", ".join(f"{name} {n:,}" for name, n in outcome.faults_struck.items() if n)
+    for model, why in outcome.quarantined.items():
+        yield f"Quarantined: {model}: {why}"
+    yield from (f"Note: {text}" for text in outcome.alerts[-10:])
+    if len(outcome.alerts) > 10:
+        yield f"Notes before these: {len(outcome.alerts) - 10}, in {outcome.folder}/logs/errors.jsonl"
+    if outcome.halted:
+        yield f"Halted: {outcome.halted}"
+    yield f"Account: {outcome.folder}"
+    if bundle is not None:
+        yield f"Bundle: {bundle}"
+        if (page := bundle / "report.html").is_file():
+            yield f"Report: {page}"
 
 
 # --- an account that trades ------------------------------------------------------------------------------------------
@@ -272,6 +322,8 @@ def status(
       trimtab status paper/momentum --json | jq .equity
     """
     folder = _account(account)
+    if watch and as_json:
+        _refuse("--watch and --json: one of them")
     if watch:
         _watch(folder)
         return
@@ -314,7 +366,8 @@ def kill(
 
     folder = _account(account)
     ordered(folder, reason, flatten)
-    typer.echo(f"{folder}: the kill switch is on{' and positions are closed' if flatten else ''}; {_heard(folder)}")
+    closing = ", and positions are closed at market" if flatten else ""
+    _say_heard(folder, f"the kill switch is on{closing}")
 
 
 def resume(
@@ -330,18 +383,32 @@ def resume(
 
     folder = _account(account)
     ordered(folder, reason)
-    typer.echo(f"{folder}: resumes; {_heard(folder)}")
+    _say_heard(folder, "to resume")
 
 
-def _heard(folder: Path) -> str:
-    """Whether an engine is there to hear it."""
+def _say_heard(folder: Path, order: str) -> None:
+    """What was ordered, and whether an engine has carried it out; exit code 1: one runs, and has not."""
     from trimtab.app.live import JOURNAL
-    from trimtab.engine.lease import is_held
+    from trimtab.engine.control import pending
+    from trimtab.engine.file import JournalFailed
+    from trimtab.engine.lease import engine_of
 
-    path = folder / JOURNAL
-    if path.exists() and is_held(path):
-        return "its engine acts on it at once"
-    return "no engine runs: it acts when one is started"
+    path, until = folder / JOURNAL, time.monotonic() + HEARD
+    try:
+        lives = path.exists() and engine_of(path)[1]
+    except JournalFailed:
+        lives = False
+    if not lives:
+        typer.echo(f"{folder}: ordered: {order}. No engine runs: the next one does so before it trades")
+        return
+    while pending(folder, _status(folder).killed):
+        if time.monotonic() > until:
+            console.say(
+                f"{folder}: ordered: {order}. The engine has not done so within {HEARD:g} s; it will when it can"
+            )
+            raise typer.Exit(1)
+        time.sleep(0.05)
+    typer.echo(f"{folder}: done: {order}")
 
 
 def _account(folder: Path | None) -> Path:
@@ -360,18 +427,22 @@ def _account(folder: Path | None) -> Path:
 
 
 def _status(folder: Path) -> Status:
+    """As its engine wrote it, and how that engine is now."""
     import msgspec
 
-    from trimtab.app.paper import STATUS
+    from trimtab.app.engine_status import as_found
+    from trimtab.app.live import JOURNAL
+    from trimtab.app.onlooker import STATUS
     from trimtab.engine.status import Status
 
     path = folder / STATUS
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Status)
+        found = msgspec.json.decode(path.read_bytes(), type=Status)
     except FileNotFoundError:
-        _refuse(f"{folder}: no engine has written a status here yet")
+        _refuse(f"{folder}: no engine has written a status here yet; trimtab paper SPEC --out {folder} starts one")
     except msgspec.MsgspecError as error:
         _refuse(f"{path}: cannot be read ({error}): its engine writes it anew when it runs")
+    return as_found(found, folder, folder / JOURNAL, time.time_ns())
 
 
 def _watch(folder: Path) -> None:
@@ -379,10 +450,16 @@ def _watch(folder: Path) -> None:
 
     from trimtab.app.watch import screen
 
-    with Live(screen(_status(folder)), console=console.stdout(), refresh_per_second=2, screen=True) as live:
-        while True:
-            time.sleep(0.5)
-            live.update(screen(_status(folder)))
+    if not sys.stdout.isatty():
+        _refuse("--watch needs a terminal; trimtab status --json gives the same to a program")
+    shown = console.stdout()
+    try:
+        with Live(screen(_status(folder)), console=shown, refresh_per_second=2, screen=True) as live:
+            while True:
+                time.sleep(0.5)
+                live.update(screen(_status(folder)))
+    except KeyboardInterrupt:
+        return
 
 
 def _refuse(problem: str) -> NoReturn:

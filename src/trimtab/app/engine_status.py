@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from trimtab.engine.booking import Names
+from trimtab.engine.control import pending
 from trimtab.engine.core import State
-from trimtab.engine.pulse import Standing
-from trimtab.engine.status import Act, Check, Decided, Held, LimitUse, Status, Wish, Working
+from trimtab.engine.file import JournalFailed
+from trimtab.engine.lease import engine_of
+from trimtab.engine.pulse import Bounds, Pulse, Standing
+from trimtab.engine.status import Act, Check, Decided, Held, LimitUse, Status, Wish, Working, lasting
+from trimtab.feeds import FeedState
+from trimtab.killswitch import thrown
 from trimtab.types import ORDER_KINDS, ORDER_STATUSES, SECOND, TRADING_STATES, Spec
+from trimtab.words import utc
 
 #: What the bits of head.locked mean.
 _LOCKS: Final = ((1, "the daily loss was exceeded"), (2, "the weekly loss was exceeded"))
@@ -191,5 +199,78 @@ def _why(state: State, m: int, i: int, is_fresh: bool) -> str:
     if book.unsure[:, i].any():
         return "waits: an order's outcome is not known"
     scale = float(book.positions[i]["scale"])
-    cut = f", cut to {scale:.0%} by the gate" if abs(scale - 1.0) > 0.005 and book.target[m, i] != 0.0 else ""
-    return ("new at this row" if is_fresh else "stands") + cut
+    stands = "new at this row" if is_fresh else "stands"
+    if book.target[m, i] == 0.0 or abs(scale - 1.0) <= 0.005:
+        return stands
+    return stands + (f", cut to {scale:.0%} by the gate" if scale > 0.005 else ", but the gate lets nothing of it pass")
+
+
+# --- how well its engine is ------------------------------------------------------------------------------------------
+
+#: Seconds without a sign of life after which an engine is not well.
+_SILENCE: Final = 10.0
+
+
+def checks_of(pulse: Pulse, feed: FeedState, bounds: Bounds) -> list[Check]:
+    """What an engine says of its own health."""
+    health, last = pulse.health, pulse.staleness()
+    rows = f"{pulse.rows:,} rows, the last bar came {lasting(last)} ago" if pulse.rows else "no row has come yet"
+    lost = "" if feed.is_up else f"its source cannot be reached ({feed.reason}); "
+    latencies = pulse.latencies
+    timing = ""
+    if latencies.p50 is not None and latencies.p99 is not None:
+        timing = f"decisions took {latencies.p50 * 1e3:.1f} ms, one in a hundred {latencies.p99 * 1e3:.1f} ms; "
+    return [
+        Check(name="feed", well=feed.is_up and last <= bounds.staleness, said=lost + rows),
+        *(Check(name=f"venue {name}", well=is_up, said=_reached(is_up)) for name, is_up in pulse.venues.items()),
+        Check(name="journal", well=not health.journal_failure, said=health.journal_failure or "takes what it is given"),
+        Check(
+            name="lag",
+            well=health.loop_lag <= bounds.loop_lag,
+            said=f"{timing}the loop ran late by {health.loop_lag:.2f} s at most",
+        ),
+    ]
+
+
+def _reached(is_up: bool) -> str:
+    return "can be reached" if is_up else "cannot be reached: nothing is sent until it can"
+
+
+def as_found(status: Status, folder: Path, journal: Path, now: int) -> Status:
+    """A status as whoever reads it at `now` (ns, the machine's clock) should: whether its engine lives, and orders that
+    it has not carried out yet."""
+    reason = thrown(folder)
+    checks = [_engine(status, journal, now), *status.health]
+    waiting = pending(folder, status.killed)
+    if waiting:
+        checks.append(Check(name="orders", well=False, said=waiting))
+    words = status.reason
+    if status.killed and reason is not None:
+        words = f"{words}: {reason}" if words else reason
+    return msgspec.structs.replace(status, health=tuple(checks), reason=words)
+
+
+def _engine(status: Status, journal: Path, now: int) -> Check:
+    """Does the engine that wrote a status still live?"""
+    try:
+        holder, lives = engine_of(journal)
+    except JournalFailed as failed:
+        return Check(name="engine", well=False, said=f"its journal cannot be read: {failed}")
+    if holder is None:
+        how = status.ended or "without saying how"
+        return Check(name="engine", well=True, said=f"ended {_ago(now, status.written)} ago: {how}")
+    heard = max(holder.heartbeat, status.written)
+    if not lives:
+        return Check(
+            name="engine",
+            well=False,
+            said=f"process {holder.pid} was ended from outside, last heard of {_ago(now, heard)} ago; "
+            "what it booked is durable: the same trimtab paper goes on",
+        )
+    silent = (now - heard) / SECOND > _SILENCE
+    since = f"process {holder.pid}, since {utc(holder.since)}"
+    return Check(name="engine", well=not silent, said=f"{since}, last heard of {_ago(now, heard)} ago")
+
+
+def _ago(now: int, then: int) -> str:
+    return lasting(max(0, now - then) / SECOND) if then else "an unknown time"

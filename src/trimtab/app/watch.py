@@ -10,7 +10,7 @@ import msgspec
 from trimtab.app.console.cells import escaped, table_of
 from trimtab.app.console.journal import instant_of
 from trimtab.app.console.streams import jsonable
-from trimtab.engine.status import Act, Decided, Held, LimitUse, Status, Working, state_in_words
+from trimtab.engine.status import Act, Decided, Held, LimitUse, Status, Working, lasting, state_in_words
 from trimtab.words import shortest, utc
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def to_json(status: Status) -> dict[str, Any]:
     """All of it in JSON's own types, with what follows from it: sides, shares, the state in words, instants as text."""
     document = jsonable(msgspec.to_builtins(status))
     document |= {"time": instant_of(status.ts), "state_in_words": state_in_words(status), "well": status.is_well}
+    document["written_time"] = instant_of(status.written) if status.written else None
     for written, order in zip(document["orders"], status.orders, strict=True):
         written["side"] = order.side
     for written, limit in zip(document["limits"], status.limits, strict=True):
@@ -76,7 +77,7 @@ def _order_line(order: Working) -> str:
     price = "" if order.price is None else f" at {_price(order.price)}"
     return (
         f"order {order.client_order_id}: {order.side} {abs(order.lots):,} lots {order.symbol} {order.kind}{price}, "
-        f"{abs(order.filled):,} filled, {order.status} since {_age(order.age)}"
+        f"{abs(order.filled):,} filled, {order.status} since {lasting(order.age)}"
     )
 
 
@@ -172,7 +173,7 @@ def _orders(orders: tuple[Working, ...], width: int) -> RenderableType:
             status = f"[bold red]{status}[/]"
         table.add_row(
             _cell(order.symbol), order.side, kind, status, f"{abs(order.lots):,}", f"{abs(order.filled):,}",
-            "" if order.price is None else _price(order.price, 7 if narrow else 8), _age(order.age),
+            "" if order.price is None else _price(order.price, 7 if narrow else 8), lasting(order.age),
         )  # fmt: skip
     return _counted(table, len(orders), "open orders")
 
@@ -302,17 +303,6 @@ def _weight(value: float | None) -> str:
     return "abstains" if _known(value) is None else f"{value:+.2%}" if value else "flat"
 
 
-def _age(seconds: float) -> str:
-    """The two largest units: 3 s, 4 m 10 s, 2 h 5 m, 3 d 4 h."""
-    whole = max(0, int(seconds))
-    minutes, hours, days = whole // 60, whole // 3_600, whole // 86_400
-    if days:
-        return f"{days} d {hours % 24} h"
-    if hours:
-        return f"{hours} h {minutes % 60} m"
-    return f"{minutes} m {whole % 60} s" if minutes else f"{whole} s"
-
-
 #: Limits that are not fractions: how their numbers read.
 _IN_SECONDS: Final = ("stale", "max_holding")
 _IN_MONEY: Final = ("order_notional",)
@@ -321,7 +311,7 @@ _IN_MONEY: Final = ("order_notional",)
 def _pair(use: LimitUse) -> tuple[str, str]:
     """What is measured and its bound, in the limit's own unit."""
     if use.name in _IN_SECONDS:
-        return "–" if _known(use.measure) is None else _age(use.measure or 0.0), _age(use.bound)
+        return "–" if _known(use.measure) is None else lasting(use.measure or 0.0), lasting(use.bound)
     if use.name in _IN_MONEY:
         return _money(use.measure), _money(use.bound)
     return _percent(use.measure), _percent(use.bound)

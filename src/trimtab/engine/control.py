@@ -45,6 +45,16 @@ def orders(folder: Path, killed: int, models: int) -> list[tuple[str, str, int]]
     return found
 
 
+def pending(folder: Path, killed: bool) -> str:
+    """What people have ordered and no engine has carried out yet, in words; empty: nothing."""
+    reason = thrown(folder)
+    if reason is not None and not killed:
+        return f"the kill switch is on ({reason}), and no engine has acted on it yet"
+    if reason is None and (text := _text(folder / RESUME)) is not None:
+        return f"to resume ({text}), and no engine has acted on it yet"
+    return ""
+
+
 def done(folder: Path, word: str) -> None:
     """An order was carried out and is durable."""
     names = {"resume": RESUME, "quarantine": QUARANTINE}
@@ -92,7 +102,7 @@ def _text(path: Path) -> str | None:
 class Marker:
     """Which model is being asked for which row, and since when, where another process sees it.
 
-    place  (4,) model, row, monotonic ns since which (0: nobody is asked), process
+    place  (4,) model (-1: none of them), row, monotonic ns since which (0: nobody is asked), process
     """
 
     def __init__(self, path: Path) -> None:
@@ -101,9 +111,19 @@ class Marker:
 
     def step(self, ts: int) -> None:
         """A row's models are being asked."""
+        self.place[0] = -1
         self.place[1] = ts
         self.place[2] = time.monotonic_ns()
 
     def rest(self) -> None:
         """They have all answered."""
         self.place[2] = 0
+
+    def pause(self) -> None:
+        """What takes its time now is the compiler, and no fault of a model's."""
+        self.place[2] = -abs(int(self.place[2]))
+
+    def go_on(self) -> None:
+        """The compiler is done: whoever was being asked has the whole deadline before it."""
+        if self.place[2] < 0:
+            self.place[2] = time.monotonic_ns()

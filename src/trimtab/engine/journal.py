@@ -129,6 +129,11 @@ class Journal:
         with failing(self.path, "reading"):
             return head_of(self._db, self.path)
 
+    @property
+    def failure(self) -> str:
+        """Why it takes nothing more; empty: it does."""
+        return self._failure
+
     def append(self, entries: Iterable[Entry]) -> list[Booked]:
         """Book all of them, in order, in one transaction: durable when this returns, else none of them is there.
 

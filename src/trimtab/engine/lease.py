@@ -75,6 +75,16 @@ def holder_of(db: sqlite3.Connection) -> Holder | None:
     return None if row is None else Holder(*row)
 
 
+def engine_of(path: Path) -> tuple[Holder | None, bool]:
+    """Whoever stands in the lease of the journal at `path` (None: it was given back), and whether that process lives.
+
+    Nothing is locked, so nobody who begins is kept out. JournalFailed: the file cannot be read.
+    """
+    with failing(path, "reading"), contextlib.closing(connect(path, write=False)) as db:
+        found = holder_of(db)
+    return found, found is not None and _lives(found)
+
+
 def _named(path: Path) -> Holder | None:
     with contextlib.suppress(JournalFailed, sqlite3.Error), contextlib.closing(connect(path, write=False)) as db:
         return holder_of(db)

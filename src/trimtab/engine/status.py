@@ -101,6 +101,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     day           profit since 00:00 UTC; day_fraction: of the equity then
     quarantined   model -> why it is not asked any more
     actions       the latest last
+    written       instant of the machine's clock at which it was taken; 0: not known
+    ended         how its engine ended; empty: it was at work
     """
 
     ts: int
@@ -123,6 +125,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     decided: Decided | None = None
     actions: tuple[Act, ...] = ()
     quarantined: dict[str, str] = {}
+    written: int = 0
+    ended: str = ""
 
     def __post_init__(self) -> None:
         if self.state not in TRADING_STATES:
@@ -144,3 +148,14 @@ def state_in_words(status: Status) -> str:
             "HALTED": "nothing is sent but what reduces, until a person resumes it",
         }[status.state]
     return f"{words} ({status.reason})" if status.reason else words
+
+
+def lasting(seconds: float) -> str:
+    """The two largest units: 3 s, 4 m 10 s, 2 h 5 m, 3 d 4 h."""
+    whole = max(0, int(seconds))
+    minutes, hours, days = whole // 60, whole // 3_600, whole // 86_400
+    if days:
+        return f"{days} d {hours % 24} h"
+    if hours:
+        return f"{hours} h {minutes % 60} m"
+    return f"{minutes} m {whole % 60} s" if minutes else f"{whole} s"
