@@ -20,7 +20,10 @@ from tests.parity.conftest import FEES, FULL, crypto, indices
 from tests.parity.engaged import assert_same, assert_same_run, head, opened, told, trade, traded
 from tests.parity.planned import FOLLOWS, REGIMES, SHORT, book, with_fields
 from trimtab.app.cli import app
+from trimtab.app.config import complete, read_spec
+from trimtab.app.document import Override
 from trimtab.app.live import Account
+from trimtab.app.wire import panel_of
 from trimtab.engine.events import Entry, RowDecided
 from trimtab.engine.journal import open_journal, read
 from trimtab.research.bundle import differences
@@ -90,7 +93,7 @@ def test_days_of_seven_coins(shared: Path, place: Path) -> None:
 def daily(folder: Path, coins: tuple[str, ...]) -> Panel:
     import polars as pl
 
-    frames = {}
+    frames: dict[str, pl.DataFrame] = {}
     for coin in coins:
         hours = pl.read_parquet(folder / f"{coin}USDT_1h.parquet").sort("open_time")
         frames[coin] = hours.group_by_dynamic("open_time", every="1d").agg(
@@ -102,6 +105,7 @@ def daily(folder: Path, coins: tuple[str, ...]) -> Panel:
 
 # --- what a spec may say of orders, limits and money ------------------------------------------------------------------
 
+ALWAYS = Rebalance(when="always")
 TREND = Model(strategy="sma_cross", params={"fast": 6, "slow": 24, "short": True}, budget=0.5)
 MIDDLE = Model(strategy="momentum", params={"lookback": 24, "vol_window": 24}, budget=0.3)
 AGAINST = Model(strategy="sma_cross", params={"fast": 3, "slow": 9, "short": True}, budget=0.2, name="quick")
@@ -139,7 +143,11 @@ SETTINGS: dict[str, tuple[dict[str, Any], set[str]]] = {
     ),
     "fill or kill": ({"costs": FULL._replace(participation=1e-4), "execution": Execution(tif="FOK")}, set()),
     "buffers": ({"costs": FULL, "rebalance": Rebalance(buffer=0.01, min_trade=0.005, every=8 * 3600.0)}, set()),
-    "sizers": ({"costs": FULL, "sizer": SizerUse(name="volatility_target", params={"window": 24}), "rebalance": Rebalance(buffer=0.01)}, set()),
+    "sizers": (
+        {"costs": FULL, "sizer": SizerUse(name="volatility_target", params={"window": 24}),
+         "rebalance": Rebalance(buffer=0.01)},
+        set(),
+    ),
     "allocators": (
         {"costs": FULL, "allocator": AllocatorUse(name="inverse_volatility", window=10, every=3 * 86_400.0)},
         set(),
@@ -233,6 +241,73 @@ def replaced(panel: Panel, of: Callable[[int], dict[str, Any]]) -> Panel:
     return Panel(panel.ts, made, panel.fields, panel.values, panel.timeframe)
 
 
+# --- the books that ship ----------------------------------------------------------------------------------------------
+
+SPECS = Path(__file__).resolve().parents[2] / "specs"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("books")
+
+
+def ran(*args: object) -> str:
+    result = CliRunner().invoke(app, [str(arg) for arg in args], env={"TRIMTAB_TRACEBACK": ""})
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def shipped(name: str, data: Path, *settings: Override, **window: str) -> tuple[Spec, Panel]:
+    """A spec that ships, over a window of a store's bars."""
+    spec = read_spec(SPECS / name, list(settings))
+    spec = complete(msgspec.structs.replace(spec, **window))
+    return spec, panel_of(spec, str(data))
+
+
+def test_the_book_of_stocks_and_coins(store: Path, place: Path) -> None:
+    words = ("data", "synthetic", "equity=SPY,QQQ", "perpetual=BTC,ETH", "--seed", 7)
+    ran(*words, "--start", "2019-01-01", "--end", "2020-12-01", "--data", store / "play")
+    spec, panel = shipped("multi_model.yaml", store / "play", start="2019-02-01", end="2020-11-01")
+    backtest = assert_same(spec, panel, place, fills=50)
+    assert {name for name in backtest.attribution["by"] if name.startswith("regime")}
+
+
+def test_the_laboratory_of_coins(shared: Path, store: Path, place: Path) -> None:
+    files = sorted((shared / "data" / "crypto_bitvavo").glob("*_1h.parquet"))
+    ran("data", "import", *files, "--venue", "bitvavo", "--data", store / "coins")
+    spec, panel = shipped("crypto_book.yaml", store / "coins", start="2021-03-02", end="2021-10-01")
+    backtest = assert_same(spec, panel, place, fills=50)
+    assert {"model", "stop_loss", "take_profit"} <= set(backtest.actions["limit"])
+
+
+def test_the_neutral_pair(shared: Path, store: Path, place: Path) -> None:
+    files = [shared / "data" / "crypto_bitvavo" / f"{name}EUR_1h.parquet" for name in ("BTC", "ETH")]
+    words = ("--venue", "kraken", "--kind", "perpetual", "--data", store / "perpetuals")
+    ran("data", "import", *files, *words)
+    spec, panel = shipped("neutral_pairs.yaml", store / "perpetuals", start="2021-03-02", end="2021-10-01")
+    backtest = assert_same(spec, panel, place, fills=20)
+    assert backtest.metrics["costs"]["funding"] != 0.0
+
+
+def test_the_book_of_stocks(shared: Path, store: Path, place: Path) -> None:
+    """Prices as they were, splits and all: what the specs' own tests adjust does not matter here."""
+    import polars as pl
+
+    files, data = shared / "data", store / "stocks"
+    stocks = [files / f"equity_us/{name}_1d.parquet" for name in ("SPY", "IWM", "AAPL", "IBM")]
+    ran("data", "import", *stocks, "-a", "equity", "--venue", "alpaca", "--data", data)
+    ran("data", "import", files / "macro/VIX_1d.parquet", "-a", "index", "--close-only", "--data", data)
+    macro = {"term_spread": ("treasury_curve_1d", "term_10y_3m"), "activity": ("fredmd_2026_02_1mo", "INDPRO")}
+    reads: list[Override] = []
+    for field, (file, column) in macro.items():
+        csv = store / f"{field}.csv"
+        pl.read_parquet(files / f"macro/{file}.parquet").select("ts", column).write_csv(csv)
+        reads.append(Override(f"regimes.1.reads.{field}", f"{csv}#{column}"))
+    spec, panel = shipped("equity_book.yaml", data, *reads, start="2006-01-01", end="2009-12-31")
+    backtest = assert_same(spec, panel, place, fills=50)
+    assert len({name for name in backtest.attribution["by"] if name.startswith("regime")}) == 2
+
+
 # --- the journal ------------------------------------------------------------------------------------------------------
 
 
@@ -286,15 +361,29 @@ def assert_same_tables(backtest: Any, live: Any) -> None:
 
 def test_bundles_are_equal_and_parity_and_report_say_so(tmp_path: Path) -> None:
     """On the disk, as people have it."""
-    spec, panel = small()
+    data = tmp_path / "play"
+    ran(
+        "data",
+        "synthetic",
+        "crypto=AAA,BBB",
+        "-t",
+        "1d",
+        "--start",
+        "2020-01-01",
+        "--end",
+        "2020-08-01",
+        "--data",
+        data,
+    )
+    whole = Spec(models=(TREND, AGAINST), universe=("AAA", "BBB"), timeframe="1d", costs=FULL, rebalance=ALWAYS)
+    spec = complete(whole)
+    panel = panel_of(spec, str(data))
     live = traded(spec, panel, tmp_path / "account", (40, 77))
     backtest = tt.backtest(spec, panel)
     ours, theirs = live.save(tmp_path / "paper"), backtest.save(tmp_path / "backtest")
     assert differences(live, theirs) == []
     assert differences(backtest, ours) == []
-    result = CliRunner().invoke(app, ["parity", str(theirs), str(ours)])
-    assert result.exit_code == 0, result.output
+    ran("parity", theirs, ours)
     assert (ours / "report.html").stat().st_size > 100_000
     assert (ours / "spec.yaml").read_bytes() == (theirs / "spec.yaml").read_bytes()
-    again = CliRunner().invoke(app, ["report", str(ours)])
-    assert again.exit_code == 0, again.output
+    assert str(tmp_path / "again.html") in ran("report", ours, "--data", data, "--out", tmp_path / "again.html")
