@@ -69,6 +69,11 @@ class Tape:
             _NONE,
             np.empty(0, np.int64),
         )
+        terms, limits = setup.terms, setup.limits
+        self._perpetual = terms["perpetual"] == 1
+        self._funded = bool((terms["funding"][self._perpetual] != 0.0).any())
+        clocked = min(limits.daily_loss, limits.weekly_loss) < np.inf
+        self._daily = clocked or bool((terms["borrow"] > 0.0).any() or (terms["margin_interest"] > 0.0).any())
         self._state = underived(n)
         self._days = np.zeros((0, n))
         self.t = -1
@@ -104,7 +109,8 @@ class Tape:
             self._translate(t, bars, marks[0])
         else:
             self._derive(one, bars, market.mark[one])
-        self.setup.flows.row[(self._flows <= ts) & (self.setup.flows.row == NEVER)] = t
+        if len(self._flows):
+            self.setup.flows.row[(self._flows <= ts) & (self.setup.flows.row == NEVER)] = t
         if self._funding >= 0:
             market.funding[t] = bars[:, self._funding]
         if self._spread >= 0:
@@ -139,20 +145,15 @@ class Tape:
     def is_due(self) -> bool:
         """Is the newest row a stamp: does anything fall due at it, see rules.carry?"""
         t, market = self.t, self.market
-        if (self.setup.flows.row == t).any():
+        if len(self._flows) and (self.setup.flows.row == t).any():
             return True
-        terms, limits = self.setup.terms, self.setup.limits
-        perpetual = terms["perpetual"] == 1
         ts, before = int(market.ts[t]), int(market.ts[t - 1]) if t > 0 else -1
         if len(market.funding):
-            if np.isfinite(market.funding[t, perpetual]).any():
+            if np.isfinite(market.funding[t, self._perpetual]).any():
                 return True
-        elif (terms["funding"][perpetual] != 0.0).any() and (t == 0 or ts // FUNDING_EVERY > before // FUNDING_EVERY):
+        elif self._funded and (t == 0 or ts // FUNDING_EVERY > before // FUNDING_EVERY):
             return True
-        clocked = min(limits.daily_loss, limits.weekly_loss) < np.inf
-        if clocked or (terms["borrow"] > 0.0).any() or (terms["margin_interest"] > 0.0).any():
-            return t == 0 or ts % DAY == 0 or (ts - 1) // DAY > (before - 1) // DAY
-        return False
+        return self._daily and (t == 0 or ts % DAY == 0 or (ts - 1) // DAY > (before - 1) // DAY)
 
     def turn_day(self) -> None:
         """After the newest row was traded: where a UTC day is over, what moves together is estimated anew."""
