@@ -68,6 +68,14 @@ class Mother:
         """The code with which an engine has ended; negative: by which signal."""
         return int(self._tell(f"wait {engine}"))
 
+    def end(self, engine: int) -> None:
+        """Ask an engine that trades to end, which it does in good order."""
+        row, deadline = self.venue.tape.row, time.monotonic() + 60.0
+        while self.venue.tape.row < row + 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(engine, signal.SIGTERM)
+        assert self.wait(engine) == 0, self.heard()
+
     def heard(self) -> str:
         self.said.flush()
         self.said.seek(0)
@@ -144,10 +152,7 @@ def test_kills(faults: Faults | None, kills: int, tmp_path: Path, mothers: list[
     mother = Mother(place(tmp_path), seed, faults)
     mothers.append(mother)
     kill(mother, random.Random(seed), kills)
-    engine = mother.engine()  # and one that is asked to end
-    time.sleep(0.5)
-    os.kill(engine, signal.SIGTERM)
-    assert mother.wait(engine) == 0, mother.heard()
+    mother.end(mother.engine())
     world = mother.settle()
     trades, events = len(mother.venue.since("")), verify(world.path).events
     with capsys.disabled():
@@ -167,8 +172,7 @@ def test_one_engine_for_one_account(tmp_path: Path, mothers: list[Mother]) -> No
     assert sent
     assert mother.wait(mother.engine()) == 3
     assert f"held by process {first}" in mother.heard()
-    os.kill(first, signal.SIGTERM)
-    assert mother.wait(first) == 0
+    mother.end(first)
     mother.settle()
 
 

@@ -81,9 +81,9 @@ class Chaos(RuleBasedStateMachine):
     def crashes(self) -> None:
         self.it.restart()
 
-    @rule(cut=st.booleans())
-    def line(self, cut: bool) -> None:
-        self.it.line.cut = cut
+    @rule(cut=st.booleans(), mute=st.booleans())
+    def line(self, cut: bool, mute: bool) -> None:
+        self.it.line.cut, self.it.line.mute = cut, mute
 
     @rule()
     def reconciles(self) -> None:

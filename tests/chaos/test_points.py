@@ -7,10 +7,13 @@ import random
 import pytest
 
 from tests.chaos.conftest import Maker
-from tests.chaos.world import MODELS, SYMBOLS, World, bars_of, setup_of, throw
+from tests.chaos.world import MODELS, SYMBOLS, World, bars_of, setup_of, throw, venue_of
 from trimtab.engine import control, core
+from trimtab.engine.events import Adjusted
+from trimtab.engine.journal import read
 from trimtab.engine.shell import POINTS, Habits
 from trimtab.venues import Cancel, Submit
+from trimtab.venues.paper import PaperVenue
 
 #: Times that each point has to be hit at least; otherwise the test has proved nothing.
 HITS = 3
@@ -122,3 +125,69 @@ def test_a_switch_thrown_while_nobody_was_there(make: Maker) -> None:
     assert len(world.tried) - sent <= 2 * len(SYMBOLS)
     assert not world.line.venue.book.positions["lots"].any()
     world.settle()
+
+
+@pytest.mark.parametrize("adopt", [True, False])
+@pytest.mark.parametrize("what", ["lots", "cash", "both"])
+def test_a_venue_that_says_otherwise(what: str, adopt: bool, make: Maker) -> None:
+    """What no trade explains is adopted as what it is or stops the account; nothing is invented, or said twice."""
+    world = make(setup_of(False, False, False), Habits(adopt=adopt))
+    market = Market(world, 8)
+    for _ in range(5):
+        market.row(False)
+    truth = world.line.venue.book
+    if what != "cash":
+        truth.positions["lots"][0] += 7
+        truth.quantity[0] = truth.positions["lots"][0] * truth.unit[0]
+    if what != "lots":
+        truth.cash[0] += 12.5
+    before = world.trades()
+    world.reconcile()
+    head = world.journal.head
+    world.reconcile()
+    assert world.journal.head == head
+    assert world.trades() == before
+    assert any("the venue says" in text for text in world.alerts)
+    adjusted = [e.body for e in read(world.path) if isinstance(e.body, Adjusted)]
+    if adopt:
+        world.equal()
+        assert sum(a.lots for a in adjusted) == (7 if what != "cash" else 0)
+        assert not world.shell.halted
+        market.row(False)
+    else:
+        assert not adjusted
+        assert world.shell.state.book.head[0]["killed"] == 2
+        assert "book and venue differ" in world.shell.halted
+        world.restart()
+        assert world.shell.state.book.head[0]["killed"] == 2
+        market.row(False)
+        assert not world.line.venue.snapshot().orders
+
+
+def test_a_venue_that_ends_with_its_process(make: Maker) -> None:
+    """On paper the next process has a venue that stands where its book does: ids of trades go on, none comes again."""
+    world = make(setup_of(True, False, True), Habits(snapshot_every=4))
+    market = Market(world, 21)
+    booked = 0
+    for _ in range(6):
+        for _ in range(5):
+            market.row()
+        world.line.heal()
+        world.stop()
+        world.start()
+        state = world.shell.state
+        venue = venue_of(world.setup)
+        for mine, theirs in zip(venue.book, state.book, strict=True):
+            mine[...] = theirs
+        venue.tape.load(state.tape.save())
+        cids = {s.order_id: cid for cid, s in state.sent.items() if s.slot == 0 and not s.is_leaving}
+        world.line.venue = PaperVenue(venue.setup, venue.book, venue.tape, cids, core.last_number(state))
+        world.line.late.clear()
+        assert len(world.trades()) > booked
+        booked = len(world.trades())
+        world.do(world.shell.begin)
+    for _ in range(3):
+        market.row(False)
+    world.reconcile()
+    world.equal()
+    assert len(set(world.trades())) == len(world.trades())

@@ -24,7 +24,7 @@ from trimtab.engine.journal import open_journal, read, verify
 from trimtab.engine.recovery import fold_journal, last_row, save
 from trimtab.engine.shell import Habits, Shell
 from trimtab.feeds import GridRow
-from trimtab.rules.book import TARGET, Setup, Style, open_book, terms_of
+from trimtab.rules.book import TARGET, Book, Setup, Style, open_book, terms_of
 from trimtab.rules.tape import Tape, live_setup
 from trimtab.sim.market import build_market
 from trimtab.sim.setup import complete
@@ -83,7 +83,7 @@ def setup_of(protected: bool, margin: bool, limit: bool) -> Setup:
     """An account with or without stops, on margin or in cash, with market or limit orders; no carry, which a venue
     reports as cash and this one does not."""
     costs = Costs(maker_fee=0.0005, taker_fee=0.001, half_spread=0.0002, participation=0.2, liquidation=0.01)
-    kind = {"kind": "perpetual", "initial_margin": 0.2, "maintenance_margin": 0.15} if margin else {}
+    kind = {"kind": "perpetual", "initial_margin": 0.2, "maintenance_margin": 0.6} if margin else {}
     instruments = tuple(Instrument(symbol=s, lot_size=0.01, **kind) for s in SYMBOLS)
     limits = Limits(stop_loss=0.02, take_profit=0.03, trailing_stop=0.05) if protected else Limits()
     limits = limits._replace(gross_leverage=4.0 if margin else 1.5, max_weight=3.0 if margin else 1.0)
@@ -113,6 +113,7 @@ class Line:
     spoil    of the next row's reports, one after the other and then from the first again: "", "drop", "late", "twice"
     turn     by how many places the next row's reports are turned round
     cut      nothing goes through
+    mute     the next row's reports do not; everything else does
     guard    is asked before anything is let through
     """
 
@@ -122,13 +123,13 @@ class Line:
         self.fates: deque[str] = deque()
         self.spoil: list[str] = []
         self.turn = 0
-        self.cut = False
+        self.cut = self.mute = False
         self.late: list[Report] = []
         self.arrived: list[Order_] = []
 
     def heal(self) -> None:
         self.fates.clear()
-        self.spoil, self.turn, self.cut = [], 0, False
+        self.spoil, self.turn, self.cut, self.mute = [], 0, False, False
 
     def _reach(self) -> None:
         if self.cut:
@@ -149,7 +150,8 @@ class Line:
 
     async def row(self, ts: int, bars: np.ndarray) -> list[Report]:
         reports = self.venue.row(ts, bars)
-        if self.cut:
+        mute, self.mute = self.mute, False
+        if self.cut or mute:
             raise Unreachable("the line is cut")
         found, self.late = self.late, []
         for k, report in enumerate(reports):
@@ -210,6 +212,8 @@ class World:
         if self.journal.head[0] == 0:
             self.journal.append([Entry(0, Started(run_id="r", code_version="1", symbols=SYMBOLS, fields=BAR_FIELDS))])
         state = fold_journal(self.path, state_of(self.setup, self.said), NAMES).state
+        whole = fold_journal(self.path, state_of(self.setup, self.said), NAMES, whole=True).state
+        assert save(whole) == save(state), "a snapshot spares time and changes nothing"
         self.shadow = state_of(self.setup, self.said)
         self.followed = 0
         self.reader = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
@@ -221,11 +225,16 @@ class World:
             self,
             self.folder,
             self,
-            lambda: max(self.clock, 0),
+            self.now,
             self.habits,
             at=self.passed,
         )  # type: ignore[arg-type]  # rows are given by hand: there is no feed
         self.follow()
+
+    def now(self) -> int:
+        """A clock that never says the same twice."""
+        self.clock += 1
+        return max(self.clock, 0)
 
     def stop(self) -> None:
         """The process is gone; what it had not made durable is lost."""
@@ -317,24 +326,33 @@ class World:
 
     def guard(self, command: Order_) -> None:
         """What must hold of an order that is about to be on its way."""
-        if not isinstance(command, Submit) or command.slot != TARGET:
+        if isinstance(command, Cancel):
+            self.durable("cancel", f"{command.cid}-cancel-{command.attempt}")
+        if not isinstance(command, Submit):
             return
         cid, order = command.cid, command.order
+        self.durable("order", cid)
         assert cid not in self.tried, "an id is sent once"
         self.tried.add(cid)
-        query = "SELECT body FROM events WHERE kind = 'order' AND key = ?"
-        assert self.reader.execute(query, (cid,)).fetchone(), "an order is durable before it is sent"
+        if command.slot != TARGET:
+            return
         state, i = self.shell.state, order.instrument
         held = int(state.book.positions[i]["lots"])
         if killswitch.thrown(self.folder) is not None or state.book.head[0]["killed"]:
             assert order.reduce_only, "killed: only what reduces"
             assert held * order.lots < 0
             assert abs(order.lots) <= abs(held)
+        assert state.is_up or order.reduce_only, "what happened is not known: only what reduces"
         doubts = [s.left for s in state.sent.values() if s.is_leaving and s.instrument == i and s.slot == TARGET]
         for possible in _extremes(held, doubts):
             if any(doubts):
                 assert possible * order.lots < 0, "in doubt: only what makes every possible position smaller"
                 assert abs(order.lots) <= abs(possible)
+
+    def durable(self, kind: str, key: str) -> None:
+        """What is about to be sent is in the journal, where another process reads it."""
+        query = "SELECT 1 FROM events WHERE kind = ? AND key = ?"
+        assert self.reader.execute(query, (kind, key)).fetchone(), f"{key} is durable before it is sent"
 
     def settle(self) -> None:
         """The faults are over: then soon nothing is in doubt, and the books agree."""
@@ -351,23 +369,31 @@ class World:
 
     def agree(self) -> None:
         """Engine and venue say the same, and each trade is in the journal once."""
+        assert not self.shell.halted or self.shell.state.book.head[0]["killed"], self.shell.halted
+        assert not [text for text in self.alerts if "differ" in text or "reconciled" in text], self.alerts
+        trades = [r.trade_id for r in self.line.venue.since("")]
+        assert sorted(trades, key=int) == sorted(self.trades(), key=int), "every trade is applied once"
+        self.equal()
+
+    def trades(self) -> list[str]:
+        """Trade ids of the journal."""
+        kinds = ("fill", "liquidation")
+        return [e.body.trade_id for e in read(self.path) if type(e.body).__struct_config__.tag in kinds]  # type: ignore[union-attr]
+
+    def equal(self) -> None:
+        """The books of engine and venue hold the same, and nothing is in doubt."""
         state, venue = self.shell.state, self.line.venue
         book, truth = state.book, venue.book
-        assert not self.shell.halted or state.book.head[0]["killed"], self.shell.halted
-        assert not [text for text in self.alerts if "differ" in text or "reconciled" in text], self.alerts
         assert book.positions["lots"].tolist() == truth.positions["lots"].tolist()
         scale = abs(float(truth.head[0]["equity"])) + abs(float(truth.cash[0]))
         assert math.isclose(book.cash[0], truth.cash[0], rel_tol=0.0, abs_tol=1e-9 * scale)
-        trades = [r.trade_id for r in venue.since("")]
-        kinds = ("fill", "liquidation")
-        booked = [e.body.trade_id for e in read(self.path) if type(e.body).__struct_config__.tag in kinds]  # type: ignore[union-attr]
-        assert sorted(trades, key=int) == sorted(booked, key=int), "every trade is applied once"
         orders = {
             core.cid_of(state, int(o["order_id"])): int(o["lots"] - o["filled"])
             for o, p in zip(book.orders[:, TARGET], book.positions, strict=True)
             if int(p["live"]) & 1
         }
         assert orders == venue.snapshot().orders
+        assert _left(book) == _left(truth), "also those of which the venue has no id"
         assert {cid for cid, s in state.sent.items() if s.slot == TARGET} == set(orders)
         assert not any(s.is_leaving for s in state.sent.values())
         assert not book.unsure.any()
@@ -376,6 +402,12 @@ class World:
             assert math.isclose(book.held[:, i].sum(), book.positions[i]["lots"], abs_tol=1e-6)
         report = verify(self.path)
         assert report.whole, report.faults
+
+
+def _left(book: Book) -> list[int]:
+    """Lots of the target order of each instrument that may still fill."""
+    orders, live = book.orders[:, TARGET], book.positions["live"] & 1
+    return ((orders["lots"] - orders["filled"]) * live).tolist()
 
 
 def _extremes(held: int, doubts: list[int]) -> set[int]:
