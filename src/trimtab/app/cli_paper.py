@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 #: Set in an engine that a watchdog has started.
 CHILD: Final = "TRIMTAB_ENGINE_CHILD"
 
+#: The program of that engine. An interrupt while it imports ends it without a word; its watchdog says so.
+ENGINE: Final = (
+    "import signal as s; s.signal(s.SIGINT, s.SIG_DFL); from trimtab.app.cli import main; "
+    "s.signal(s.SIGINT, s.default_int_handler); main()"
+)
+
 #: Where the bars of a synthetic feed begin, ns UTC: 2020-01-01.
 SYNTHETIC_BEGINS: Final = 1_577_836_800_000_000_000
 
@@ -137,7 +143,11 @@ def paper(
         found = _source_of(chosen, source, data, seed, folder, progress)
         outcome = trade(found, folder, _options(engine, found, seed, source.days, progress))
         progress("writing the bundle", 0, 0)
-        bundle = bundle_of(found, folder, report=not engine.no_report)
+        try:
+            bundle = bundle_of(found, folder, report=not engine.no_report)
+        except KeyboardInterrupt:  # the account is in order, whatever becomes of its bundle
+            bundle = None
+            console.say("No bundle was written: interrupted. The same command writes it")
     _print(outcome, bundle, as_json=as_json)
     if outcome.halted:
         raise typer.Exit(4)
@@ -256,7 +266,7 @@ def _supervised(spec: Spec, folder: Path, deadline: float) -> int:
     from trimtab.bounds import model_names
     from trimtab.engine.watchdog import supervise
 
-    command = [sys.executable, "-c", "from trimtab.app.cli import main; main()", *sys.argv[1:]]
+    command = [sys.executable, "-c", ENGINE, *sys.argv[1:]]
     environment = {**os.environ, CHILD: str(os.getpid())}
     return supervise(command, folder, model_names(spec.models), deadline, console.say, environment)
 
@@ -367,7 +377,7 @@ def kill(
     folder = _account(account)
     ordered(folder, reason, flatten)
     closing = ", and positions are closed at market" if flatten else ""
-    _say_heard(folder, f"the kill switch is on{closing}")
+    _say_heard(folder, f"the kill switch is on{closing}", to_be=True)
 
 
 def resume(
@@ -383,11 +393,15 @@ def resume(
 
     folder = _account(account)
     ordered(folder, reason)
-    _say_heard(folder, "to resume")
+    _say_heard(folder, "to resume", to_be=False)
 
 
-def _say_heard(folder: Path, order: str) -> None:
-    """What was ordered, and whether an engine has carried it out; exit code 1: one runs, and has not."""
+def _say_heard(folder: Path, order: str, *, to_be: bool) -> None:
+    """What was ordered, and whether an engine has carried it out; exit code 1: one runs, and has not.
+
+    to_be  whether it is killed once that is done
+    """
+    from trimtab.app.engine_status import killed_of
     from trimtab.app.live import JOURNAL
     from trimtab.engine.control import pending
     from trimtab.engine.file import JournalFailed
@@ -401,7 +415,7 @@ def _say_heard(folder: Path, order: str) -> None:
     if not lives:
         typer.echo(f"{folder}: ordered: {order}. No engine runs: the next one does so before it trades")
         return
-    while pending(folder, _status(folder).killed):
+    while (found := _status(folder)).killed != to_be or pending(folder, killed_of(found)):
         if time.monotonic() > until:
             console.say(
                 f"{folder}: ordered: {order}. The engine has not done so within {HEARD:g} s; it will when it can"

@@ -21,6 +21,8 @@ from trimtab.killswitch import thrown
 from trimtab.types import ORDER_KINDS, ORDER_STATUSES, SECOND, TRADING_STATES, Spec
 from trimtab.words import utc
 
+#: How a reason ends where the kill switch closes nothing.
+_STAY: Final = ", positions stay"
 #: What the bits of head.locked mean.
 _LOCKS: Final = ((1, "the daily loss was exceeded"), (2, "the weekly loss was exceeded"))
 
@@ -67,7 +69,7 @@ def reason_of(state: State) -> str:
     """Why an account is not ACTIVE."""
     head = state.book.head[0]
     if head["killed"]:
-        return "the kill switch is on" + (", positions stay" if head["killed"] == 2 else "")
+        return f"the kill switch is on{_STAY if head['killed'] == 2 else ''}"
     if head["state"] == TRADING_STATES.index("HALTED"):
         return "the drawdown halted it" if head["equity"] >= 0.0 else "it is worth less than nothing"
     locked = [words for bit, words in _LOCKS if head["locked"] & bit]
@@ -236,12 +238,17 @@ def _reached(is_up: bool) -> str:
     return "can be reached" if is_up else "cannot be reached: nothing is sent until it can"
 
 
+def killed_of(status: Status) -> int:
+    """How the book of a status stands, see rules.book: 0 not killed, 1 and what it held is closed, 2 and it stays."""
+    return 0 if not status.killed else 2 if _STAY in status.reason else 1
+
+
 def as_found(status: Status, folder: Path, journal: Path, now: int) -> Status:
     """A status as whoever reads it at `now` (ns, the machine's clock) should: whether its engine lives, and orders that
     it has not carried out yet."""
     reason = thrown(folder)
     checks = [_engine(status, journal, now), *status.health]
-    waiting = pending(folder, status.killed)
+    waiting = pending(folder, killed_of(status))
     if waiting:
         checks.append(Check(name="orders", well=False, said=waiting))
     words = status.reason

@@ -23,6 +23,7 @@ from trimtab.engine import core
 from trimtab.engine import events as ev
 from trimtab.engine.control import MARKER, Marker
 from trimtab.engine.journal import Journal, open_journal
+from trimtab.engine.reconcile import differences
 from trimtab.engine.recovery import last_row
 from trimtab.engine.shell import Habits, Shell
 from trimtab.feeds import Feed, GridRow
@@ -64,6 +65,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     state     a word of TRADING_STATES; halted: why nothing is sent but what reduces, empty: it is
     stopped   by a person or a signal, before its feed ended
     orders    FIX status -> times that an order was told to be in it
+    differs   where the books and the venue's own ledger differ at its end, in words
     """
 
     account: str
@@ -84,6 +86,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     quarantined: dict[str, str]
     alerts: tuple[str, ...]
     faults_struck: dict[str, int]
+    differs: tuple[str, ...]
 
 
 # --- where bars come from --------------------------------------------------------------------------------------------
@@ -155,6 +158,7 @@ def trade(source: Source, folder: Path, options: Options) -> Outcome:
 
 def _trade(source: Source, account: Account, journal: Journal, options: Options) -> Outcome:
     folder, names = account.folder, account.names
+    _ready(account)
     state = account.state()
     interest = Interest(options.metrics, source.patience, source.total, options.progress, options.tell)
     onlooker = Onlooker(account, journal, state, interest)
@@ -184,7 +188,15 @@ def _trade(source: Source, account: Account, journal: Journal, options: Options)
         equity=standing.equity, positions=standing.positions, open_orders=standing.open_orders, state=standing.state,
         halted=why, stopped=shell.is_stopping, restarts=pulse.restarts, orders=pulse.orders,
         quarantined=dict(onlooker.quarantined), alerts=tuple(onlooker.alerts), faults_struck=link.struck,
+        differs=tuple(d.said(names) for d in differences(shell.state, link.venue.snapshot())),
     )  # fmt: skip
+
+
+def _ready(account: Account) -> None:
+    """Compile what people order before there is anything to order: a kill must not wait for a compiler."""
+    state = account.before()
+    for word in ("kill", "resume"):
+        state, _ = core.handle(state, core.Command(word, "", 0))
 
 
 def _shell(
@@ -222,8 +234,7 @@ async def _traded(shell: Shell, onlooker: Onlooker, after: int, options: Options
     try:
         await shell.run(after)
     finally:
-        if shell.is_stopping:
-            _be_patient(asked[0] or time.monotonic())
+        _be_patient((asked[0] or time.monotonic()) if shell.is_stopping else -np.inf)
         for task in aside:
             task.cancel()
 
@@ -236,7 +247,7 @@ async def _with_parent(parent: int, shell: Shell, onlooker: Onlooker) -> None:
 
 
 def _be_patient(since: float) -> None:
-    """What asked an engine to end may ask twice: from a terminal, and by its watchdog."""
+    """What asked an engine to end may ask twice: from a terminal, and by its watchdog. What comes later interrupts."""
 
     def again(number: int, frame: object) -> None:
         del number, frame
@@ -290,7 +301,8 @@ def _account(source: Source, folder: Path) -> Account:
         several = len({i.quote for i in source.instruments}) > 1
         first = asyncio.run(_first(source.feed)) if several else (0, one)
     ts, bars = first
-    return account_of(source.spec, source.instruments, source.feed.fields, bars, ts, folder)
+    bare = msgspec.structs.replace(source.spec, start="", end="")  # an account goes on when its window has ended
+    return account_of(bare, source.instruments, source.feed.fields, bars, ts, folder)
 
 
 def bundle_of(source: Source, folder: Path, *, report: bool) -> Path | None:
@@ -299,7 +311,7 @@ def bundle_of(source: Source, folder: Path, *, report: bool) -> Path | None:
 
     account = _account(source, folder)
     try:
-        run = run_of_journal(account.path, account.spec, account.instruments, account.before, account.names)
+        run = run_of_journal(account.path, source.spec, account.instruments, account.before, account.names)
     except NotEnoughData:
         return None
     return run.save(folder / BUNDLE, report=report)

@@ -45,10 +45,10 @@ def orders(folder: Path, killed: int, models: int) -> list[tuple[str, str, int]]
     return found
 
 
-def pending(folder: Path, killed: bool) -> str:
-    """What people have ordered and no engine has carried out yet, in words; empty: nothing."""
+def pending(folder: Path, killed: int) -> str:
+    """What people have ordered and no engine has carried out yet, in words; killed: as for `orders`."""
     reason = thrown(folder)
-    if reason is not None and not killed:
+    if reason is not None and any(word != "resume" for word, _, model in orders(folder, killed, 0) if model < 0):
         return f"the kill switch is on ({reason}), and no engine has acted on it yet"
     if reason is None and (text := _text(folder / RESUME)) is not None:
         return f"to resume ({text}), and no engine has acted on it yet"
