@@ -26,9 +26,11 @@ class Names(NamedTuple):
 
     def instrument(self, symbol: str) -> int:
         """The number of an instrument; TrimtabError where the account has none of that name."""
-        if symbol in self.symbols:
+        try:
             return self.symbols.index(symbol)
-        raise TrimtabError(f"the journal speaks of {symbol}, which this account does not trade: {self.symbols}")
+        except ValueError:
+            known = ", ".join(self.symbols)
+            raise TrimtabError(f"the journal speaks of {symbol}, which this account does not trade: {known}") from None
 
 
 def _price(value: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from msgspec.structs import astuple
 
 from trimtab.engine import events as ev
 from trimtab.engine.booking import Names, events_of, intent_of
 from trimtab.engine.core import EngineCommand, Record, Sent, State, handle
+from trimtab.engine.file import connect, failing
 from trimtab.engine.journal import latest, read
 from trimtab.engine.saving import pack, unpack
 from trimtab.rules.book import Book
@@ -55,6 +58,7 @@ def fold_journal(
         restore(state, snapshot.state)
         folded.seq = snapshot.seq
     expected: deque[ev.Body] = deque()
+    state.is_recorded = keep
     for event in read(path, folded.seq + 1):
         if event.seq == until:
             break
@@ -69,6 +73,7 @@ def fold_journal(
         folded.rows += isinstance(event.body, ev.RowDecided)
         if told is not None:
             told(event, folded.state)
+    folded.state.is_recorded = True
     return folded
 
 
@@ -84,7 +89,7 @@ def _check(event: ev.Event, expected: deque[ev.Body]) -> None:
         found = "nothing"
     else:
         body = expected.popleft()
-        if ev.encode(body) == ev.encode(event.body):
+        if astuple(body) == astuple(event.body) and type(body) is type(event.body):
             return
         found = ev.encode(body).decode()
     raise TrimtabError(
@@ -155,11 +160,11 @@ def _plain(column: Any) -> bytes:
 
 def last_row(path: Path) -> int:
     """The close of the last row that a journal holds; 0: none yet."""
-    found = 0
-    for event in read(path):
-        if isinstance(event.body, (ev.RowDecided, ev.RowClosed)):
-            found = event.body.row
-    return found
+    query = "SELECT key FROM events WHERE kind IN (?, ?) ORDER BY seq DESC LIMIT 1"
+    kinds = [str(body.__struct_config__.tag) for body in (ev.RowClosed, ev.RowDecided)]
+    with failing(path, "reading"), contextlib.closing(connect(path, write=False)) as db:
+        found = db.execute(query, kinds).fetchone()
+    return int(found[0]) if found is not None else 0
 
 
 def first_row(path: Path) -> ev.RowDecided | ev.RowClosed | None:
