@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.chaos.world import MODELS, SYMBOLS, World, bars_of, setup_of, throw
-from trimtab.engine import control
+from trimtab.engine import control, core
 from trimtab.engine.shell import POINTS, Habits
 
 MEMORY = Path("/dev/shm")  # what is durable there outlives a process, which is all that dies here
@@ -98,6 +98,11 @@ class Chaos(RuleBasedStateMachine):
     @rule()
     def resumes(self) -> None:
         control.resume(self.it.folder, "a test")
+
+    @rule()
+    def withdraws(self) -> None:
+        """As an engine does that is asked to leave nothing behind."""
+        self.it.do(lambda: self.it.shell.order(core.Command("withdraw", "a test", self.it.now())))
 
     @rule(hours=st.sampled_from((-48.0, -0.5, 0.1, 5.0)))
     def clock_jumps(self, hours: float) -> None:

@@ -12,7 +12,7 @@ from trimtab.engine import control, core
 from trimtab.engine.events import Adjusted
 from trimtab.engine.journal import read
 from trimtab.engine.shell import POINTS, Habits
-from trimtab.venues import Cancel, Submit
+from trimtab.venues import Cancel, Liquidated, Submit
 from trimtab.venues.paper import PaperVenue
 
 #: Times that each point has to be hit at least; otherwise the test has proved nothing.
@@ -191,3 +191,17 @@ def test_a_venue_that_ends_with_its_process(make: Maker) -> None:
     world.reconcile()
     world.equal()
     assert len(set(world.trades())) == len(world.trades())
+
+
+@pytest.mark.parametrize("lost", ["drop", "late", "twice"])
+def test_a_liquidation_of_what_the_book_does_not_hold(lost: str, make: Maker) -> None:
+    """The fill that opened a position is lost, then the venue closes the position: both are found and applied."""
+    world = make(setup_of(False, True, False))
+    world.row(bars_of([100.0, 100.0], [0.0, 0.0], [1e6, 1e6]), [(0, 0, 0.9), (1, 1, -0.3)])
+    world.line.spoil = [lost]
+    world.row(bars_of([100.0, 100.0], [0.0, 0.0], [1e6, 1e6]), [])
+    held = world.shell.state.book.positions["lots"].tolist()
+    assert (held == [0, 0]) == (lost != "twice")
+    world.row(bars_of([100.0, 100.0], [-0.8, 0.1], [1e6, 1e6]), [(0, 0, 0.5)])
+    assert any(isinstance(r, Liquidated) for r in world.line.venue.since(""))
+    world.settle()
