@@ -96,18 +96,22 @@ class JournalFailed(TrimtabError):
     """
 
 
+#: What SQLite raises. Where it cites what is damaged, even its message may be no text.
+DAMAGE: Final = (sqlite3.Error, UnicodeDecodeError)
+
+
 @contextlib.contextmanager
 def failing(path: Path, doing: str) -> Generator[None]:
     """What SQLite or the system says in this block, as JournalFailed."""
     try:
         yield
-    except sqlite3.Error as error:
+    except DAMAGE as error:
         raise JournalFailed(f"{path}: {doing} failed: {_said(error)}") from error
     except OSError as error:
         raise JournalFailed(f"{path}: {doing} failed: {error.strerror or error}") from error
 
 
-def _said(error: sqlite3.Error) -> str:
+def _said(error: Exception) -> str:
     name = str(getattr(error, "sqlite_errorname", ""))
     for first, (what, remedy) in _FAILURES.items():
         if name.startswith(first):

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from trimtab.engine.events import Event, RowClosed, RowDecided, decode, key_of, kind_of
-from trimtab.engine.file import OBJECTS, JournalFailed, birth, connect, failing, first_link, link
+from trimtab.engine.file import DAMAGE, OBJECTS, JournalFailed, birth, connect, failing, first_link, link
 
 #: Faults of the file itself are listed up to this many.
 _MOST: Final = 20
@@ -118,7 +118,7 @@ def _chained(db: sqlite3.Connection, prev: bytes, seq: int) -> Iterator[Event]:
             event = _held(row, expected, prev)
             prev = event.hash
             yield event
-    except sqlite3.Error as error:
+    except DAMAGE as error:
         raise _Broken(seq, f"it cannot be read ({error})") from None
 
 
@@ -220,7 +220,7 @@ def _report(path: Path, db: sqlite3.Connection, head: str) -> Report:
             met = met or own.hex().startswith(head)
     except _Broken as broken:
         faults.append(broken.fault)
-    except (JournalFailed, sqlite3.Error) as error:
+    except (JournalFailed, *DAMAGE) as error:
         faults.append(Fault(None, f"the account cannot be read: {error}"))
     faults += [fault for check in (_repeated, _altered, _unsound) for fault in _asked(check, db)]
     if not met:
@@ -234,7 +234,7 @@ def _report(path: Path, db: sqlite3.Connection, head: str) -> Report:
 def _asked(check: Callable[[sqlite3.Connection], Iterator[Fault]], db: sqlite3.Connection) -> list[Fault]:
     try:
         return list(check(db))
-    except sqlite3.Error as error:
+    except DAMAGE as error:
         return [Fault(None, f"the file cannot be read: {error}")]
 
 
@@ -271,9 +271,9 @@ def _worn(db: sqlite3.Connection) -> Iterator[str]:
         for (seq,) in db.execute("SELECT seq FROM snapshots ORDER BY seq").fetchall():
             try:
                 good = _whole_snapshot(db, seq) is not None
-            except sqlite3.Error:
+            except DAMAGE:
                 good = False
             if not good:
                 yield f"the snapshot of row {seq} is damaged and will not be used"
-    except sqlite3.Error as error:
+    except DAMAGE as error:
         yield f"snapshots cannot be read and will not be used ({error})"
