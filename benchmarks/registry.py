@@ -44,6 +44,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "store": Benchmark("1 M bars: import, load, peak memory of a backtest", _deferred("start", "store_figures")),
     "journal": Benchmark("the journal: commits, events in and out, verification", _deferred("journal", "figures")),
     "planner": Benchmark("the engine's planner: a row of models", _deferred("planner", "figures")),
+    "engine": Benchmark("decisions, the core alone, a year of hours, recovery", _deferred("engine", "figures")),
     "peers.vectorbt": Benchmark("vectorbt, Numba and Rust engine", _deferred("peers", "figures", "vectorbt")),
     "peers.raptorbt": Benchmark("raptorbt, single and batch", _deferred("peers", "figures", "raptorbt")),
     "peers.backtesting": Benchmark("backtesting.py", _deferred("peers", "figures", "backtesting")),

@@ -29,6 +29,7 @@ def test_list_names_every_promised_figure_and_its_peers() -> None:
         "store",
         "journal",
         "planner",
+        "engine",
     ]
     assert names == [*driver, *others, "peers.vectorbt", "peers.raptorbt", "peers.backtesting"]
 
