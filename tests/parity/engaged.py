@@ -20,6 +20,7 @@ from trimtab.research.bundle import TABLES
 from trimtab.research.live_run import run_of_journal
 from trimtab.research.run import Run
 from trimtab.types import Panel, Spec
+from trimtab.venues.link import Faults
 
 
 class Silent:
@@ -51,7 +52,9 @@ def opened(spec: Spec, panel: Panel, folder: Path) -> Account:
     return account_of(spec, panel.instruments, panel.fields, panel.values[0], int(panel.ts[0]), folder)
 
 
-def trade(account: Account, panel: Panel, habits: Habits | None = None) -> tuple[Shell, Silent]:
+def trade(
+    account: Account, panel: Panel, habits: Habits | None = None, faults: Faults | None = None, halts: str = ""
+) -> tuple[Shell, Silent]:
     """A process: it takes up where the journal ends and trades the rows of a panel."""
     watch = Silent()
     with open_journal(account.path, account.names.account) as journal:
@@ -59,11 +62,11 @@ def trade(account: Account, panel: Panel, habits: Habits | None = None) -> tuple
         journal.append([Entry(0, Started(run_id="r", code_version="1", symbols=names.symbols, fields=account.fields))])
         state = account.state()
         shell = Shell(
-            state, journal, names, account.paper(state), ReplayFeed(panel), account.folder, watch,
+            state, journal, names, account.paper(state, faults), ReplayFeed(panel), account.folder, watch,
             lambda: state.tape.ts if state.tape.t >= 0 else 0, habits or Habits(snapshot_every=0),
         )  # fmt: skip
         asyncio.run(shell.run(last_row(account.path)))
-    assert not shell.halted, shell.halted
+    assert shell.halted == halts
     return shell, watch
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -24,10 +25,12 @@ from trimtab.app.config import complete, read_spec
 from trimtab.app.document import Override
 from trimtab.app.live import Account
 from trimtab.app.wire import panel_of
-from trimtab.engine.events import Entry, RowDecided
+from trimtab.engine.events import CashMoved, Entry, RowDecided
 from trimtab.engine.journal import open_journal, read
+from trimtab.engine.shell import Habits
 from trimtab.research.bundle import differences
 from trimtab.research.synthetic import synthetic_panel
+from trimtab.rules.orders import NOT_KNOWN, REASONS
 from trimtab.types import (
     HOUR,
     AllocatorUse,
@@ -39,9 +42,11 @@ from trimtab.types import (
     NotEnoughData,
     Panel,
     Rebalance,
+    RegimeUse,
     SizerUse,
     Spec,
 )
+from trimtab.venues.link import DRILL
 from trimtab.words import utc
 
 
@@ -91,8 +96,6 @@ def test_days_of_seven_coins(shared: Path, place: Path) -> None:
 
 
 def daily(folder: Path, coins: tuple[str, ...]) -> Panel:
-    import polars as pl
-
     frames: dict[str, pl.DataFrame] = {}
     for coin in coins:
         hours = pl.read_parquet(folder / f"{coin}USDT_1h.parquet").sort("open_time")
@@ -291,8 +294,6 @@ def test_the_neutral_pair(shared: Path, store: Path, place: Path) -> None:
 
 def test_the_book_of_stocks(shared: Path, store: Path, place: Path) -> None:
     """Prices as they were, splits and all: what the specs' own tests adjust does not matter here."""
-    import polars as pl
-
     files, data = shared / "data", store / "stocks"
     stocks = [files / f"equity_us/{name}_1d.parquet" for name in ("SPY", "IWM", "AAPL", "IBM")]
     ran("data", "import", *stocks, "-a", "equity", "--venue", "alpaca", "--data", data)
@@ -352,6 +353,36 @@ def test_cash_flows_that_are_still_to_come_are_no_flows_yet(place: Path) -> None
     assert_same_tables(tt.backtest(spec, head(panel, 150)), live)
     trade(account, panel)
     assert_same_run(tt.backtest(flowing, panel), told(account))
+
+
+def test_a_run_of_faults_cash_and_a_switch_that_was_thrown_adds_up(shared: Path, place: Path) -> None:
+    """No backtest can be run again to say what its ledgers were: they are those of the journal."""
+    panel = head(crypto(shared), 900)
+    uses = (RegimeUse(regime="volatility", reads=panel.symbols[0], params={"window": 5, "history": 60, "least": 10}),)
+    models = (TREND, msgspec.structs.replace(MIDDLE, regime_budgets={"volatility": {"high": 0.5}}), AGAINST)
+    spec = book(panel, *models, costs=FULL, regimes=uses, rebalance=Rebalance(when="always"))
+    account = opened(spec, panel, place / "a")
+    trade(account, head(panel, 500), Habits(reconcile_every=10, snapshot_every=0, adopt=True), DRILL)
+    with open_journal(account.path, account.names.account) as journal:
+        flow = CashMoved(venue="paper", currency="USD", amount=2e4, flow="deposit", flow_id="1")
+        flow = msgspec.structs.replace(flow, venue=account.names.wallets[0][0], currency=account.names.wallets[0][1])
+        journal.append([Entry(int(panel.ts[499]), flow)])
+    (account.folder / "KILL").write_text("enough\n")
+    shell, _ = trade(account, panel, halts="enough")
+    assert shell.rows == 400
+    run = told(account)
+    assert len(run.panel.ts) == 900
+    assert len(run.orders.filter(run.orders["reason"] == REASONS[NOT_KNOWN])) > 5, (
+        "no fault struck: this proves nothing"
+    )
+    assert run.equity["paid"].sum() == 2e4
+    assert run.equity["paid"][500] == 2e4
+    profit = run.metrics["final_equity"] - run.capital - 2e4
+    views = run.attribution.group_by("by").agg(pl.col("net").sum())
+    assert {"model", "instrument", "side", "regime volatility"} <= set(views["by"])
+    np.testing.assert_allclose(views["net"].to_numpy(), profit, rtol=1e-9)
+    np.testing.assert_allclose(run.curves.pnl[-1].sum(), profit, rtol=1e-9)
+    run.save(place / "bundles", report=True)
 
 
 def assert_same_tables(backtest: Any, live: Any) -> None:

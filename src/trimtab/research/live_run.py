@@ -96,6 +96,7 @@ class Diary:
     def __init__(self, spec: Spec, names: Names) -> None:
         self._spec, self._names = spec, names
         self.ts: list[int] = []
+        self._at: list[int] = []  # the numbers of the rows, as the engine counts them
         #: Cash that came and went beside the spec's cash flows: (row, wallet, amount).
         self.paid: list[tuple[int, int, float]] = []
         self._fields: tuple[str, ...] = ()
@@ -124,6 +125,7 @@ class Diary:
             self._end_day()
         row = len(self.ts)
         self.ts.append(ts)
+        self._at.append(state.tape.row)
         self._bars.append(state.bars)
         self._equity.append(float(state.book.head[0]["equity"]))
         self._sample(state)
@@ -197,6 +199,8 @@ class Diary:
         ended, fills, shares, actions = (
             joined([getattr(record, name) for record in (empty, *records)]) for name in Record._fields
         )
+        for table in (fills, actions):  # rows that were only read, to warm up, are not of the run
+            table["row"] = np.searchsorted(self._at, table["row"])
         live = [
             book.orders[i, slot]
             for i in range(len(book.positions))
