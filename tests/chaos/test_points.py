@@ -12,7 +12,7 @@ from trimtab.engine import control, core
 from trimtab.engine.events import Adjusted
 from trimtab.engine.journal import read
 from trimtab.engine.shell import POINTS, Habits
-from trimtab.venues import Cancel, Liquidated, Submit
+from trimtab.venues import Cancel, Decided, Liquidated, Submit
 from trimtab.venues.paper import PaperVenue
 
 #: Times that each point has to be hit at least; otherwise the test has proved nothing.
@@ -98,7 +98,7 @@ def test_the_switch_is_thrown_while_a_cancel_is_on_its_way(make: Maker) -> None:
     world.row(bars, [(0, 0, 0.5)])
     world.line.fates.append("lost")  # of the cancel of the order that rests
     world.row(bars_of([104.0, 100.0], [0.01, 0.0], [1e6, 1e6]), [(0, 0, 0.8)])
-    assert isinstance(world.line.arrived[-1], core.Decided)
+    assert isinstance(world.line.arrived[-1], Decided)
     assert len(world.line.venue.snapshot().orders) == 1, "the order stands, and another was not placed beside it"
     throw(world, False)
     world.look()
