@@ -7,6 +7,7 @@ null and infinity as a word; a lone float must be finite, and where there may be
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Union, cast, get_args
@@ -344,9 +345,19 @@ def _worded(values: Any) -> Any:
 def _array(wanted: type, values: Any) -> F64:
     del wanted  # float64 arrays are all there is
     try:
+        if isinstance(values, list) and _is_plain(cast("list[Any]", values)):
+            return np.array(values, dtype=np.float64)  # None is NaN to numpy too
         return np.array(_numbers(values), dtype=np.float64)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"expected a full array of numbers: {error}") from None
+
+
+def _is_plain(values: list[Any]) -> bool:
+    """Floats and None alone, in one or two dimensions: by far the most, and told in a fraction of the time."""
+    within = set(map(type, values))
+    if within == {list}:
+        within = set(map(type, itertools.chain.from_iterable(values)))
+    return within <= {float, type(None)}
 
 
 def _numbers(values: Any) -> Any:
