@@ -27,11 +27,11 @@ demo: .venv/.ready  ## four models on real history as one book, with a report
 	@$(BIN)/trimtab demo
 
 test: .venv/.ready  ## the whole default test suite
-	@if [ -f src/trimtab/sim/warm.py ]; then $(BIN)/python -m trimtab.sim.warm; fi
+	@$(BIN)/python -m trimtab.app.warm
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 nightly: .venv/.ready  ## the laws on 10,000 random histories each (an hour; TRIMTAB_LAW_EXAMPLES=N for others)
-	@if [ -f src/trimtab/sim/warm.py ]; then $(BIN)/python -m trimtab.sim.warm; fi
+	@$(BIN)/python -m trimtab.app.warm
 	@$(BIN)/python -m pytest -n auto -m "nightly or not nightly" --hypothesis-profile=nightly tests/laws $(ARGS)
 
 check: .venv/.ready  ## format, lint, strict types, import layers, security lint
@@ -47,7 +47,7 @@ format: .venv/.ready  ## rewrite the sources in the project's format
 	@$(BIN)/ruff format .
 
 lock: .tools/.ready  ## choose the newest allowed versions again and write them with their hashes
-	@$(COMPILE) --upgrade pyproject.toml --extra research --extra allocation --extra live --group dev --group docs -o requirements.lock
+	@$(COMPILE) --upgrade pyproject.toml --extra research --extra allocation --extra live --extra download --group dev --group docs -o requirements.lock
 	@echo uv | $(COMPILE) --upgrade - -o .ci/uv.lock
 
 docs: .venv/.ready  ## build the documentation into site/

@@ -1,4 +1,4 @@
-"""`trimtab data`: import, list, show, validate and query market data."""
+"""`trimtab data`: import, download, list, show, validate and query market data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.app import cli_advice, cli_import, cli_synthetic, console
+from trimtab.app import cli_advice, cli_download, cli_import, cli_synthetic, console
 from trimtab.app.cli_import import Reading, counted, plain_report, table
 from trimtab.app.cli_options import DataOption, JsonOption, grouped
 from trimtab.data import store as stores
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     import polars as pl
     from rich.table import Table
 
-app = typer.Typer(no_args_is_help=True, help="Import, make up, list, show, validate and query market data.")
+app = typer.Typer(no_args_is_help=True, help="Import, download, make up, list, show, validate and query market data.")
 app.command("import")(cli_import.import_)
+app.command("download")(cli_download.download_)
+app.command("update")(cli_download.update_)
 app.command("synthetic")(cli_synthetic.synthetic)
 
 

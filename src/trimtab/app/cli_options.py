@@ -11,6 +11,9 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from trimtab.app import units
+from trimtab.types import SECOND, TrimtabError
+
 SpecFile = Annotated[
     Path, typer.Argument(metavar="SPEC", help="A YAML or JSON file that says a whole run.", show_default=False)
 ]
@@ -23,6 +26,15 @@ DataOption = Annotated[
     typer.Option("--data", metavar="DIR", help="The store; default: $TRIMTAB_DATA, else ./trimtab-data."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")]
+
+
+def instant_of(option: str, text: str) -> int:
+    """ns UTC of the date or instant that an option was given; TrimtabError where it is none."""
+    try:
+        when = units.instant(units.date(text))
+    except ValueError as error:
+        raise TrimtabError(f"{option} {text}: expected {error}") from None
+    return int(when.timestamp()) * SECOND
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from trimtab.app import console, units
+from trimtab.app import console
 from trimtab.app.cli_import import plain_imported, print_imported
-from trimtab.app.cli_options import DataOption, JsonOption
-from trimtab.data.catalogue import default_instrument
+from trimtab.app.cli_options import DataOption, JsonOption, instant_of
+from trimtab.data.catalogue import SYNTHETIC, SYNTHETIC_CLASSES, default_instrument
 from trimtab.data.importing import import_frame
 from trimtab.data.store import open_store
 from trimtab.data.timeframes import canonical
-from trimtab.types import SECOND, Instrument, TrimtabError
+from trimtab.types import Instrument, TrimtabError
 from trimtab.words import near
-
-#: Where synthetic instruments trade: no exchange, so that they are never taken for real ones, nor mixed with them.
-VENUE: Final = "synthetic"
-
-#: Word on the command line -> asset class and kind (empty: the class's own).
-CLASSES: Final = {
-    "equity": ("equity", ""),
-    "index": ("index", ""),
-    "crypto": ("crypto", ""),
-    "perpetual": ("crypto", "perpetual"),
-}
 
 
 def synthetic(
     what: Annotated[
         list[str],
-        typer.Argument(metavar="CLASS=SYMBOL,…", help=f"{', '.join(CLASSES)}.", show_default=False),
+        typer.Argument(metavar="CLASS=SYMBOL,…", help=f"{', '.join(SYNTHETIC_CLASSES)}.", show_default=False),
     ],
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same bars.")] = 0,
     start: Annotated[str, typer.Option("--start", metavar="DATE", help="First instant.")] = "2015-01-01",
@@ -60,7 +49,7 @@ def synthetic(
     twice = next((i.symbol for i in made if [j.symbol for j in made].count(i.symbol) > 1), None)
     if twice:
         raise TrimtabError(f"{twice} is named twice; expected each symbol once")
-    first, last = _instant("--start", start), _instant("--end", end)
+    first, last = instant_of("--start", start), instant_of("--end", end)
     frames = synthetic_frames(seed, made, step, first, last)
     now = time.time_ns()
     done = [import_frame(store, frames[i.symbol], i, step, now=now, replace=replace) for i in made]
@@ -75,15 +64,10 @@ def _instruments(text: str) -> list[Instrument]:
     named, equals, symbols = text.partition("=")
     if not equals or not all(symbols.split(",")):
         raise TrimtabError(f"{text}: expected CLASS=SYMBOL,SYMBOL… such as equity=SPY,QQQ")
-    if named not in CLASSES:
-        raise TrimtabError(f"{text}: no class {named!r}{near(named, CLASSES)}; expected one of {', '.join(CLASSES)}")
-    asset_class, kind = CLASSES[named]
-    return [default_instrument(symbol, asset_class, VENUE, kind) for symbol in symbols.split(",")]
-
-
-def _instant(option: str, text: str) -> int:
-    try:
-        when = units.instant(units.date(text))
-    except ValueError as error:
-        raise TrimtabError(f"{option} {text}: expected {error}") from None
-    return int(when.timestamp()) * SECOND
+    if named not in SYNTHETIC_CLASSES:
+        raise TrimtabError(
+            f"{text}: no class {named!r}{near(named, SYNTHETIC_CLASSES)}; expected one of "
+            f"{', '.join(SYNTHETIC_CLASSES)}"
+        )
+    asset_class, kind = SYNTHETIC_CLASSES[named]
+    return [default_instrument(symbol, asset_class, SYNTHETIC, kind) for symbol in symbols.split(",")]

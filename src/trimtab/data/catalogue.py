@@ -17,6 +17,16 @@ from trimtab.words import near
 ASSET_CLASSES: Final = ("crypto", "equity", "index", "commodity", "fx")
 KINDS: Final = ("spot", "perpetual", "equity", "index")
 
+#: Where synthetic instruments trade: no exchange, so that they are never taken for real ones, nor mixed with them.
+SYNTHETIC: Final = "synthetic"
+
+#: Word on the command line -> asset class and kind (empty: the class's own).
+SYNTHETIC_CLASSES: Final = {
+    "equity": ("equity", ""),
+    "index": ("index", ""),
+    "crypto": ("crypto", ""),
+    "perpetual": ("crypto", "perpetual"),
+}
 #: Initial and maintenance margin of a perpetual where nothing is said: 20 times its equity at most. Venues ask for less
 #: of small positions in BTC and ETH and for more of other coins and of large ones; their tables are the user's to give.
 PERPETUAL_MARGIN: Final = {"initial_margin": 0.05, "maintenance_margin": 0.025}

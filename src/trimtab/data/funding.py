@@ -50,15 +50,28 @@ def with_funding(frame: pl.DataFrame, path: Path, timeframe: str) -> tuple[pl.Da
             f"{path}: row {row}: {table[names['open_time']][row]}, {table[rate][row]}: expected an instant and a "
             "fraction of notional between -1 and 1, such as 0.0001"
         )
+    joined, inside = join_funding(frame, times, pl.Series(values), timeframe)
+    outside = len(values) - inside
+    note = f"funding: {inside:,} rates from {path.name}"
+    note += f", {outside:,} outside the bars left out" if outside else ""
+    return joined, note
+
+
+def join_funding(frame: pl.DataFrame, times: pl.Series, rates: pl.Series, timeframe: str) -> tuple[pl.DataFrame, int]:
+    """The bars with a column `funding`: each rate in the first bar that closes at or after it; how many fell into one.
+
+    frame  open_time (us, UTC) and the rest, in order
+    times  instants (us, UTC) of the rates, to the second: venues stamp some milliseconds late
+    rates  fractions of notional; several that fall due in one bar are added up
+    """
+    import polars as pl
+
     opens = frame["open_time"].to_physical().to_numpy().astype(np.int64) * 1_000
     closes = opens + TIMEFRAMES[timeframe]
-    due = instants // SECOND * SECOND
+    due = times.to_physical().to_numpy().astype(np.int64) * 1_000 // SECOND * SECOND
     inside = (due > opens[0]) & (due <= closes[-1]) if len(opens) else np.zeros(len(due), bool)
     column = np.full(len(opens), np.nan)
     rows = np.searchsorted(closes, due[inside])
     column[rows] = 0.0
-    np.add.at(column, rows, values[inside])
-    outside = int((~inside).sum())
-    note = f"funding: {int(inside.sum()):,} rates from {path.name}"
-    note += f", {outside:,} outside the bars left out" if outside else ""
-    return frame.with_columns(pl.Series("funding", column).fill_nan(None)), note
+    np.add.at(column, rows, rates.to_numpy()[inside])
+    return frame.with_columns(pl.Series("funding", column).fill_nan(None)), int(inside.sum())

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from trimtab import exchanges
 from trimtab.feeds import FeedEvent, FeedState
 from trimtab.feeds import exchange as venues
 from trimtab.feeds.assemble import Assembler, Candle, Gap, Patience
@@ -90,7 +91,7 @@ class CcxtFeed:
 
     def open(self) -> Any:
         exchange = venues.open_exchange(self.venue, self.configure)
-        venues.narrow(exchange, self.instruments)
+        exchanges.narrow(exchange, self.instruments)
         return exchange
 
     async def rows(self, after: int) -> AsyncIterator[FeedEvent]:
@@ -130,7 +131,7 @@ class _Live:
         self.faults: dict[str, str] = {}
         self.told_up: bool | None = None
         self.states: list[FeedEvent] = []
-        venues.note_pauses(self.rest, self._leave_alone)
+        exchanges.note_pauses(self.rest, self._leave_alone)
 
     def now(self) -> int:
         """The venue's time."""
@@ -173,7 +174,7 @@ class _Live:
         if feed.timeframe not in self.rest.timeframes:
             known = ", ".join(name for name in TIMEFRAMES if name in self.rest.timeframes)
             raise TrimtabError(f"{feed.venue} has no bars of {feed.timeframe}: it has {known}")
-        markets = [venues.market_of(self.rest, instrument) for instrument in feed.instruments]
+        markets = [exchanges.market_of(self.rest, instrument) for instrument in feed.instruments]
         self.symbols = [str(market["symbol"]) for market in markets]
         self.index = {symbol: n for n, symbol in enumerate(self.symbols)}
         self.by_id = {str(market["id"]): n for n, market in enumerate(markets)}
@@ -297,7 +298,7 @@ class _Live:
     async def _fill(self, gap: Gap) -> None:
         """Ask for what is missing, page by page."""
         n, every = gap.instrument, self.assembler.every
-        page = max(venues.page_of(self.rest, self.symbols[n]) - 1, 1)
+        page = max(exchanges.page_of(self.rest, self.symbols[n]) - 1, 1)
         first, failed = gap.first, False
         while first <= gap.last and not failed:
             asked = self.now()

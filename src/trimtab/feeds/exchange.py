@@ -1,4 +1,4 @@
-"""ccxt at arm's length: public data only, its addresses looked at, and its stream read by us before it reads it.
+"""ccxt's streams at arm's length: every message is read by us before ccxt reads it.
 
 ccxt 4.5.90's own loop over a stream ends unseen at the first message that it cannot read, loses a bar's closed flag,
 and gives an awaiter only what came last. So every message is looked at first: what a venue says of closed bars is taken
@@ -7,20 +7,10 @@ from there, and a message that cannot be read is counted and left out.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
-from trimtab.types import Instrument, TrimtabError
-from trimtab.words import near
-
-#: Hosts that need no encryption: nothing leaves the machine.
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
-
-#: Venues that load more markets than wanted, of which some need a key, unless they are told what to load.
-_NARROWED: Final = ("binance", "bybit")
+from trimtab.exchanges import class_of, refuse_open_addresses
 
 
 def maker_of(venue: str) -> Callable[[Any], Any]:
@@ -28,15 +18,7 @@ def maker_of(venue: str) -> Callable[[Any], Any]:
 
     TrimtabError: ccxt is not installed, or knows no such venue.
     """
-    try:
-        import ccxt.async_support as polled
-        import ccxt.pro as streamed
-    except ImportError:
-        raise TrimtabError("the feed ccxt needs what is not installed: pip install 'trimtab[live]'") from None
-    if venue not in polled.exchanges:
-        known = near(venue, polled.exchanges)
-        raise TrimtabError(f"ccxt knows no venue {venue!r}{known}; its {len(polled.exchanges)} have names like binance")
-    return getattr(streamed if venue in streamed.exchanges else polled, venue)
+    return class_of(venue, "ccxt.pro", "ccxt.async_support", extra="live")
 
 
 def open_exchange(venue: str, configure: Callable[[Any], None] | None = None) -> Any:
@@ -52,44 +34,6 @@ def open_exchange(venue: str, configure: Callable[[Any], None] | None = None) ->
         configure(exchange)
     refuse_open_addresses(exchange)
     return exchange
-
-
-def refuse_open_addresses(exchange: Any) -> None:
-    """TrimtabError for an address of an exchange that is neither encrypted nor on this machine."""
-    urls: list[str] = re.findall(r'"([a-z]+://[^"]*)"', json.dumps(exchange.urls["api"]))
-    for url in urls:
-        parts = urlsplit(url.replace("{hostname}", exchange.hostname or "localhost"))
-        if parts.scheme not in ("https", "wss") and parts.hostname not in _LOOPBACK:
-            raise TrimtabError(f"{exchange.id} would go to {url}, which is not encrypted: expected https or wss")
-
-
-def narrow(exchange: Any, instruments: Iterable[Instrument]) -> None:
-    """Let an exchange load only the markets that are wanted, and nothing for which it asks for a key."""
-    if exchange.id in _NARROWED:
-        kinds = ["spot", "linear"] if any(i.kind == "perpetual" for i in instruments) else ["spot"]
-        exchange.options["fetchMarkets"] = {**exchange.options["fetchMarkets"], "types": kinds}
-        exchange.options["fetchCurrencies"] = False
-        exchange.has["fetchCurrencies"] = False
-
-
-def market_of(exchange: Any, instrument: Instrument) -> Any:
-    """ccxt's market of an instrument: by ccxt's name for it, by the venue's own, or by its base and quote."""
-    symbol, kind = instrument.symbol, "swap" if instrument.kind == "perpetual" else "spot"
-    pair = f"{instrument.base}/{instrument.quote}" + (f":{instrument.quote}" if kind == "swap" else "")
-    found = [
-        exchange.markets.get(symbol),
-        *(market for market in exchange.markets_by_id.get(symbol, ()) if market["type"] == kind),
-        exchange.markets.get(pair),
-    ]
-    for market in found:
-        if market is not None:
-            if market.get("active") is False:
-                raise TrimtabError(f"{symbol} is not traded on {exchange.id} at present: take it out of the universe")
-            return market
-    names = [*exchange.markets, *(name for name in exchange.markets_by_id if name)]
-    raise TrimtabError(
-        f"{exchange.id} has no {kind} market {symbol}{near(symbol, names)}; name it like BTC/USDT or BTCUSDT"
-    )
 
 
 class Frame(NamedTuple):
@@ -199,22 +143,3 @@ def watch(exchange: Any, symbols: Sequence[str], timeframe: str) -> list[Callabl
 
 def has_stream(exchange: Any) -> bool:
     return bool(exchange.has.get("watchOHLCV"))
-
-
-def page_of(exchange: Any, symbol: str) -> int:
-    """Bars that a venue gives at one request, as far as ccxt knows."""
-    most = exchange.feature_value(symbol, "fetchOHLCV", "limit", 300)
-    return max(1, min(int(most or 300), 1_000))
-
-
-def note_pauses(exchange: Any, pause: Callable[[float], None]) -> None:
-    """Tell `pause` for how many seconds a venue wants to be left alone, whenever it answers 418 or 429."""
-    passed_on = exchange.on_rest_response
-
-    def on_rest_response(code: int, reason: str, url: str, method: str, headers: Any, *rest: Any) -> Any:
-        if code in (418, 429):
-            said = {name.lower(): value for name, value in headers.items()}.get("retry-after", "")
-            pause(float(said) if said.isdigit() else 0.0)
-        return passed_on(code, reason, url, method, headers, *rest)
-
-    exchange.on_rest_response = on_rest_response

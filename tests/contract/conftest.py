@@ -12,7 +12,7 @@ import contextlib
 import heapq
 import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -63,12 +63,25 @@ def truth(symbol: str, row: int) -> tuple[float, float, float, float, float]:
     return price, price + 2.5, price - 1.5, price + 0.5, 10.0 + row % 5
 
 
+async def cut_off(request: web.Request, body: str) -> web.Response:
+    """The connection is gone, after half of a body if there is one."""
+    assert request.transport is not None
+    if body:
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        request.transport.write(head.encode() + body[: len(body) // 2].encode())  # type: ignore[attr-defined]
+        await asyncio.sleep(0.01)
+    request.transport.close() if body else request.transport.abort()  # type: ignore[attr-defined]
+    return web.Response()
+
+
 class Venue:
     """One server: its clock, its connections, and the faults that are ordered of it.
 
     mute     the stream says nothing by itself, and goes on answering pings
     refuse   connections to the stream are answered with 503
-    answers  (status, headers, body), given to the next requests for klines in place of bars
+    answers  (status, headers, body), given to the next requests for klines in place of bars; status 0: the connection
+             is cut before an answer, -1: in the middle of it
+    edit     what is done to the rows of a page before it is sent
     """
 
     start = START
@@ -79,6 +92,7 @@ class Venue:
         self.answers: list[tuple[int, dict[str, str], str]] = []
         self.missing: set[tuple[str, int]] = set()  # bars that it has nowhere
         self.delisted: set[str] = set()
+        self.edit: Callable[[list[Any]], list[Any]] = lambda rows: rows
         self.time_asked: list[int] = []
         self.sockets: dict[web.WebSocketResponse, set[str]] = {}
         self.connected_at: list[int] = []
@@ -111,11 +125,13 @@ class Venue:
         self.changed.set()
         if self.answers:
             status, headers, body = self.answers.pop(0)
+            if status <= 0:
+                return await cut_off(request, body if status else "")
             return web.Response(status=status, headers=headers, text=body, content_type="application/json")
         if symbol in self.delisted:
             return web.json_response({"code": -1121, "msg": "Invalid symbol."}, status=400)
         found = [row for row in range(first, latest + 1) if (symbol, row) not in self.missing][:limit]
-        return web.json_response([self.rest_row(symbol, row) for row in found])
+        return web.json_response(self.edit([self.rest_row(symbol, row) for row in found]))
 
     def rest_row(self, symbol: str, row: int) -> list[Any]:
         opened = (START + row * MINUTE) // MS
@@ -231,7 +247,8 @@ class Venue:
         for name, url in api.items():
             if isinstance(url, str):
                 api[name] = f"http://{self.url}/" + url.split("://", 1)[1].split("/", 1)[1]
-        api["ws"]["spot"] = api["ws"]["margin"] = f"ws://{self.url}/stream/ws"  # ccxt knows spot by "/stream"
+        if "ws" in api:
+            api["ws"]["spot"] = api["ws"]["margin"] = f"ws://{self.url}/stream/ws"  # ccxt knows spot by "/stream"
 
 
 @contextlib.asynccontextmanager
