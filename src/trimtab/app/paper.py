@@ -193,10 +193,18 @@ def _trade(source: Source, account: Account, journal: Journal, options: Options)
 
 
 def _ready(account: Account) -> None:
-    """Compile what people order before there is anything to order: a kill must not wait for a compiler."""
-    state = account.before()
-    for word in ("kill", "resume"):
-        state, _ = core.handle(state, core.Command(word, "", 0))
+    """Compile what a row and a kill need, on a row without a bar: while anything is traded neither may wait for it."""
+    state, ts = account.before(), TIMEFRAMES[account.spec.timeframe]
+    nothing = np.full((len(account.instruments), len(account.fields)), np.nan)
+    events: list[core.Event] = [
+        *(core.Command("quarantine", "", 0, m) for m in range(len(account.names.models))),  # no strategy is asked
+        core.Bars(ts, nothing),
+        core.Close(ts),
+        *(core.Command(word, "", ts) for word in ("kill", "flatten", "resume")),
+    ]
+    account.paper(state).venue.row(ts, nothing)
+    for event in events:
+        state, _ = core.handle(state, event)
 
 
 def _shell(
@@ -264,11 +272,18 @@ def _pausing(marker: Marker) -> Generator[None]:
     """While numba compiles, no model is kept waiting for: the watchdog must not take the compiler for a strategy."""
     numba: Any = importlib.import_module("numba.core.event")
 
+    depth = 0  # functions are compiled while others are
+
     def pause(*_: Any) -> None:
+        nonlocal depth
+        depth += 1
         marker.pause()
 
     def go_on(*_: Any) -> None:
-        marker.go_on()
+        nonlocal depth
+        depth -= 1
+        if depth == 0:
+            marker.go_on()
 
     listener = type("Pausing", (numba.Listener,), {"on_start": pause, "on_end": go_on})()
     numba.register("numba:compile", listener)
