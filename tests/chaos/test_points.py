@@ -205,3 +205,25 @@ def test_a_liquidation_of_what_the_book_does_not_hold(lost: str, make: Maker) ->
     world.row(bars_of([100.0, 100.0], [-0.8, 0.1], [1e6, 1e6]), [(0, 0, 0.5)])
     assert any(isinstance(r, Liquidated) for r in world.line.venue.since(""))
     world.settle()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_carry_on_what_was_not_known_in_time(seed: int, make: Maker) -> None:
+    """Funding of a position whose fill was lost differs by an amount that no trade explains: cash is adopted, and
+    never lots."""
+    world = make(setup_of(True, True, False, carry=True), Habits(adopt=True, reconcile_every=7))
+    market = Market(world, seed)
+    for k in range(40):
+        market.row()
+        if k % 9 == 0:
+            world.restart()
+    world.line.heal()
+    market.row(False)
+    world.reconcile()
+    world.equal()
+    adjusted = [e.body for e in read(world.path) if isinstance(e.body, Adjusted)]
+    assert adjusted
+    assert not any(a.lots for a in adjusted)
+    head = world.journal.head
+    world.reconcile()
+    assert world.journal.head == head

@@ -79,10 +79,14 @@ class Wishes:
     def load(self, saved: bytes) -> None: ...
 
 
-def setup_of(protected: bool, margin: bool, limit: bool) -> Setup:
-    """An account with or without stops, on margin or in cash, with market or limit orders; no carry, which a venue
-    reports as cash and this one does not."""
+def setup_of(protected: bool, margin: bool, limit: bool, carry: bool = False) -> Setup:
+    """An account with or without stops, on margin or in cash, with market or limit orders.
+
+    carry   funding and interest, which engine and simulated venue reckon each from its own book
+    """
     costs = Costs(maker_fee=0.0005, taker_fee=0.001, half_spread=0.0002, participation=0.2, liquidation=0.01)
+    if carry:
+        costs = costs._replace(funding=1e-3, borrow=0.5, margin_interest=0.5)
     kind = {"kind": "perpetual", "initial_margin": 0.2, "maintenance_margin": 0.6} if margin else {}
     instruments = tuple(Instrument(symbol=s, lot_size=0.01, **kind) for s in SYMBOLS)
     limits = Limits(stop_loss=0.02, take_profit=0.03, trailing_stop=0.05) if protected else Limits()
