@@ -5,24 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
+from tests.parity.conftest import FULL, HARD, MODELS, PLAIN
 from tests.parity.test_engine import LENGTH, Given
 from tests.parity.test_plain_fold import Bars, Case, open_orders, same_book
 from trimtab.engine import core
 from trimtab.engine.booking import Names
 from trimtab.engine.events import Entry, Started
 from trimtab.engine.journal import open_journal, verify
-from trimtab.engine.recovery import fold_journal, last_row
+from trimtab.engine.recovery import fold_journal, last_row, save
 from trimtab.engine.shell import Habits, Shell
 from trimtab.feeds.replay import ReplayFeed
-from trimtab.rules.book import Setup, open_book
+from trimtab.rules.book import Setup, open_book, terms_of
 from trimtab.rules.tape import Tape, live_setup
 from trimtab.sim.market import build_market
 from trimtab.sim.setup import complete
 from trimtab.sim.simulate import Result, simulate
 from trimtab.types import Panel, Weights
+from trimtab.venues import Report
 from trimtab.venues.link import Faults, PaperLink
 from trimtab.venues.paper import PaperVenue
 
@@ -130,5 +134,41 @@ def test_the_engine_its_journal_and_the_backtest_are_one(hourly: Bars, case: Cas
     assert not verify(account.path).faults
 
 
-def head(panel: Panel, rows: int) -> Panel:
-    return Panel(panel.ts[:rows], panel.instruments, panel.fields, panel.values[:rows].copy(), panel.timeframe)
+@pytest.fixture
+def hard(hourly: Bars, tmp_path: Path) -> Account:
+    """Three models under every limit, on the coins."""
+    panel, _, some, _ = hourly
+    terms = terms_of(panel.instruments, (FULL,) * len(panel.instruments))
+    return Account(panel, some, Setup(terms, HARD, PLAIN, 1e6, MODELS), tmp_path)
+
+
+def test_rows_that_warm_the_models_are_not_traded_and_what_they_want_then_is(hard: Account) -> None:
+    until = int(hard.panel.ts[700])
+    shell, watch = hard.trade(hard.panel, Habits(snapshot_every=0, warm_until=until))
+    orders = np.concatenate([r.orders for r in watch.records])
+    assert orders["ts"].min() == hard.panel.ts[701]  # by what stood then, although no weight was new at that row
+    first = orders[orders["ts"] == hard.panel.ts[701]]
+    wanted = {i for r, i in zip(hard.weights.row, hard.weights.instrument, strict=True) if r <= 701}
+    assert set(first["instrument"].tolist()) <= wanted
+    assert len(first) > 1
+    assert save(hard.fold()) == save(shell.state)
+
+
+def test_a_venue_may_speak_of_its_own_accord(hard: Account) -> None:
+    """Half of what happens in a row is told later, between two rows: late, and all the same once."""
+
+    class Talker(PaperLink):
+        async def row(self, ts: int, bars: Any) -> list[Report]:
+            found = await super().row(ts, bars)
+            for report in found[1::2]:
+                self.tell(report)
+            return found[::2]
+
+    hard.link = lambda state, faults=None: Talker(Account.link(hard, state).venue)  # type: ignore[method-assign]
+    shell, watch = hard.trade(hard.panel)
+    asyncio.run(shell.reconcile("at the end"))
+    venue = shell.venue.venue  # type: ignore[attr-defined]
+    assert not shell.halted, watch.alerts
+    assert shell.state.book.positions["lots"].tolist() == venue.book.positions["lots"].tolist()
+    np.testing.assert_allclose(shell.state.book.cash, venue.book.cash, rtol=1e-9)
+    assert sum(len(r.fills) for r in watch.records) > 100

@@ -52,6 +52,7 @@ _LOG_OF: Final[dict[type, str]] = {
     ev.Commanded: "trading",
     ev.SnapshotTaken: "trading",
     ev.RowClosed: "signals",
+    ev.RowWarmed: "signals",
     ev.RowDecided: "signals",
     ev.AmendIntent: "orders",
     ev.Crossed: "trades",
@@ -239,7 +240,7 @@ class EngineLogs:
             self._axes = _Axes(body.symbols, body.models)
         if isinstance(body, ev.RowDecided):
             return self._axes.row(body)
-        if isinstance(body, ev.RowClosed):
+        if isinstance(body, (ev.RowClosed, ev.RowWarmed)):
             return self._axes.closed(body)
         if isinstance(body, ev.BarLate):
             return {"symbol": body.symbol, "row": instant_of(body.row)}
@@ -253,7 +254,7 @@ class _Axes(NamedTuple):
     symbols: tuple[str, ...]
     models: tuple[str, ...]
 
-    def closed(self, body: ev.RowClosed | ev.RowDecided) -> dict[str, Any]:
+    def closed(self, body: ev.RowClosed | ev.RowWarmed | ev.RowDecided) -> dict[str, Any]:
         missing = np.flatnonzero(np.isnan(body.bars).all(axis=-1)) if body.bars.size else ()
         return {
             "row": instant_of(body.row),

@@ -126,7 +126,7 @@ def _held(state: State, names: Names) -> Iterable[Held]:
         lots, price = int(positions["lots"][i]), float(positions["avg_price"][i])
         term, marks = state.setup.terms[i], state.tape.market.mark[state.tape.t]
         rate = 1.0 if term["column"] < 0 else float(marks[term["column"]])
-        mark = float(marks[i]) / rate
+        mark = state.prices.get(int(i), float(marks[i]) / rate)
         gained = (mark - price) * lots * float(term["unit"]) * rate
         yield Held(
             symbol=names.symbols[i], lots=lots, avg_price=price, mark=mark, notional=float(worth[i]), unrealised=gained

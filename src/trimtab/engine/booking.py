@@ -149,6 +149,7 @@ def _liquidated(e: Liquidated, names: Names) -> ev.Body:
 
 _BODIES: Final[dict[type, Callable[[Any, Names], ev.Body]]] = {
     core.Bars: lambda e, names: ev.RowClosed(row=e.ts, bars=e.bars),
+    core.Warm: lambda e, names: ev.RowWarmed(row=e.ts, bars=e.bars),
     core.Close: lambda e, names: ev.RowDecided(row=e.ts, bars=np.empty((0, 0)), weights=np.empty((0, 0))),
     core.Command: _commanded,
     core.VenueState: lambda e, names: ev.VenueChanged(venue=names.venue, up=e.is_up, reason=e.reason),
@@ -191,6 +192,7 @@ def _refilled(b: ev.Filled, ts: int, names: Names) -> core.Event:
 
 _EVENTS: Final[dict[type, Callable[[Any, int, Names], core.Event]]] = {
     ev.RowClosed: lambda b, ts, names: core.Bars(b.row, b.bars),
+    ev.RowWarmed: lambda b, ts, names: core.Warm(b.row, b.bars),
     ev.Outcome: _outcome,
     ev.Filled: _refilled,
     ev.Crossed: lambda b, ts, names: Crossed(names.instrument(b.symbol), b.price, b.executed),

@@ -32,11 +32,14 @@ from trimtab.engine.state import (
     EngineCommand,
     Event,
     Halt,
+    Quote,
     Record,
     Sent,
     State,
+    Trade,
     VenueState,
     Wants,
+    Warm,
     begin,
     cid_of,
     count,
@@ -64,7 +67,7 @@ from trimtab.rules.reports import (
     report_liquidation,
     report_working,
 )
-from trimtab.types import GTC, MARKET, Order, TrimtabError
+from trimtab.types import GTC, MARKET, Order, TrimtabError, Weights
 from trimtab.venues import Cash, Crossed, Ended, Filled, Liquidated, Unknown, Working
 
 __all__ = [
@@ -78,11 +81,14 @@ __all__ = [
     "EngineCommand",
     "Event",
     "Halt",
+    "Quote",
     "Record",
     "Sent",
     "State",
+    "Trade",
     "VenueState",
     "Wants",
+    "Warm",
     "begin",
     "cid_of",
     "handle",
@@ -113,12 +119,51 @@ def _bars(state: State, event: Bars) -> list[EngineCommand]:
     return []
 
 
+def _warm(state: State, event: Warm) -> list[EngineCommand]:
+    bars = np.array(event.bars, np.float64, order="C")
+    tape, book = state.tape, state.book
+    t = tape.lay(event.ts, bars, (book,))
+    state.bars = bars
+    due = tape.is_due()
+    if due:
+        open_row(book, tape.market, state.setup, t)
+    said = state.planner.advance(t, event.ts, bars, tape.market.mark[t])
+    if state.standing is None:
+        state.standing = np.full(book.weight.shape, np.nan)
+    state.standing[said.model, said.instrument] = said.value
+    end_row(book, state.log, NOTHING_NEW, tape.market, state.setup, t, due)
+    tape.turn_day()
+    return commands(state, False)
+
+
+def _stood(state: State, said: Weights, row: int) -> Weights:
+    """The weights of the first row that is traded: those that are new, and those that stand from before."""
+    standing, state.standing = state.standing, None
+    if standing is None:
+        return said
+    standing[said.model, said.instrument] = said.value
+    model, instrument = np.nonzero(~np.isnan(standing))
+    return Weights(np.full(len(model), row, np.int64), model, instrument, standing[model, instrument])
+
+
+def _quote(state: State, event: Quote) -> list[EngineCommand]:
+    state.prices[event.instrument] = (event.bid + event.ask) / 2.0
+    return []
+
+
+def _trade(state: State, event: Trade) -> list[EngineCommand]:
+    state.prices[event.instrument] = event.price
+    return []
+
+
 def _close(state: State, event: Close) -> list[EngineCommand]:
     tape, book = state.tape, state.book
     if not state.is_open or event.ts != tape.ts:
         raise TrimtabError(f"there is no open row of {event.ts} to close")
     t, market = tape.t, tape.market
-    weights = state.said = state.planner.advance(t, event.ts, state.bars, market.mark[t])
+    state.prices.clear()
+    weights = _stood(state, state.planner.advance(t, event.ts, state.bars, market.mark[t]), t)
+    state.said = weights
     decided = end_row(book, state.log, weights, market, state.setup, t, tape.is_due())
     tape.turn_day()
     state.is_open = False
@@ -320,7 +365,7 @@ def _command(state: State, event: Command) -> list[EngineCommand]:
     row = max(tape.t, 0)
     if event.word == "quarantine":
         state.planner.quarantine(event.model)
-        return [Alert(f"model {event.model} is in quarantine: {event.reason}")]
+        return [Alert(f"model {event.model + 1} is in quarantine: {event.reason}")]
     if event.word == "resume":
         revive(book, log, row, event.ts)
         return commands(state, False)
@@ -359,6 +404,9 @@ def _adjusted(state: State, event: Adjusted) -> list[EngineCommand]:
 
 _HANDLERS: Final[dict[type, Callable[[State, Any], list[EngineCommand]]]] = {
     Bars: _bars,
+    Warm: _warm,
+    Quote: _quote,
+    Trade: _trade,
     Close: _close,
     Filled: _filled,
     Ended: _ended,

@@ -46,6 +46,13 @@ class RowClosed(Fact, frozen=True, tag="bars"):
     bars: F64  # (N, K) NaN: a bar that had not come
 
 
+class RowWarmed(Fact, frozen=True, tag="warm"):
+    """A grid row that the models saw and that was not traded."""
+
+    row: int  # close instant
+    bars: F64  # (N, K) NaN: a bar that had not come
+
+
 class RowDecided(Fact, frozen=True, tag="row"):
     """A grid row and all that its decision saw; NaN: a bar that had not come, a weight that stays."""
 
@@ -233,6 +240,7 @@ class SnapshotTaken(Fact, frozen=True, tag="snapshot"):
 Body = Union[  # noqa: UP007  # get_args below
     Started,
     RowClosed,
+    RowWarmed,
     RowDecided,
     OrderIntent,
     AmendIntent,
@@ -271,6 +279,7 @@ class Event(NamedTuple):
 #: What may be booked only once, by what; kinds that are not here may come again.
 _ONCE: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
     RowClosed: lambda b: (b.row,),
+    RowWarmed: lambda b: (b.row,),
     RowDecided: lambda b: (b.row,),
     OrderIntent: lambda b: (b.client_order_id,),
     CancelIntent: lambda b: (b.cancel_id,),

@@ -100,7 +100,7 @@ def _check(event: ev.Event, expected: deque[ev.Body]) -> None:
 
 # --- snapshots -------------------------------------------------------------------------------------------------------
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 
 
 def save(state: State) -> bytes:
@@ -111,6 +111,7 @@ def save(state: State) -> bytes:
         "tape": state.tape.save(),
         "planner": state.planner.save(),
         "bars": state.bars,
+        "standing": state.standing,
         "sent": _told(state.sent),
         "gone": _told(state.gone),
         "seen": list(state.seen),
@@ -133,7 +134,7 @@ def restore(state: State, saved: bytes) -> None:
         column[...] = found.reshape(column.shape)
     state.tape.load(tree["tape"])
     state.planner.load(tree["planner"])
-    state.bars = tree["bars"]
+    state.bars, state.standing = tree["bars"], tree["standing"]
     dtype = state.book.orders.dtype
     state.sent, state.gone = (
         {
@@ -160,14 +161,15 @@ def _plain(column: Any) -> bytes:
 
 def last_row(path: Path) -> int:
     """The close of the last row that a journal holds; 0: none yet."""
-    query = "SELECT key FROM events WHERE kind IN (?, ?) ORDER BY seq DESC LIMIT 1"
-    kinds = [str(body.__struct_config__.tag) for body in (ev.RowClosed, ev.RowDecided)]
+    query = "SELECT key FROM events WHERE kind IN (?, ?, ?) ORDER BY seq DESC LIMIT 1"
+    kinds = [str(body.__struct_config__.tag) for body in (ev.RowClosed, ev.RowWarmed, ev.RowDecided)]
     with failing(path, "reading"), contextlib.closing(connect(path, write=False)) as db:
         found = db.execute(query, kinds).fetchone()
     return int(found[0]) if found is not None else 0
 
 
-def first_row(path: Path) -> ev.RowDecided | ev.RowClosed | None:
+def first_row(path: Path) -> ev.RowDecided | ev.RowClosed | ev.RowWarmed | None:
     """The first row that a journal holds with its bars."""
-    rows = (e.body for e in read(path) if isinstance(e.body, (ev.RowDecided, ev.RowClosed)) and len(e.body.bars))
+    kinds = (ev.RowDecided, ev.RowClosed, ev.RowWarmed)
+    rows = (e.body for e in read(path) if isinstance(e.body, kinds) and len(e.body.bars))
     return next(itertools.islice(rows, 1), None)

@@ -77,12 +77,14 @@ class Habits:
     snapshot_every   rows between two snapshots; 0: none
     adopt            True: what still differs from the venue is adopted as an adjustment; False: the account is halted
     on_stop          "keep": orders stay at the venue; "cancel": those that are no protection are withdrawn
+    warm_until       instant, ns UTC: rows that close before it are shown to the models and not traded
     """
 
     reconcile_every: int = 0
     snapshot_every: int = 1_000
     adopt: bool = False
     on_stop: str = "keep"
+    warm_until: int = 0
 
 
 @dataclass(slots=True)
@@ -122,7 +124,7 @@ class Shell:
         try:
             await self.begin()
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._read(after)), group.create_task(self._tick())]
+                tasks = [group.create_task(task) for task in (self._read(after), self._hear(), self._tick())]
                 await self._work()
                 for task in tasks:
                     task.cancel()
@@ -167,6 +169,11 @@ class Shell:
                 await self._inbox.put_market(getattr(event, "ts", 0), event)
         self._inbox.put(2**62, inbox.END, None)
 
+    async def _hear(self) -> None:
+        """The venue's task: what it says without being asked."""
+        async for report in self.venue.reports():
+            self._inbox.put(getattr(report, "ts", 0), inbox.REPORT, report)
+
     async def _tick(self) -> None:
         """The timer's task: it only reminds the writer."""
         while True:
@@ -181,8 +188,10 @@ class Shell:
                 return
             if kind == inbox.TICK:
                 await self._look()
+            elif kind == inbox.REPORT:
+                await self._send(self._told([what]))
             elif isinstance(what, GridRow):
-                await self.decide(what)
+                await (self.decide(what) if what.ts > self.habits.warm_until else self._warm(what))
             elif isinstance(what, LateBar):
                 symbol = self.names.symbols[what.instrument]
                 self._book(ev.BarLate(symbol=symbol, row=what.ts, bar=what.bar))
@@ -195,6 +204,7 @@ class Shell:
     async def _look(self) -> None:
         """What cannot wait for the next row: people's orders and signs of life."""
         await self._obey()
+        self._flush()
         self.journal.heartbeat()
         self.watch.ticked(self)
 
@@ -219,6 +229,12 @@ class Shell:
         else:
             kept = bars
         await self._close(row.ts, kept, began)
+
+    async def _warm(self, row: GridRow) -> None:
+        """Show a row to the models, and to a venue that has to know the market."""
+        await self._row(row.ts, row.bars)
+        await self._send(self._event(core.Warm(row.ts, np.array(row.bars, np.float64, order="C"))))
+        self._flush()
 
     async def _close(self, ts: int, bars: Any, began: float) -> None:
         """The row's decision: durable before any of it is sent; bars: where they are not booked yet."""

@@ -24,6 +24,30 @@ class Bars(NamedTuple):
     bars: F64
 
 
+class Warm(NamedTuple):
+    """A row that the models see and nobody trades: it only brings them to where they would be, had they run before."""
+
+    ts: int
+    bars: F64
+
+
+class Quote(NamedTuple):
+    """The best prices of an instrument between two rows. What a decision may use of them is in its row's bars."""
+
+    instrument: int
+    bid: float
+    ask: float
+    ts: int
+
+
+class Trade(NamedTuple):
+    """Somebody traded an instrument between two rows, at a price."""
+
+    instrument: int
+    price: float
+    ts: int
+
+
 class Close(NamedTuple):
     """All that the venues had to say of the row was said: it is decided."""
 
@@ -60,7 +84,7 @@ class Adjusted(NamedTuple):
     ts: int
 
 
-Event = Bars | Close | Command | VenueState | Adjusted | Report
+Event = Bars | Warm | Quote | Trade | Close | Command | VenueState | Adjusted | Report
 
 # --- commands --------------------------------------------------------------------------------------------------------
 
@@ -162,6 +186,8 @@ class State:
     log: Log
     bars: F64
     said: Weights = NOTHING_NEW  # by the models, at the last row
+    standing: F64 | None = None  # (M, N) what they wanted when the first row that is traded came; NaN: nothing
+    prices: dict[int, float] = field(default_factory=dict[int, float])  # of instruments since the last row, to be shown
     sent: dict[str, Sent] = field(default_factory=dict[str, Sent])
     seen: dict[str, None] = field(default_factory=dict[str, None])
     gone: dict[str, Sent] = field(default_factory=dict[str, Sent])  # that have ended, of late: fills may still come

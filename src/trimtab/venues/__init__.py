@@ -6,6 +6,7 @@ one attempt to place one order: it is asked about as often as needed and never s
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import NamedTuple, Protocol
 
 from trimtab.rules.fills import Execution
@@ -200,3 +201,7 @@ class Venue(Protocol):
         ...
 
     async def snapshot(self) -> Snapshot: ...
+
+    def reports(self) -> AsyncIterator[Report]:
+        """What it says without being asked, as it happens and for as long as anybody listens."""
+        ...

@@ -6,7 +6,9 @@ loses an order or the answer to it, delays, repeats and mixes up what is reporte
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
 from trimtab.types import F64, TrimtabError
@@ -48,6 +50,7 @@ class PaperLink:
         self._faults = faults
         self._draw = random.Random(seed)  # nosec B311  # not for secrets
         self._late: list[Report] = []
+        self._told: asyncio.Queue[Report] = asyncio.Queue()
         self._cut = 0
         #: Times that each fault has struck.
         self.struck: dict[str, int] = dict.fromkeys(Faults._fields[:-1], 0)
@@ -103,6 +106,15 @@ class PaperLink:
     async def snapshot(self) -> Snapshot:
         self._reach()
         return self.venue.snapshot()
+
+    async def reports(self) -> AsyncIterator[Report]:
+        """What was left with `tell`: of itself the simulated exchange speaks when a row has closed."""
+        while True:
+            yield await self._told.get()
+
+    def tell(self, report: Report) -> None:
+        """Let the line say something of its own accord."""
+        self._told.put_nowait(report)
 
     def _reach(self) -> None:
         if self._cut > 0:

@@ -63,7 +63,7 @@ def _outcome(b: ev.Outcome) -> str:
     return f"{b.client_order_id}{named} is {b.status}{filled}{_because(b.reason)}"
 
 
-def _closed(b: ev.RowClosed | ev.RowDecided) -> str:
+def _closed(b: ev.RowClosed | ev.RowWarmed | ev.RowDecided) -> str:
     missing = int(np.isnan(b.bars).all(axis=-1).sum()) if b.bars.ndim > 1 else 0
     absent = f", {missing} missing" if missing else ""
     return f"{instant_of(b.row)}: {_counted(len(b.bars), 'bar')}{absent}"
@@ -101,6 +101,7 @@ _SENTENCES: Final[dict[type, Callable[[Any], str]]] = {
     ev.Started: lambda b: f"run {b.run_id[:16]}, code {b.code_version}, {', '.join(b.symbols)}",
     ev.RowDecided: _row,
     ev.RowClosed: _closed,
+    ev.RowWarmed: _closed,
     ev.OrderIntent: _order,
     ev.AmendIntent: lambda b: f"{b.client_order_id}: {_lots(b.lots)} {b.symbol} are left to protect",
     ev.Crossed: lambda b: f"models exchange {b.symbol} at {shortest(b.price)}",
