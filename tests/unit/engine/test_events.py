@@ -147,5 +147,5 @@ def test_what_comes_only_once_has_a_key():
 
 
 def test_kinds_are_words_and_all_different():
-    assert len(set(KINDS)) == len(KINDS) == 17
+    assert len(set(KINDS)) == len(KINDS) == 18
     assert kind_of(Halted(reason="x")) == "halt"
