@@ -70,7 +70,7 @@ class FeedChoice:
     ] = None
     history: Annotated[
         int,
-        typer.Option("--history", min=0, help="Rows before now with which a live feed begins; traded on paper."),
+        typer.Option("--history", min=0, help="Rows before now that a live feed shows to the models first."),
     ] = 0
 
 

@@ -217,6 +217,8 @@ def _shell(
 
     marker = Marker(account.folder / MARKER)
     state.planner.place = marker.place  # type: ignore[attr-defined]  # a planner, of which the core knows less
+    if source.live and state.book.head[0]["orders"] == 0:  # what has closed before it began only warms its models
+        options.habits.warm_until = time.time_ns()
     return Shell(
         state, journal, account.names, account.paper(state, options.faults, options.seed),
         onlooker.watched(source.feed), account.folder, onlooker, now, options.habits, marker=marker,
