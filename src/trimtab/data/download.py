@@ -29,6 +29,7 @@ from trimtab.data.store import (
     read_bars,
     timeframes,
 )
+from trimtab.data.validation import validate
 from trimtab.types import DAY, TIMEFRAMES, Instrument, NotEnoughData, TrimtabError
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ def download(pager: Pager, listing: Listing, timeframe: str, span: Span) -> Down
     rows = pager.rows("bars", listing.market, timeframe, *span)
     if rows.is_empty():
         raise _nothing(pager, listing, timeframe, span)
+    if pager.asked == 0 and (there := _already_there(pager, instrument, origin, rows, span)) is not None:
+        return there
     beside = {what: _beside(pager, what, listing, span.start) for what in pager.source.beside(listing)}
     return _store(pager, listing, instrument, origin, rows, {w: f for w, f in beside.items() if len(f)}, span)
 
@@ -187,6 +190,31 @@ def _store(
     return Downloaded(
         origin=origin, rows=len(frame), first=done.first, last=done.last, new=new, revised=len(revised) + twice,
         asked=pager.asked, kept=pager.kept, events=kept, notes=tuple(notes), imported=done,
+    )  # fmt: skip
+
+
+def _already_there(
+    pager: Pager, instrument: Instrument, origin: Origin, rows: pl.DataFrame, span: Span
+) -> Downloaded | None:
+    """The stored series, where no page is younger than it and none has a bar that it lacks; None: there is work."""
+    import polars as pl
+
+    store, timeframe = pager.store, origin.timeframe
+    path = store.path_of(instrument, timeframe)
+    if not path.exists() or path.stat().st_mtime_ns < int(rows.select(pl.max("asked_at")).item()):
+        return None
+    times = pl.col("open_time").dt.timestamp("ns")
+    frame = read_bars(store, instrument, timeframe)
+    wanted = rows.filter((times >= span.start) & (times < span.end))
+    if len(wanted.join(frame, on="open_time", how="anti")):
+        return None
+    _record(store, origin)
+    first, last = (f"{frame['open_time'][i]:%Y-%m-%dT%H:%MZ}" for i in (0, -1))
+    report = validate(frame, timeframe, instrument.calendar, now=pager.now())
+    return Downloaded(
+        origin=origin, rows=len(frame), first=first, last=last, new=0, revised=0, asked=0, kept=pager.kept,
+        events=len(events.read_events(store, instrument)), notes=tuple(_notes(pager, frame, span, timeframe, [], 0)),
+        imported=Imported(instrument, timeframe, len(frame), first, last, (), report),
     )  # fmt: skip
 
 

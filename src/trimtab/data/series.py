@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from trimtab.data import macro
 from trimtab.data.columns import find_columns, read_times
 from trimtab.data.importing import read_table
-from trimtab.data.store import Store, find_instrument, open_store, read_bars, timeframes
+from trimtab.data.store import Store, find_instrument, instruments, open_store, read_bars, timeframes
 from trimtab.types import DAY, F64, I64, TIMEFRAMES, Panel, TrimtabError
 from trimtab.words import OF_FILE, field_of
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def with_series(panel: Panel, series: Iterable[str] | Mapping[str, int], root: str | Path | None = None) -> Panel:
     """The panel with a field for each series (`field_of`), the same for all instruments; NaN where nothing is new.
 
-    series  symbols of the store (their closes, of the finest timeframe of a day or more, else the coarsest) and columns
-            of CSV or Parquet files, as `curve.csv#term_10y_3m`; or a mapping of these to ns, the least from a value's
-            date label to its use. A file's value is used a day after its label if nothing is said
+    series  symbols of the store (their closes, of the finest timeframe of a day or more, else the coarsest), series
+            that were downloaded into it (each used after its publication lag if nothing is said), and columns of CSV or
+            Parquet files, as `curve.csv#term_10y_3m`; or a mapping of these to ns, the least from a value's date label
+            to its use. A file's value is used a day after its label if nothing is said
     root    the store's folder, as for `load`
 
     A value stands in the first row that closes at or after the instant at which it is known: the close of its bar, or
@@ -62,6 +67,9 @@ def _known(name: str, lag: int, store: Store) -> tuple[I64, F64]:
     if OF_FILE in name:
         label, values = _of_file(name)
         return label + (lag or DAY), values
+    if not any(i.symbol == name for i in instruments(store)) and (kept := macro.all_series(store).get(name)):
+        frame = macro.read_series(store, name)
+        return _ns(frame["open_time"]) + (lag or kept.lag), frame["close"].to_numpy().copy()
     instrument = find_instrument(store, name)
     stored = timeframes(store, instrument)
     slow = [t for t in stored if TIMEFRAMES[t] >= DAY]
@@ -90,4 +98,8 @@ def _of_file(name: str) -> tuple[I64, F64]:
         raise TrimtabError(f"{file}: column {column!r} holds no number")
     if not frame["at"].is_sorted() or frame["at"].is_duplicated().any():
         raise TrimtabError(f"{file}: column {names['open_time']!r} is not rising; expected one row per date, sorted")
-    return frame["at"].to_physical().to_numpy().astype(np.int64) * 1_000, frame["value"].to_numpy().copy()
+    return _ns(frame["at"]), frame["value"].to_numpy().copy()
+
+
+def _ns(times: pl.Series) -> I64:
+    return times.dt.timestamp("ns").to_numpy().astype(np.int64)

@@ -128,7 +128,7 @@ class Bybit(Venue):
         api = exchange.urls["api"]
         api.update({name: f"http://{self.url}" for name, url in api.items() if isinstance(url, str)})
         kinds = ("spot", "linear", "inverse", "option")
-        api["ws"]["public"] = {kind: f"ws://{self.url}/v5/public/{kind}" for kind in kinds}
+        api.setdefault("ws", {})["public"] = {kind: f"ws://{self.url}/v5/public/{kind}" for kind in kinds}
 
 
 class Kraken(Venue):
@@ -190,7 +190,7 @@ class Kraken(Venue):
     def configure(self, exchange: Any) -> None:
         exchange.enableRateLimit, exchange.timeout_on_exit = False, 0
         exchange.urls["api"].update(public=f"http://{self.url}", private=f"http://{self.url}")
-        exchange.urls["api"]["ws"]["publicV2"] = f"ws://{self.url}/kws/v2"
+        exchange.urls["api"].setdefault("ws", {})["publicV2"] = f"ws://{self.url}/kws/v2"
 
 
 @pytest.mark.parametrize("kind", [Bybit, Kraken])

@@ -60,7 +60,7 @@ class CcxtSource:
 
     def _parse(self, told: Any, market: Any = None, timeframe: str = "1m", *_: Any) -> Any:
         """All candles of an answer. ccxt leaves out, without a word, what it cannot read."""
-        rows: list[list[Any]] = self._parsed(told, market, timeframe) if isinstance(told, list) else [[None]]
+        rows: Any = self._parsed(told, market, timeframe) if _is_list(told) else [[None]]
         if any(row[0] is None for row in rows):
             raise TryAgain(f"{self.name} gave an answer that holds no candles: {str(told)[:80]}")
         return rows
@@ -197,6 +197,10 @@ class CcxtSource:
 
 def _json(body: bytes) -> Any:
     return json.loads(body)
+
+
+def _is_list(told: Any) -> bool:
+    return isinstance(told, list)
 
 
 def _words(error: Exception) -> str:

@@ -45,6 +45,7 @@ class YfinanceSource:
     timeframes: tuple[str, ...] = tuple(_INTERVALS)
     delay = 15 * 60 * SECOND  # its quotes are late, and bars are touched up meanwhile
     pace = 0.5
+    pause = 30.0  # seconds after too many requests: yfinance does not pass on what Yahoo asks for
 
     def __init__(self, session: Any = None) -> None:
         try:
@@ -91,7 +92,7 @@ class YfinanceSource:
         try:
             response = self._yahoo.get(url, params=params, timeout=30)
         except YFRateLimitError:
-            raise TryAgain("yfinance: Yahoo asks for fewer requests (HTTP 429)", 30.0) from None
+            raise TryAgain("yfinance: Yahoo asks for fewer requests (HTTP 429)", self.pause) from None
         except Exception as error:  # of either of the two libraries below it
             raise TryAgain(f"yfinance: Yahoo gave no answer ({type(error).__name__})") from None
         late = (
