@@ -30,8 +30,9 @@ test: .venv/.ready  ## the whole default test suite
 	@$(BIN)/python -m trimtab.app.warm
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
-nightly: .venv/.ready  ## the laws on 10,000 random histories each (an hour; TRIMTAB_LAW_EXAMPLES=N for others)
+nightly: .venv/.ready  ## the long tests, then the laws on 10,000 random histories (hours; TRIMTAB_LAW_EXAMPLES=N for others)
 	@$(BIN)/python -m trimtab.app.warm
+	@$(BIN)/python -m pytest -n auto -m nightly $(ARGS)
 	@$(BIN)/python -m pytest -n auto -m "nightly or not nightly" --hypothesis-profile=nightly tests/laws $(ARGS)
 
 check: .venv/.ready  ## format, lint, strict types, import layers, security lint

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +193,14 @@ def hourly(shared: Path) -> tuple[Any, ...]:
     assert np.isnan(panel.values[:, :, 3]).any()
     assert (np.diff(panel.ts) > panel.ts[1] - panel.ts[0]).any()
     return panel, build_market(panel), decided(panel, False), decided(panel, True)
+
+
+@pytest.fixture
+def memory_path(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory, where the system has one: a real journal that does not wait for a disk."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)

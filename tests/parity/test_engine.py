@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from tests.parity.test_plain_fold import SCRATCH, Bars, Case, open_orders, same_book
 from trimtab.engine.core import Bars as Row
@@ -120,6 +121,7 @@ def test_daily_indices(daily: Bars, case: Case) -> None:
     compare(daily, case)
 
 
+@pytest.mark.nightly
 def test_one_index(alone: Bars, case: Case) -> None:
     compare(alone, case)
 

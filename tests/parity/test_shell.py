@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.parity.conftest import FULL, HARD, MODELS, PLAIN
+from tests.parity.conftest import FULL, HARD, MODELS, PLAIN, SETUPS
 from tests.parity.test_engine import LENGTH, Given
 from tests.parity.test_plain_fold import Bars, Case, open_orders, same_book
 from trimtab.engine import core
@@ -123,8 +123,17 @@ def account_of(bars: Bars, case: Case, folder: Path) -> tuple[Account, Result]:
     return Account(panel, weights, setup, folder), simulate(market, weights, setup)
 
 
-def test_the_engine_its_journal_and_the_backtest_are_one(hourly: Bars, case: Case, tmp_path: Path) -> None:
-    account, result = account_of(hourly, case, tmp_path)
+#: Set-ups that between them meet every kind of report; the others are for the nightly run.
+TELLING = ("all limits", "IOC", "carry", "margin", "clocks", "always with a buffer")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [name if name in TELLING else pytest.param(name, marks=pytest.mark.nightly) for name in SETUPS],
+    indirect=True,
+)
+def test_the_engine_its_journal_and_the_backtest_are_one(hourly: Bars, case: Case, memory_path: Path) -> None:
+    account, result = account_of(hourly, case, memory_path)
     shell, watch = account.trade(account.panel)
     assert not shell.halted, shell.halted
     same(result, shell.state, watch.records)
@@ -135,11 +144,11 @@ def test_the_engine_its_journal_and_the_backtest_are_one(hourly: Bars, case: Cas
 
 
 @pytest.fixture
-def hard(hourly: Bars, tmp_path: Path) -> Account:
+def hard(hourly: Bars, memory_path: Path) -> Account:
     """Three models under every limit, on the coins."""
     panel, _, some, _ = hourly
     terms = terms_of(panel.instruments, (FULL,) * len(panel.instruments))
-    return Account(panel, some, Setup(terms, HARD, PLAIN, 1e6, MODELS), tmp_path)
+    return Account(panel, some, Setup(terms, HARD, PLAIN, 1e6, MODELS), memory_path)
 
 
 def test_rows_that_warm_the_models_are_not_traded_and_what_they_want_then_is(hard: Account) -> None:
