@@ -12,6 +12,7 @@ close it is judged and decided on.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -348,12 +349,17 @@ def _cash(state: State, event: Cash) -> list[EngineCommand]:
     return []
 
 
+#: Trades that are forgotten at a time: a dict looks for its first key among all that it has lost.
+_FORGOTTEN: Final = 10_000
+
+
 def _is_new(state: State, trade_id: str) -> bool:
     if trade_id in state.seen:
         return False
     state.seen[trade_id] = None
-    if len(state.seen) > REMEMBERED:
-        del state.seen[next(iter(state.seen))]
+    if len(state.seen) > REMEMBERED + _FORGOTTEN:
+        for old in list(itertools.islice(state.seen, _FORGOTTEN)):
+            del state.seen[old]
     return True
 
 
