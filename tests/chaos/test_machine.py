@@ -100,6 +100,10 @@ class Chaos(RuleBasedStateMachine):
         control.resume(self.it.folder, "a test")
 
     @rule()
+    def speaks(self) -> None:
+        self.it.speak()
+
+    @rule()
     def withdraws(self) -> None:
         """As an engine does that is asked to leave nothing behind."""
         self.it.do(lambda: self.it.shell.order(core.Command("withdraw", "a test", self.it.now())))

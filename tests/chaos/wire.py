@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,11 @@ class Remote:
 
     async def snapshot(self) -> Snapshot:
         return heard(await self._call("snapshot"))
+
+    async def reports(self) -> AsyncIterator[Report]:
+        """Of itself it says nothing."""
+        for report in list[Report]():
+            yield report
 
 
 class Served:

@@ -10,7 +10,7 @@ import asyncio
 import math
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,11 @@ class Line:
         self._reach()
         return self.venue.snapshot()
 
+    async def reports(self) -> AsyncIterator[Report]:
+        """What is late is said by `World.speak`, between two rows."""
+        for report in list[Report]():
+            yield report
+
 
 class World:
     """An engine, its journal on disk, its venue, and who watches that what must hold does."""
@@ -301,6 +306,11 @@ class World:
 
     def reconcile(self) -> None:
         self.do(lambda: self.shell.reconcile("now"))
+
+    def speak(self) -> None:
+        """The venue says of its own accord what is late, the last first, and says it again with the next row."""
+        for report in reversed(self.line.late):
+            self.do(lambda report=report: self.shell._send(self.shell._told([report])))  # type: ignore[misc]
 
     def look(self) -> None:
         """The engine looks at what people have ordered."""
