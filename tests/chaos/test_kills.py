@@ -220,3 +220,20 @@ def test_a_torn_log(seed: int, make: Maker, tmp_path: Path) -> None:
         finally:
             again.close()
     assert lost > 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_journal_that_is_gone(seed: int, make: Maker) -> None:
+    """Nothing is left but the venue: what it knows is booked again, and no id that it has seen is used."""
+    world = make(setup_of(True, seed % 2 == 1, seed > 1))
+    market = Market(world, seed)
+    for _ in range(12):
+        market.row()
+    again = World(world.folder / "again", world.setup, world.habits, copy.deepcopy(world.line.venue), world.said)
+    try:
+        again.tried = {c.cid for c in world.line.arrived if isinstance(c, Submit) and c.slot == 0}
+        again.begun = world.rows[-1].ts + LENGTH
+        again.do(again.shell.begin)
+        again.settle()
+    finally:
+        again.close()

@@ -34,6 +34,7 @@ from trimtab.venues import (
     Cancel,
     Decided,
     Ended,
+    Filled,
     Report,
     Submit,
     Unknown,
@@ -394,12 +395,19 @@ class Shell:
         return [*commands, core.Alert(f"order {cid} has filled, the venue says, but it does not give its fills")]
 
     async def _look_ahead(self) -> None:
-        """Is an id that comes next known to the venue? Then the journal has lost its end, and numbers go on behind."""
-        numbered = -1
+        """Does the venue know an id that is still to come? Then the journal has lost its end, and numbers go on behind
+        all of them, before anything that was missed makes a new order."""
         try:
+            fills = await self.venue.since(core.known_trade(self.state, core.LOOKS[0]))
+            known = [*(await self.venue.snapshot()).orders, *(f.cid for f in fills if isinstance(f, Filled))]
+            newest = max(known, key=lambda cid: core.number_of(self.state, cid), default="")
+            numbered = -1
             while numbered != (numbered := int(self.state.book.head[0]["orders"])):
                 for cid in core.next_cids(self.state):
                     await self._send(self._told(await self.venue.ask(cid)))
+                if core.number_of(self.state, newest) > int(self.state.book.head[0]["orders"]):
+                    found = await self.venue.ask(newest) or [Ended(newest, 0, TARGET, NOT_PLACED, 0, self.now())]
+                    await self._send(self._told(found))
         except (Ambiguous, Unreachable) as error:
             await self._send(self._cut_off(error))
 
