@@ -45,9 +45,9 @@ def main(rows: int, folder: Path) -> None:
     spec = Spec(
         name="Soak", universe=panel.symbols, base_currency=quote, timeframe="1m", capital=1e7,
         models=(
-            Model(strategy="sma_cross", params={"fast": 5, "slow": 20}, budget=0.4, name="fast"),
-            Model(strategy="sma_cross", params={"fast": 10, "slow": 40}, budget=0.3, name="slow"),
-            Model(strategy="momentum", params={"lookback": 15}, budget=0.3),
+            Model(strategy="sma_cross", params={"fast": 20, "slow": 60}, budget=0.4, name="fast"),
+            Model(strategy="sma_cross", params={"fast": 30, "slow": 90}, budget=0.3, name="slow"),
+            Model(strategy="momentum", params={"lookback": 60}, budget=0.3),
         ),
         costs=Costs(taker_fee=0.0005), limits=Limits(max_weight=0.05, stop_loss=0.02),
     )  # fmt: skip

@@ -27,8 +27,10 @@ def test_a_soak_is_flat(rows: int, tmp_path: Path):
     assert told["orders"]["FILLED"] > rows
     quarter = rows // 4
     memory, latency, tasks = (np.array(told[name]) for name in ("memory", "latency", "tasks"))
-    warm = memory[quarter:]
-    assert abs(warm / warm[0] - 1.0).max() < 0.05, f"{warm.min() / 1e6:.1f} to {warm.max() / 1e6:.1f} MB"
+    # A snapshot takes memory for a moment, and a simulated venue keeps its last trades: a few MB in a day of this.
+    before, after = np.median(memory[quarter : 2 * quarter]), np.median(memory[-quarter:])
+    assert abs(after / before - 1.0) < 0.05, f"{before / 1e6:.1f} MB, and {after / 1e6:.1f} MB at the end"
+    assert memory[quarter:].max() < 1.15 * before
     assert len(set(tasks[quarter : -MOST - 1])) == 1  # the feed's task ends while its last rows wait
     # Medians: what else the machine does must not be taken for a drift.
     second, last = np.median(latency[quarter : 2 * quarter]), np.median(latency[-quarter:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -299,9 +300,11 @@ def _lines(outcome: Outcome, bundle: Path | None) -> Iterator[str]:
         yield "Faults: " + ", ".join(f"{name} {n:,}" for name, n in outcome.faults_struck.items() if n)
     for model, why in outcome.quarantined.items():
         yield f"Quarantined: {model}: {why}"
-    yield from (f"Note: {text}" for text in outcome.alerts[-10:])
-    if len(outcome.alerts) > 10:
-        yield f"Notes before these: {len(outcome.alerts) - 10}, in {outcome.folder}/logs/errors.jsonl"
+    notes = Counter(outcome.alerts)
+    for text in list(notes)[-10:]:
+        yield f"Note: {text}" + (f" ({notes[text]} times)" if notes[text] > 1 else "")
+    if len(notes) > 10:
+        yield f"Notes before these: {len(notes) - 10}, in {outcome.folder}/logs/errors.jsonl"
     if outcome.halted:
         yield f"Halted: {outcome.halted}"
     yield f"Account: {outcome.folder}"
