@@ -221,8 +221,9 @@ def number_of(state: State, cid: str) -> int:
 def forget(state: State, cid: str) -> None:
     """An order has ended; a fill that was on its way may still come."""
     state.gone[cid] = state.sent.pop(cid)
-    if len(state.gone) > _LATE:
-        del state.gone[next(iter(state.gone))]
+    if len(state.gone) > 2 * _LATE:  # many at a time: a dict looks for its first key among all that it has lost
+        for old in list(itertools.islice(state.gone, _LATE)):
+            del state.gone[old]
 
 
 def count(state: State) -> None:

@@ -8,6 +8,7 @@ orders when a position is opened, and lets purchases wait for the sales they rep
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from typing import Any, Final
 
 import numpy as np
@@ -61,7 +62,7 @@ class PaperVenue:
         self._cids = dict(cids or {})  # order id -> cid, of target orders that are open
         self._ids = {cid: order for order, cid in self._cids.items()}
         self._known: dict[str, list[Report]] = {}  # cid -> what became of orders that have ended, of late
-        self._trades: list[Filled | Liquidated] = []
+        self._trades: deque[Filled | Liquidated] = deque(maxlen=100_000)
         self._offset = max(0, traded - int(book.head[0]["fills"]))
         self._own = _OWN  # the last number of an order that the venue has made itself
         self._row: list[Report] = []
@@ -190,7 +191,6 @@ class PaperVenue:
             reason, waited = int(fill["reason"]), int(fill["waited"])
             made = Filled(trade_id, cid, i, slot, int(fill["lots"]), done, ts, reason, waited)
         self._trades.append(made)
-        del self._trades[:-100_000]
         return made
 
     def _standing(self) -> Standing:
