@@ -11,13 +11,14 @@ import typer
 from trimtab.app import cli_advice, cli_download, cli_import, cli_synthetic, console
 from trimtab.app.cli_import import Reading, counted, plain_report, table
 from trimtab.app.cli_options import DataOption, JsonOption, grouped
+from trimtab.data import macro
 from trimtab.data import store as stores
 from trimtab.data.catalogue import check_calendar
 from trimtab.data.importing import SUFFIXES, read_source
 from trimtab.data.store import Store, find_instrument, instruments, open_store, read_bars, timeframes
 from trimtab.data.timeframes import canonical
 from trimtab.data.validation import Report, validate
-from trimtab.types import Instrument, TrimtabError
+from trimtab.types import DAY, Instrument, TrimtabError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,6 +46,7 @@ def list_(data: DataOption = None, as_json: JsonOption = False) -> None:
     """
     store = open_store(data)
     rows = [_coverage(store, i, t) for i in instruments(store) for t in timeframes(store, i)]
+    rows += [_series_row(store, name, kept) for name, kept in macro.all_series(store).items()]
     if as_json:
         console.write_json(rows)
         return
@@ -96,6 +98,25 @@ def _coverage(store: Store, instrument: Instrument, timeframe: str) -> dict[str,
         "initial_margin": instrument.initial_margin,
         "maintenance_margin": instrument.maintenance_margin,
         "extras": stores.extras(store, instrument, timeframe),
+    }
+
+
+def _series_row(store: Store, name: str, kept: macro.Series) -> dict[str, Any]:
+    """A series that nobody trades, as `_coverage` tells an instrument."""
+    times = macro.read_series(store, name)["open_time"]
+    return {
+        "symbol": name,
+        "asset_class": "series",
+        "venue": kept.source,
+        "timeframe": "",
+        "first": f"{times[0]:%Y-%m-%dT%H:%MZ}",
+        "last": f"{times[-1]:%Y-%m-%dT%H:%MZ}",
+        "bars": len(times),
+        "calendar": "",
+        "close_only": False,
+        "initial_margin": 1.0,
+        "maintenance_margin": 0.0,
+        "extras": [f"usable after {kept.lag / DAY:g} days"],
     }
 
 

@@ -219,4 +219,6 @@ def alone(store: Store, source: str) -> Generator[None]:
     with open(path, "ab") as file:
         if not _try_lock(file.fileno()):
             raise TrimtabError(f"another download from {source} is writing to {store.root}: try again when it is done")
+        for part in path.parent.glob("*/.*.part"):  # of one that was killed while it wrote
+            part.unlink(missing_ok=True)
         yield

@@ -20,7 +20,7 @@ import polars as pl
 import pytest
 
 from trimtab.data.download import Downloaded, Span, download, find, origins, update
-from trimtab.data.paging import Pager, Patience
+from trimtab.data.paging import Pager, Patience, alone
 from trimtab.data.sources import Refused
 from trimtab.data.sources.ccxt import CcxtSource
 from trimtab.data.store import Store, find_instrument, read_bars
@@ -363,3 +363,9 @@ def test_killed_at_any_time_the_store_is_whole_and_the_next_run_completes_it(ben
     assert ended.stdout.split() == ["ready", "done"], ended.stderr
     assert len(bench.venue.asked) < rows / 50  # the rest only
     bench.assert_true(0, rows)
+    (bench.store.root / "pages" / "binance" / "ab").mkdir(exist_ok=True)
+    (bench.store.root / "pages" / "binance" / "ab" / ".x.gz.1.part").write_bytes(b"cut")
+    with alone(bench.store, "binance"):
+        assert not list(bench.store.root.rglob("*.part"))
+        with pytest.raises(TrimtabError, match="another download from binance"), alone(bench.store, "binance"):
+            pass

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -27,7 +28,7 @@ from trimtab.data import macro
 from trimtab.data.download import Downloaded, Span, download, find, origins, update
 from trimtab.data.events import read_events
 from trimtab.data.paging import Pager, Patience
-from trimtab.data.sources import Refused, Source, find_source
+from trimtab.data.sources import Refused, Request, Source, find_source
 from trimtab.data.sources.alpaca import AlpacaSource
 from trimtab.data.sources.fred import FredSource
 from trimtab.data.store import Store, find_instrument, read_bars
@@ -194,7 +195,7 @@ def yahoo(vendor: Vendor) -> Source:
 
     YfData._instances.clear()  # one for the whole process
     source: Any = YfinanceSource(Rerouted())
-    source.pace = 0.0
+    source.pace, source.pause = 0.0, 0.01
     return source
 
 
@@ -280,9 +281,6 @@ def test_what_is_stored_is_the_truth(bench: Bench) -> None:
     ids=lambda answer: f"{answer[0]} {answer[2][:10]}",
 )  # fmt: skip
 def test_a_fault_costs_a_request_and_no_row(bench: Bench, answer: Any) -> None:
-    bench.patience = bench.patience._replace(longest=60.0)
-    if bench.name == "yfinance" and answer[0] == 429:
-        pytest.skip("yfinance hides Retry-After, so its source waits half a minute: the pause has a test of its own")
     bench.vendor.answers = [answer] * (2 if bench.name != "yfinance" else 4)  # yfinance asks twice by itself
     bench.download()
     assert bench.vendor.answers == []
@@ -290,9 +288,9 @@ def test_a_fault_costs_a_request_and_no_row(bench: Bench, answer: Any) -> None:
 
 
 def test_too_many_requests_to_yahoo_are_waited_for_or_given_up(tmp_path: Path, vendor: Vendor) -> None:
-    bench = Bench(tmp_path, vendor, "yfinance", Patience(attempts=5, pause=(0.01, 0.05), longest=10.0))
+    bench = Bench(tmp_path, vendor, "yfinance", Patience(attempts=5, pause=(0.01, 0.05), longest=0.005))
     vendor.answers = [(429, {"Retry-After": "5"}, "")] * 9
-    with pytest.raises(TrimtabError, match=r"fewer requests.*left alone for 30 s.*run the command again"):
+    with pytest.raises(TrimtabError, match=r"fewer requests.*left alone for 0 s.*run the command again"):
         bench.download()
 
 
@@ -397,11 +395,7 @@ def test_a_series_is_used_after_its_publication_lag(tmp_path: Path, vendor: Vend
     bench = Bench(tmp_path, vendor, "fred", patience)
     bench.download()
     days = [dt.datetime(2020, 6, day, tzinfo=dt.UTC) for day in range(1, 31)]
-    bars = (
-        pl.DataFrame({"open_time": days})
-        .with_columns(pl.col("open_time").cast(pl.Datetime("us", "UTC")))
-        .with_columns(**{name: pl.lit(1.0) for name in ("open", "high", "low", "close", "volume")})
-    )
+    bars = pl.DataFrame({"open_time": days, **dict.fromkeys(("open", "high", "low", "close", "volume"), 1.0)})
     panel = tt.Panel.from_frames({"X": bars}, "1d")
     from trimtab.data.series import with_series
 
@@ -413,3 +407,28 @@ def test_a_series_is_used_after_its_publication_lag(tmp_path: Path, vendor: Vend
     assert np.isnan(column[0])
     with pytest.raises(TrimtabError, match="give --lag, such as --lag 45d"):
         find(bench.pager(), "SOMETHING")
+
+
+def test_pages_of_the_night_before_a_split(tmp_path: Path, vendor: Vendor, patience: Patience) -> None:
+    """Yahoo's figures change some time in that night: what was kept then is not guessed at."""
+    source = yahoo(vendor)
+    request = Request("bars", "AAPL", "1d", ns(FIRST), ns(dt.date(2020, 8, 29)))
+    vendor.today = dt.datetime(2021, 1, 15, 18, tzinfo=dt.UTC)
+    actions = source.read(
+        msgspec.structs.replace(request, what="actions", end=ns(LAST)),
+        source.ask(msgspec.structs.replace(request, what="actions", end=ns(LAST))).body,
+    )
+
+    def whole(bars_at: dt.datetime, listed: dt.datetime) -> Any:
+        vendor.today = bars_at
+        bars = source.read(request, source.ask(request).body)
+        dated = [f.with_columns(asked_at=pl.lit(int(at.timestamp()) * SECOND)) for f, at in
+                 ((bars, bars_at), (actions, listed))]  # fmt: skip
+        return source.whole(dated[0], {"actions": dated[1]}, "1d").bars["open"].to_list()
+
+    truth = [raw(day)[0] for day in sessions(last=dt.date(2020, 8, 28))]
+    later = dt.datetime(2021, 1, 15, 18, tzinfo=dt.UTC)
+    for came in (dt.datetime(2020, 8, 30, 20, tzinfo=dt.UTC), dt.datetime(2020, 8, 31, 15, tzinfo=dt.UTC)):
+        assert whole(came, later) == truth
+    with pytest.raises(Refused, match="--again"):
+        whole(dt.datetime(2020, 8, 31, 9, tzinfo=dt.UTC), later)

@@ -20,7 +20,7 @@ from trimtab.data.sources import Answer, Listing, Refused, Request, TryAgain, Wh
 from trimtab.data.sources.frames import bars_of, rows_of
 from trimtab.data.sources.http import judge
 from trimtab.schedule.sessions import local_times
-from trimtab.types import DAY, F64, I64, SECOND, TrimtabError
+from trimtab.types import DAY, F64, HOUR, I64, SECOND, TrimtabError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -172,13 +172,25 @@ def _events(told: Any) -> pl.DataFrame:
 
 
 def _undone(splits: pl.DataFrame, times: pl.Series, asked_at: pl.Series) -> pl.Series:
-    """What Yahoo divided by: of each instant, the product of the splits after it that its page knew of. (R,)"""
+    """What Yahoo divided by: of each instant, the product of the splits after it that its page knew of. (R,)
+
+    Yahoo changes its figures some time between the evening before a split and the open of its day. Of a page that came
+    then, only a list of splits that came with it says whether it knew. Refused where there is none.
+    """
     import polars as pl
 
-    at, pages = _days(times), asked_at.to_numpy() // DAY
+    at, pages = _days(times), asked_at.to_numpy()
+    came = local_times(pages, _ZONE)  # ns of New York's wall clock
     factor: F64 = np.ones(len(at))
-    for day, ratio in zip(_days(splits["ts"]), splits["value"], strict=True):
-        factor[(at < day) & (day <= pages)] *= ratio
+    for day, ratio, listed in zip(_days(splits["ts"]), splits["value"], splits["asked_at"], strict=True):
+        before, after = day * DAY - 4 * HOUR, day * DAY + 10 * HOUR
+        doubtful = (at < day) & (before <= came) & (came < after) & (np.abs(pages - listed) > HOUR)
+        if doubtful.any():
+            raise Refused(
+                "yfinance: pages were kept on the day of a split, and whether their prices are those before it or "
+                "after cannot be told: run the command again with --again"
+            )
+        factor[(at < day) & (before <= came)] *= ratio
     return pl.Series("factor", factor)
 
 
