@@ -534,6 +534,13 @@ def test_a_journal_that_takes_nothing_more_halts_it(place: Path, start: Any):
     assert paper_here("--out", "one")["last"] == 1612137600000000000
 
 
+def test_a_journal_whose_making_was_cut_short_is_made_anew(place: Path):
+    (place / "one").mkdir()
+    with sqlite3.connect(place / "one" / "account.journal") as db:
+        db.execute("PRAGMA journal_mode = WAL")  # all that a process had done when it was killed
+    assert paper_here("--out", "one", "--days", "2")["rows"] > 40
+
+
 def test_without_an_engine_there_is_no_status(place: Path):
     assert "there is none under ./paper" in run_here("status", code=2)
     assert "no such account" in run_here("status", "nowhere", code=2)

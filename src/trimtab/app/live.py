@@ -12,6 +12,7 @@ import numpy as np
 
 from trimtab.engine import core
 from trimtab.engine.booking import Names
+from trimtab.engine.file import has_begun
 from trimtab.engine.planner import planner
 from trimtab.engine.recovery import first_row, fold_journal
 from trimtab.research.funds import dated_flows
@@ -104,7 +105,7 @@ def account_of(
 def journalled_first(folder: Path) -> tuple[int, F64] | None:
     """The first row that the journal of an account holds; None: it holds none."""
     path = folder / JOURNAL
-    row = first_row(path) if path.exists() else None
+    row = first_row(path) if has_begun(path) else None
     return None if row is None else (row.row, row.bars)
 
 

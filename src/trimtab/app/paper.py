@@ -22,6 +22,7 @@ from trimtab.app.onlooker import Interest, Onlooker
 from trimtab.engine import core
 from trimtab.engine import events as ev
 from trimtab.engine.control import MARKER, Marker
+from trimtab.engine.file import has_begun
 from trimtab.engine.journal import Journal, open_journal
 from trimtab.engine.reconcile import differences
 from trimtab.engine.recovery import last_row
@@ -340,7 +341,7 @@ def bundle_of(source: Source, folder: Path, *, report: bool) -> Path | None:
 def kept_spec(folder: Path) -> Spec | None:
     """The spec that the account of a folder trades; None: it has not begun."""
     path = folder / SPEC
-    if not (folder / JOURNAL).exists() or not path.exists():
+    if not has_begun(folder / JOURNAL) or not path.exists():
         return None
     from trimtab.app.config import read_spec
 

@@ -192,6 +192,14 @@ def is_empty(db: sqlite3.Connection) -> bool:
     return db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
 
 
+def has_begun(path: Path) -> bool:
+    """Is there a journal at `path`? Not where its making was cut short: whoever opens it to write makes it anew."""
+    if not path.is_file():
+        return False
+    with failing(path, "opening"), contextlib.closing(_opened(path, False)) as db:
+        return not is_empty(db)
+
+
 def create(db: sqlite3.Connection, account: str, born: int) -> None:
     """All of an empty journal in one transaction."""
     db.execute("BEGIN IMMEDIATE")
