@@ -81,6 +81,7 @@ class Venue:
     refuse   connections to the stream are answered with 503
     answers  (status, headers, body), given to the next requests for klines in place of bars; status 0: the connection
              is cut before an answer, -1: in the middle of it
+    newest_first  a question without an end is answered with the newest bars, whatever its start
     edit     what is done to the rows of a page before it is sent
     """
 
@@ -92,6 +93,7 @@ class Venue:
         self.answers: list[tuple[int, dict[str, str], str]] = []
         self.missing: set[tuple[str, int]] = set()  # bars that it has nowhere
         self.delisted: set[str] = set()
+        self.newest_first = False
         self.edit: Callable[[list[Any]], list[Any]] = lambda rows: rows
         self.time_asked: list[int] = []
         self.sockets: dict[web.WebSocketResponse, set[str]] = {}
@@ -119,8 +121,10 @@ class Venue:
         symbol, limit = query["symbol"], min(int(query.get("limit", 500)), self.page)
         latest = (self.time.at - START) // MINUTE
         first = max(latest - limit + 1, -500)
-        if "startTime" in query:
+        if "startTime" in query and ("endTime" in query or not self.newest_first):
             first = -(-(int(query["startTime"]) * MS - START) // MINUTE)
+        if "endTime" in query:
+            latest = min(latest, (int(query["endTime"]) * MS - START) // MINUTE)
         self.asked.append((self.time.at, symbol, first, limit))
         self.changed.set()
         if self.answers:

@@ -67,7 +67,7 @@ class Pager:
         self.patience = patience or Patience()
         self.ahead = self.asked = self.kept = 0
         self.used: list[Request] = []
-        self._last = 0.0
+        self._last, self._leaping = 0.0, True
         self._stage = ("", 0, 0)
 
     def now(self) -> int:
@@ -111,24 +111,44 @@ class Pager:
         window = self.source.window(what, timeframe)
         step = TIMEFRAMES[timeframe] if what == "bars" else 1_000
         found: list[pl.DataFrame] = []
+        self._leaping = True
         at = first = start // window * window
         while at < (horizon := self._horizon(what, end, step)):
             self._stage = (f"{market} {timeframe or what}", (at - first) // window, -(-(horizon - first) // window))
             self.tell(*self._stage)
-            since, then = max(at, start), at + window
+            since, then, seen = max(at, start), at + window, 0
             while since < min(at + window, self._horizon(what, end, step)):
                 page = self.page(Request(what, market, timeframe, since, at + window))
                 times = page[page.columns[0]].dt.timestamp("ns").to_numpy()
                 later = times[times >= since]
-                if not len(later):
+                if not len(later) or int(later.min()) >= at + window:  # nothing here, or the source heeds no end
+                    then = at + window if seen else self._over_a_hole(what, market, timeframe, since, at + window)
                     break
                 found.append(page)
-                oldest, since = int(later.min()), int(later.max()) + step
-                if oldest >= at + window:  # nothing lies between
-                    then = oldest // window * window
-                    break
+                seen, since = seen + len(later), int(later.max()) + step
             at = then
         return pl.concat(found) if found else pl.DataFrame()
+
+    def _over_a_hole(self, what: str, market: str, timeframe: str, since: int, after: int) -> int:
+        """Where to go on after an empty window: the next one, or that of the first bar that the source then has.
+
+        Some sources answer a question without an end with their newest bars. So a leap counts only if the window before
+        its end is empty, too; and where one leads nowhere, no other is tried.
+        """
+        if not (self.source.leaps and self._leaping and what == "bars"):
+            return after
+        window = self.source.window(what, timeframe)
+        ahead = self.page(Request(what, market, timeframe, since, 0))
+        times = ahead["open_time"].dt.timestamp("ns").to_numpy()
+        later = times[times >= since]
+        there = int(later.min()) // window * window if len(later) else after
+        if there <= after:
+            self._leaping = bool(len(later))
+            return after
+        before = self.page(Request(what, market, timeframe, there - window, there))
+        times = before["open_time"].dt.timestamp("ns").to_numpy()
+        self._leaping = not ((times >= there - window) & (times < there)).any()
+        return there if self._leaping else after
 
     def _horizon(self, what: str, end: int, step: int) -> int:
         """Only what opens before this instant is worth a request."""
@@ -147,7 +167,7 @@ class Pager:
             except TryAgain:  # kept by another version of us
                 pages.drop_page(self.store, name, request)
         body, at, frame = self._ask(request)
-        if request.end <= self.now() - self.source.delay - _SETTLED:
+        if request.end <= self.now() - self.source.delay - _SETTLED and (request.end or len(frame)):
             if frame.is_empty():
                 body, at, frame = self._ask(request)
             pages.keep_page(self.store, name, request, pages.Kept(body, at))
@@ -155,9 +175,11 @@ class Pager:
 
     def _ask(self, request: Request) -> tuple[bytes, int, pl.DataFrame]:
         """A page over the network: body, when it came (ns by this machine), and its rows."""
-        import stamina
-        from stamina.instrumentation import set_on_retry_hooks
-
+        try:
+            import stamina
+            from stamina.instrumentation import set_on_retry_hooks
+        except ImportError:
+            raise TrimtabError("downloads need what is not installed: pip install 'trimtab[download]'") from None
         set_on_retry_hooks([])  # they would write logs; who waits is told by `tell`
         first, longest = self.patience.pause
         attempts = stamina.retry_context(

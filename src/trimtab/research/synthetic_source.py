@@ -28,6 +28,7 @@ class SyntheticSource:
 
     name = SYNTHETIC
     timeframes: tuple[str, ...] = ("1h", "4h", "1d")
+    leaps = False
     delay = 0
     pace = 0.0
 

@@ -220,7 +220,18 @@ def test_a_late_listing_is_told(bench: Bench) -> None:
     pager = bench.pager()
     done = download(pager, find(pager, "BTC/USDT"), "1m", Span(bench.venue.start - 30 * 1440 * MINUTE))
     bench.assert_true(100, 400)
+    assert len(bench.venue.asked) < 40  # and not each of the 900 pages before
     assert "binance has no bars before" in " ".join(done.notes)
+
+
+def test_a_venue_that_answers_with_its_newest_bars_loses_none(bench: Bench) -> None:
+    """Where it is not told an end, as some are; with a hole in which that has to be asked."""
+    bench.at(800)
+    absent = tuple(range(40, 210))
+    bench.venue.missing = {("BTCUSDT", row) for row in absent}
+    bench.venue.newest_first = True
+    bench.download(0, 790)
+    bench.assert_true(0, 790, absent)
 
 
 def test_no_bars_at_all(bench: Bench) -> None:

@@ -41,7 +41,7 @@ class Request(msgspec.Struct, frozen=True):
     """One page. Its fields name it in the cache, so equal requests must mean the same page.
 
     what        market, bars, values (a series that nobody trades), or what else a source keeps (`Source.beside`)
-    start, end  ns UTC: rows from `start` on, and if the source can be told so, before `end`
+    start, end  ns UTC: rows from `start` on, and if the source can be told so, before `end` (0: the first that it has)
     """
 
     what: str
@@ -90,12 +90,14 @@ class Source(Protocol):
 
     timeframes  that it has; empty: a source of series that nobody trades
     beside      what it has beside bars, such as funding or actions, of a listing
+    leaps       may be asked without an end, for the first bars from an instant on, however far away
     delay       ns after its close at which a bar is final
     pace        seconds between two requests
     """
 
     name: str
     timeframes: tuple[str, ...]
+    leaps: bool
     delay: int
     pace: float
 

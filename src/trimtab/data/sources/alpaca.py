@@ -47,6 +47,7 @@ class AlpacaSource:
 
     name = "alpaca"
     timeframes: tuple[str, ...] = tuple(_INTERVALS)
+    leaps = False
     delay = 16 * 60 * SECOND  # what a free plan may not see yet
     pace = 0.3  # 200 requests a minute
 

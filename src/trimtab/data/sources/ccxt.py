@@ -39,6 +39,7 @@ class CcxtSource:
     """
 
     delay = 0
+    leaps = True
     pace = 0.0  # ccxt keeps to the venue's own limits
 
     def __init__(self, venue: str, configure: Callable[[Any], None] | None = None) -> None:
@@ -138,7 +139,8 @@ class CcxtSource:
             told = exchange.fetch_funding_rate_history(request.market, since, _RATES)
             rows: Any = [[row["timestamp"], row["fundingRate"]] for row in told]
         else:
-            rows = exchange.fetch_ohlcv(request.market, request.timeframe, since, self._page)
+            until = {"until": request.end // _MS - 1} if request.end else {}
+            rows = exchange.fetch_ohlcv(request.market, request.timeframe, since, self._page, until)
         if exchange.last_json_response is None:  # ccxt reads what is no JSON letter by letter
             raise TryAgain(f"{self.name} gave an answer that is no JSON")
         return rows

@@ -54,6 +54,7 @@ class FredSource:
 
     name = "fred"
     timeframes: tuple[str, ...] = ()
+    leaps = False
     delay = 0
     pace = 0.5
 

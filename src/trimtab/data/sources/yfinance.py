@@ -43,6 +43,7 @@ class YfinanceSource:
 
     name = "yfinance"
     timeframes: tuple[str, ...] = tuple(_INTERVALS)
+    leaps = False
     delay = 15 * 60 * SECOND  # its quotes are late, and bars are touched up meanwhile
     pace = 0.5
     pause = 30.0  # seconds after too many requests: yfinance does not pass on what Yahoo asks for
