@@ -54,13 +54,13 @@ from trimtab.engine.state import (
 )
 from trimtab.rules.book import TARGET
 from trimtab.rules.breakers import kill, revive
-from trimtab.rules.decide import decide
 from trimtab.rules.fills import Execution
 from trimtab.rules.orders import NO_REASON, NOT_KNOWN, NOT_PLACED, WITHDRAWN, WITHHELD
 from trimtab.rules.reports import (
     accept,
     end_row,
     open_row,
+    order_row,
     report_cash,
     report_cross,
     report_end,
@@ -116,7 +116,7 @@ def _bars(state: State, event: Bars) -> list[EngineCommand]:
     t = state.tape.lay(event.ts, bars, (state.book,))
     state.bars, state.is_open = bars, True
     if state.tape.is_due():
-        open_row(state.book, state.tape.market, state.setup, t)
+        open_row(state.bound.address, t)
     return []
 
 
@@ -127,12 +127,12 @@ def _warm(state: State, event: Warm) -> list[EngineCommand]:
     state.bars = bars
     due = tape.is_due()
     if due:
-        open_row(book, tape.market, state.setup, t)
+        open_row(state.bound.address, t)
     said = state.planner.advance(t, event.ts, bars, tape.market.mark[t])
     if state.standing is None:
         state.standing = np.full(book.weight.shape, np.nan)
     state.standing[said.model, said.instrument] = said.value
-    end_row(book, state.log, NOTHING_NEW, tape.market, state.setup, t, due)
+    end_row(state.bound.address, NOTHING_NEW, t, due)
     tape.turn_day()
     return commands(state, False)
 
@@ -158,14 +158,14 @@ def _trade(state: State, event: Trade) -> list[EngineCommand]:
 
 
 def _close(state: State, event: Close) -> list[EngineCommand]:
-    tape, book = state.tape, state.book
+    tape = state.tape
     if not state.is_open or event.ts != tape.ts:
         raise TrimtabError(f"there is no open row of {event.ts} to close")
     t, market = tape.t, tape.market
     state.prices.clear()
     weights = _stood(state, state.planner.advance(t, event.ts, state.bars, market.mark[t]), t)
     state.said = weights
-    decided = end_row(book, state.log, weights, market, state.setup, t, tape.is_due())
+    decided = end_row(state.bound.address, weights, t, tape.is_due())
     tape.turn_day()
     state.is_open = False
     return commands(state, bool(decided))
@@ -195,10 +195,9 @@ def _filled(state: State, event: Filled) -> list[EngineCommand]:
 
 
 def _fill(state: State, event: Filled) -> None:
-    tape = state.tape
     report_fill(
-        state.book, state.log, tape.market, state.setup, tape.t, event.instrument, event.slot, event.lots, event.done,
-        event.reason, event.waited, event.ts,
+        state.bound.address, state.tape.t, event.instrument, event.slot, event.lots, event.done, event.reason,
+        event.waited, event.ts,
     )  # fmt: skip
 
 
@@ -218,7 +217,7 @@ def _supposed(state: State, event: Filled) -> None:
     book, i, slot = state.book, event.instrument, event.slot
     kept, live = own(book.orders[i, slot]), int(book.positions[i]["live"]) >> slot & 1
     number = int(book.head[0]["orders"]) + 1
-    accept(book, slot, Order(number, event.ts, i, event.lots, MARKET, np.nan, np.nan, GTC, 0, 0, 0))
+    accept(state.bound.address, slot, Order(number, event.ts, i, event.lots, MARKET, np.nan, np.nan, GTC, 0, 0, 0))
     state.numbered = number
     _fill(state, event)
     _put_back(state, i, slot, kept, live)
@@ -233,7 +232,7 @@ def _put_back(state: State, i: int, slot: int, kept: NDArray[np.void], live: int
         if live:
             book.orders[i, slot] = kept
             names = ("arrived", "day", "triggered", "reason", "waited")
-            report_working(book, i, slot, *(int(kept[name]) for name in names))  # its band
+            report_working(state.bound.address, i, slot, *(int(kept[name]) for name in names))  # its band
     _look_again(state, i)
 
 
@@ -263,7 +262,7 @@ def _ended(state: State, event: Ended) -> list[EngineCommand]:
     order = state.book.orders[i, sent.slot]
     live = int(state.book.positions[i]["live"]) >> sent.slot & 1
     if live and order["order_id"] == sent.order_id:
-        report_end(state.book, state.log, i, sent.slot, event.reason, event.waited, event.ts)
+        report_end(state.bound.address, i, sent.slot, event.reason, event.waited, event.ts)
         sent.record = own(order)
     elif sent.is_leaving:
         count(state)
@@ -293,7 +292,7 @@ def _working(state: State, event: Working) -> list[EngineCommand]:
             return []
     if not int(state.book.positions[i]["live"]) >> slot & 1:
         return []
-    report_working(state.book, i, slot, event.arrived, event.day, event.triggered, event.reason, event.waited)
+    report_working(state.bound.address, i, slot, event.arrived, event.day, event.triggered, event.reason, event.waited)
     return []
 
 
@@ -318,7 +317,7 @@ def _unknown(state: State, event: Unknown) -> list[EngineCommand]:
     i, slot = sent.instrument, sent.slot
     sent.is_leaving = True
     if slot == TARGET and state.book.orders[i, slot]["order_id"] == sent.order_id:
-        report_end(state.book, state.log, i, slot, NOT_KNOWN, NO_REASON, event.ts)
+        report_end(state.bound.address, i, slot, NOT_KNOWN, NO_REASON, event.ts)
         sent.record = own(state.book.orders[i, slot])
     count(state)
     return [Alert(f"order {event.cid}: nobody can say what became of it; it is asked for and not sent again")]
@@ -328,24 +327,21 @@ def _crossed(state: State, event: Crossed) -> list[EngineCommand]:
     tape, i = state.tape, event.instrument
     if state.book.positions[i]["crossing"] == 0:
         return []  # told before
-    report_cross(state.book, state.log, tape.market, state.setup, tape.t, i, event.mid, event.ts)
+    report_cross(state.bound.address, tape.t, i, event.mid, event.ts)
     return commands(state, False)
 
 
 def _liquidated(state: State, event: Liquidated) -> list[EngineCommand]:
     if not _is_new(state, event.trade_id):
         return []
-    tape = state.tape
-    report_liquidation(
-        state.book, state.log, tape.market, state.setup, tape.t, event.instrument, event.lots, event.price, event.ts
-    )
+    report_liquidation(state.bound.address, state.tape.t, event.instrument, event.lots, event.price, event.ts)
     return commands(state, False)
 
 
 def _cash(state: State, event: Cash) -> list[EngineCommand]:
     if event.flow_id and not _is_new(state, f"cash {event.wallet} {event.flow_id}"):
         return []
-    report_cash(state.book, state.tape.market, state.tape.t, event.wallet, event.amount)
+    report_cash(state.bound.address, state.tape.t, event.wallet, event.amount)
     return []
 
 
@@ -377,11 +373,11 @@ def _command(state: State, event: Command) -> list[EngineCommand]:
         return commands(state, False)
     if event.word == "withdraw":
         for i in np.flatnonzero(book.positions["live"] & 1):
-            report_end(book, log, int(i), TARGET, WITHDRAWN, NO_REASON, event.ts)
+            report_end(state.bound.address, int(i), TARGET, WITHDRAWN, NO_REASON, event.ts)
         return commands(state, False)
     kill(book, log, row, event.ts, 1 if event.word == "flatten" else 0)
     if tape.t >= 0 and not state.is_open:  # it does not wait for the next row
-        decide(book, log, NOTHING_NEW, tape.market, state.setup, tape.t, 1)
+        order_row(state.bound.address, NOTHING_NEW, tape.t, 1)
         return [*commands(state, True), Halt(event.reason)]
     return [*commands(state, False), Halt(event.reason)]
 
@@ -404,7 +400,7 @@ def _adjusted(state: State, event: Adjusted) -> list[EngineCommand]:
         done = Execution(event.price, 0.0, 0, event.price, 0.0, 0.0, 0.0, 0.0)
         _supposed(state, Filled("", "", event.instrument, TARGET, event.lots, done, event.ts))
     if event.amount != 0.0:
-        report_cash(state.book, state.tape.market, max(state.tape.t, 0), event.wallet, event.amount)
+        report_cash(state.bound.address, max(state.tape.t, 0), event.wallet, event.amount)
     return commands(state, False)
 
 

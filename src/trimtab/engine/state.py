@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.rules.book import TARGET, Book, Log, Setup, new_log
+from trimtab.rules.bound import Bound
 from trimtab.rules.tape import Tape
 from trimtab.types import F64, Weights
 from trimtab.venues import Amend, Cancel, Decided, Filled, Liquidated, Report, Submit, Working
@@ -184,6 +185,7 @@ class State:
     planner: Wants
     prefix: str
     log: Log
+    bound: Bound  # of book, log, market and set-up
     bars: F64
     said: Weights = NOTHING_NEW  # by the models, at the last row
     standing: F64 | None = None  # (M, N) what they wanted when the first row that is traded came; NaN: nothing
@@ -201,7 +203,7 @@ def begin(setup: Setup, tape: Tape, book: Book, planner: Wants, prefix: str) -> 
     """An account before its first row."""
     n, m = len(setup.terms), setup.models
     log = new_log(1, n, m, 0, np.empty(0, np.int64))
-    return State(setup, tape, book, planner, prefix, log, np.empty((n, 0)))
+    return State(setup, tape, book, planner, prefix, log, Bound(book, log, tape.market, setup), np.empty((n, 0)))
 
 
 def cid_of(state: State, order_id: int) -> str:

@@ -1,8 +1,8 @@
 """What a venue reports, applied to the book: how a driver trades that does not match orders itself (design §1).
 
-One call per report, in the order in which things happened; before the first of a row `open_row`, after its last
-`end_row`. A venue that matches by `rules.trade` on a book of its own and a book that is told of it all this way agree
-to the last bit.
+Book, log, market and set-up are found at the address of a `Bound`. One call per report, in the order in which things
+happened; before the first of a row `open_row`, after its last `end_row`. A venue that matches by `rules.trade` on a
+book of its own and a book that is told of it all this way agree to the last bit.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import numpy as np
 
 from trimtab.compiled import entry, part
 from trimtab.rules.book import STOP_LOSS, TRAIL
+from trimtab.rules.bound import account_at
 from trimtab.rules.breakers import judge_row
 from trimtab.rules.carry import after_trading, before_trading, pay_in
 from trimtab.rules.decide import decide_row, is_due
 from trimtab.rules.fills import cross, end_order, place, set_band, settle
 from trimtab.rules.margin import take_over
 from trimtab.rules.market import CLOSE, DURATION, OPEN, row_of
-from trimtab.rules.trade import after_fill, close_bar, start_bar
+from trimtab.rules.trade import after_fill, close_bar, start_bar, trade_row
 
 
 @part
@@ -29,14 +30,16 @@ def opened_at(market, t, i, ts):
 
 
 @entry
-def open_row(book, market, setup, t):
+def open_row(address, t):
     """What falls due before anything of row t is traded; only at its stamps."""
+    book, _, market, setup = account_at(address)
     before_trading(book, market, setup, t)
 
 
 @entry
-def report_fill(book, log, market, setup, t, i, slot, lots, done, reason, waited, ts):
+def report_fill(address, t, i, slot, lots, done, reason, waited, ts):
     """An order filled: signed lots, an Execution, and the venue's reason why no more of it did."""
+    book, log, market, setup = account_at(address)
     order = book.orders[i, slot]
     start_bar(book.positions[i], t, opened_at(market, t, i, ts))
     order.reason = reason
@@ -49,24 +52,27 @@ def report_fill(book, log, market, setup, t, i, slot, lots, done, reason, waited
 
 
 @entry
-def report_end(book, log, i, slot, reason, waited, ts):
+def report_end(address, i, slot, reason, waited, ts):
     """An order ended without a further fill."""
+    book, log, _, _ = account_at(address)
     book.orders[i, slot].waited = waited
     end_order(book, log, i, slot, reason, ts)
     set_band(book, i)
 
 
 @entry
-def accept(book, slot, order):
+def accept(address, slot, order):
     """An Order that somebody else decided on comes to stand in its slot, under the id that it has."""
+    book, _, _, _ = account_at(address)
     book.head[0].orders = order.order_id - 1
     place(book, slot, order)
     set_band(book, order.instrument)
 
 
 @entry
-def report_working(book, i, slot, arrived, day, triggered, reason, waited):
+def report_working(address, i, slot, arrived, day, triggered, reason, waited):
     """An order stands at the venue: since which UTC day, whether it has met the market, and what it waits for."""
+    book, _, _, _ = account_at(address)
     order = book.orders[i, slot]
     order.arrived = arrived
     order.day = day
@@ -77,21 +83,24 @@ def report_working(book, i, slot, arrived, day, triggered, reason, waited):
 
 
 @entry
-def report_cross(book, log, market, setup, t, i, mid, ts):
+def report_cross(address, t, i, mid, ts):
     """Models exchange at mid what they want of each other, see fills.cross."""
+    book, log, market, setup = account_at(address)
     cross(book, log, setup.terms, market.mark[t], i, mid, t, ts, row_of(market.rows, t, i).vol)
     set_band(book, i)
 
 
 @entry
-def report_liquidation(book, log, market, setup, t, i, lots, price, ts):
+def report_liquidation(address, t, i, lots, price, ts):
     """The venue closed a position for want of margin: it traded so many signed lots, whatever the book knew of."""
+    book, log, market, setup = account_at(address)
     take_over(book, log, setup.terms, market.mark[t], i, lots, price, t, ts)
 
 
 @entry
-def report_cash(book, market, t, wallet, amount):
+def report_cash(address, t, wallet, amount):
     """Cash came into a wallet, or went (negative), in its currency, and not for a trade."""
+    book, _, market, _ = account_at(address)
     pay_in(book, market.mark[t], wallet, amount)
     book.head[0].floor, book.head[0].ceiling = np.inf, -np.inf  # the next mark sets them anew
 
@@ -113,13 +122,14 @@ def close_row(book, log, market, setup, t, due):
 
 
 @entry
-def end_row(book, log, weights, market, setup, t, due):
+def end_row(address, weights, t, due):
     """After the last report of row t: what closes with it, and its decision.
 
     weights   those that are new at this row, and no others
     due       the row is a stamp
     ->        1 when there was a decision
     """
+    book, log, market, setup = account_at(address)
     head = book.head[0]
     forced = close_row(book, log, market, setup, t, due)
     head.event = 0
@@ -127,3 +137,17 @@ def end_row(book, log, weights, market, setup, t, due):
         return 0
     decide_row(book, log, weights, market, setup, t, forced)
     return 1
+
+
+@entry
+def venue_row(address, t, due):
+    """trade_row for a venue that has an account of its own."""
+    book, log, market, setup = account_at(address)
+    trade_row(book, log, market, setup, t, due)
+
+
+@entry
+def order_row(address, weights, t, forced):
+    """decide_row for a decision that does not wait for the end of a row."""
+    book, log, market, setup = account_at(address)
+    decide_row(book, log, weights, market, setup, t, forced)

@@ -15,11 +15,11 @@ import numpy as np
 
 from trimtab.rules.account import mark
 from trimtab.rules.book import SLOTS, TARGET, Book, Setup, new_log
+from trimtab.rules.bound import Bound
 from trimtab.rules.fills import Execution
 from trimtab.rules.orders import NO_REASON, REJECT, WITHDRAWN
-from trimtab.rules.reports import accept, report_end
+from trimtab.rules.reports import accept, report_end, venue_row
 from trimtab.rules.tape import Tape
-from trimtab.rules.trade import trade
 from trimtab.types import F64
 from trimtab.venues import (
     Cancel,
@@ -59,6 +59,7 @@ class PaperVenue:
         n = len(setup.terms)
         self.setup, self.book, self.tape = setup, book, tape
         self._log = new_log(8, n, setup.models, 0, np.empty(0, np.int64))
+        self._bound = Bound(book, self._log, tape.market, setup)
         self._cids = dict(cids or {})  # order id -> cid, of target orders that are open
         self._ids = {cid: order for order, cid in self._cids.items()}
         self._known: dict[str, list[Report]] = {}  # cid -> what became of orders that have ended, of late
@@ -89,7 +90,7 @@ class PaperVenue:
             return self.ask(command.cid)  # it was placed before: what is known of it is the answer
         if live:
             return [Ended(command.cid, i, slot, REJECT, NO_REASON, order.ts)]
-        accept(self.book, slot, order)
+        accept(self._bound.address, slot, order)
         self._cids[order.order_id] = command.cid
         self._ids[command.cid] = order.order_id
         return []
@@ -100,7 +101,7 @@ class PaperVenue:
             return self.ask(command.cid) if slot == TARGET else []
         ts = self.tape.ts if self.tape.t >= 0 else 0
         self._log.used[:] = 0
-        report_end(self.book, self._log, i, slot, WITHDRAWN, NO_REASON, ts)
+        report_end(self._bound.address, i, slot, WITHDRAWN, NO_REASON, ts)
         return [self._forget(command.cid, Ended(command.cid, i, slot, WITHDRAWN, NO_REASON, ts))]
 
     def _forget(self, cid: str, ended: Ended) -> Ended:
@@ -134,7 +135,7 @@ class PaperVenue:
         log.used[:] = 0
         head = book.head[0]
         head["orders"] = self._own
-        trade(book, log, tape.market, self.setup, t, tape.is_due())
+        venue_row(self._bound.address, t, tape.is_due())
         tape.turn_day()
         self._own = int(head["orders"])
         head["equity"] = mark(head["cash"], book.quantity, tape.market.mark[t])
