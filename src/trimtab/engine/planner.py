@@ -76,7 +76,8 @@ class Planner:
         self._before: int | None = None
         self._refused: list[tuple[Refusal, int]] = []
         self._faults: list[tuple[int, str]] = []
-        #: [0]: the model that is being asked. Whoever shares the memory sees where a strategy does not come back.
+        #: [0]: the model that is being asked, -1 when all have answered. Whoever shares the memory sees where one does
+        #: not come back.
         self.place = np.zeros(4, np.int64)
         self._warm()
 
@@ -104,6 +105,7 @@ class Planner:
             first, n = n, self._advance(model, ts, n)
             if n > first:
                 self._told.model[first:n] = model.m
+        self.place[0] = -1
         self._before = ts
         if n == 0:
             return _NOTHING

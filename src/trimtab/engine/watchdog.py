@@ -54,7 +54,10 @@ def supervise(
                 tell(f"the engine was ended by signal {-code}; what it had booked is durable: start it again to go on")
             return 128 - code
         if not 0 <= stuck < len(models):
-            tell(f"a row has not been decided for {deadline:g} s, and no model is being asked: the engine was ended")
+            tell(
+                f"a row has not been decided for {deadline:g} s, and no model is being asked: the engine was ended. Where "
+                "the spec has limits of its own (rules), one of them may never return"
+            )
             return 4
         what = f"{models[stuck]} had not answered after {deadline:g} s"
         quarantine(folder, stuck, what)
@@ -106,7 +109,7 @@ class _Watched:
 
 
 def overdue(folder: Path, pid: int, deadline: float) -> int | None:
-    """The model that has kept an engine waiting for longer than the deadline; None: none has."""
+    """The model that has kept an engine waiting for longer than the deadline, -1: what comes after them; None: none."""
     path = folder / MARKER
     if not path.is_file() or os.path.getsize(path) < 32:
         return None
