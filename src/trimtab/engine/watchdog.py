@@ -55,8 +55,8 @@ def supervise(
             return 128 - code
         if not 0 <= stuck < len(models):
             tell(
-                f"a row has not been decided for {deadline:g} s, and no model is being asked: the engine was ended. Where "
-                "the spec has limits of its own (rules), one of them may never return"
+                f"a row has not been decided for {deadline:g} s, and no model is being asked: the engine was ended. "
+                "Where the spec has limits of its own (rules), one of them may never return"
             )
             return 4
         what = f"{models[stuck]} had not answered after {deadline:g} s"
