@@ -75,14 +75,14 @@ class Habits:
     """How an engine behaves where its spec leaves it open.
 
     reconcile_every  rows between two comparisons with the venue; 0: only on start, reconnect and doubt
-    snapshot_every   rows between two snapshots; 0: none
+    snapshot_every   events between two snapshots, from which on a journal is folded again; 0: none
     adopt            True: what still differs from the venue is adopted as an adjustment; False: the account is halted
     on_stop          "keep": orders stay at the venue; "cancel": those that are no protection are withdrawn
     warm_until       instant, ns UTC: rows that close before it are shown to the models and not traded
     """
 
     reconcile_every: int = 0
-    snapshot_every: int = 1_000
+    snapshot_every: int = 20_000
     adopt: bool = False
     on_stop: str = "keep"
     warm_until: int = 0
@@ -113,6 +113,7 @@ class Shell:
     _inbox: Inbox = field(default_factory=Inbox)
     _pending: list[ev.Entry] = field(default_factory=list[ev.Entry])
     _intends: bool = False  # what waits to be durable holds an order
+    _since: int = 0  # events that were booked since the last snapshot
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -257,10 +258,11 @@ class Shell:
         self.at("decided")
         await self._send(commands)
         every = self.habits
-        if every.snapshot_every and self.rows % every.snapshot_every == 0:
+        if every.snapshot_every and self._since >= every.snapshot_every:
             self._flush()
             self.at("snapshot")
             self.journal.snapshot(ts, save(self.state))
+            self._since = 0
             self.at("kept")
         if every.reconcile_every and self.rows % every.reconcile_every == 0:
             await self.reconcile("as it is done now and then")
@@ -285,6 +287,7 @@ class Shell:
         self.at("commit")
         entries, self._pending, self._intends = self._pending, [], False
         booked = self.journal.append(entries)
+        self._since += len(entries)
         self.watch.booked([e for e, b in zip(entries, booked, strict=True) if b.new])
         return booked
 
