@@ -155,7 +155,11 @@ def _venue_of(store: Store, symbol: str) -> str:
 
 def _beside(pager: Pager, what: str, listing: Listing, start: int) -> pl.DataFrame:
     """Funding, or splits and dividends, until now: what happened after the last bar may say how its price is meant."""
-    return pager.rows(what, listing.market, "", start, pager.now())
+    import polars as pl
+
+    rows = pager.rows(what, listing.market, "", start, pager.now())
+    # Vendors announce what is to come; it becomes an event on its day.
+    return rows.filter(pl.col("ts").dt.timestamp("ns") <= pager.now()) if len(rows) else rows
 
 
 def _store(

@@ -151,7 +151,9 @@ class Vendor:
     def actions(self) -> Any:
         today = self.today.date()
         query = self.asked[-1][1]
-        first, last = dt.date.fromisoformat(query["start"]), min(today, dt.date.fromisoformat(query["end"]))
+        first, last = (dt.date.fromisoformat(query[name]) for name in ("start", "end"))
+        announced = today + dt.timedelta(30)  # what is to come is told, too
+        last = min(announced, last)
         dividends = [
             {"symbol": "AAPL", "rate": amount, "special": False, "foreign": False, "ex_date": str(day)}
             for day, amount in DIVIDENDS.items()

@@ -10,6 +10,7 @@ import csv
 import datetime as dt
 import io
 import re
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -92,7 +93,7 @@ class FredSource:
         return 7_305 * DAY  # 20 years
 
     def ask(self, request: Request) -> Answer:
-        ends = {"cosd": _day(request.start), "coed": _day(request.end - DAY)}
+        ends = {"cosd": _day(request.start), "coed": _day(min(request.end - DAY, time.time_ns()))}
         unknown = f"fred knows no series {request.market}: look it up at fred.stlouisfed.org"
         refused = {404: unknown, 400: unknown}
         return get(self._session, self.url, {"id": request.market, **ends}, self.name, refused)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -58,9 +59,7 @@ def blocked(source: str, status: int) -> str:
 
 def _said(body: str) -> str:
     """A refusal in the source's own words, on one line."""
-    try:
+    with contextlib.suppress(ValueError, LookupError, TypeError):
         told: Any = json.loads(body)
         body = str(told["message"])
-    except (ValueError, LookupError, TypeError):
-        pass
     return " ".join(body.split())[:200] or "without a word"
