@@ -63,6 +63,11 @@ class Futures:
 
     def __init__(self, clock: Any) -> None:
         self.time, self.url = clock, ""
+        self.broken = [
+            '[{"symbol":"BTCUSDT","fundi',
+            "<html>soon</html>",
+            '[{"symbol":"BTCUSDT","fundingTime":1728000000003}]',
+        ]
 
     def routes(self) -> dict[str, Any]:
         return {
@@ -102,6 +107,8 @@ class Futures:
         return web.json_response(told)
 
     async def funding(self, request: web.Request) -> web.Response:
+        if self.broken:
+            return web.Response(text=self.broken.pop(), content_type="application/json")
         start, most = int(request.query["startTime"]) * MS, int(request.query["limit"])
         stamps = [at for n in range(200) if start <= (at := START + n * 8 * HOUR + 3 * MS) <= self.time.at][:most]
         return web.json_response([
@@ -125,6 +132,7 @@ def test_a_perpetual_with_its_funding(tmp_path: Path, thread: Any, driven: Any, 
     venue = thread.serve(serving(Futures(driven(START + 1_200 * HOUR + MINUTE))))
     pager = Pager(Store(tmp_path), CcxtSource("binance", venue.configure), patience, clock=lambda: venue.time.at)
     download(pager, find(pager, "BTC/USDT:USDT"), "1h", Span(START))
+    assert venue.broken == []
     instrument = find_instrument(pager.store, "BTCUSDT-PERP")
     assert (instrument.kind, instrument.base, instrument.quote, instrument.shortable) == (
         "perpetual", "BTC", "USDT", True,

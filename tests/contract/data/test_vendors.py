@@ -434,3 +434,11 @@ def test_pages_of_the_night_before_a_split(tmp_path: Path, vendor: Vendor, patie
         assert whole(came, later) == truth
     with pytest.raises(Refused, match="--again"):
         whole(dt.datetime(2020, 8, 31, 9, tzinfo=dt.UTC), later)
+
+
+def test_keys_follow_no_redirection(tmp_path: Path, vendor: Vendor, patience: Patience) -> None:
+    bench = Bench(tmp_path, vendor, "alpaca", patience)
+    vendor.answers = [(302, {"Location": "/elsewhere"}, "")]
+    with pytest.raises(Refused, match="HTTP 302"):
+        bench.download()
+    assert len(vendor.asked) == 1

@@ -60,11 +60,10 @@ class CcxtSource:
         self._compared: tuple[float, int] | None = None
 
     def _parse(self, told: Any, market: Any = None, timeframe: str = "1m", *_: Any) -> Any:
-        """All candles of an answer. ccxt leaves out, without a word, what it cannot read."""
-        rows: Any = self._parsed(told, market, timeframe) if _is_list(told) else [[None]]
-        if any(row[0] is None for row in rows):
+        """All candles of an answer, unread ones as they are: ccxt would leave them out without a word."""
+        if not _is_list(told):
             raise TryAgain(f"{self.name} gave an answer that holds no candles: {str(told)[:80]}")
-        return rows
+        return self._parsed(told, market, timeframe)
 
     def _note(self, status: int, headers: Mapping[str, str]) -> None:
         self._status, self._pause = status, exchanges.pause_asked(headers)
