@@ -249,7 +249,9 @@ def _options(engine: EngineChoice, found: Source, seed: int, days: float | None,
     from trimtab.engine.shell import Habits
     from trimtab.venues.link import DRILL
 
-    habits = Habits(adopt=engine.adopt, on_stop=engine.on_stop, reconcile_every=1 if engine.drill else 0)
+    habits = Habits(
+        adopt=engine.adopt, on_stop=engine.on_stop, reconcile_every=1 if engine.drill or found.live else 100
+    )
     return Options(
         habits=habits, faults=DRILL if engine.drill else None, seed=seed, metrics=engine.metrics_port,
         lasting=days * 86_400.0 if found.live and days else 0.0, progress=progress,

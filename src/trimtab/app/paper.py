@@ -150,7 +150,9 @@ def trade(source: Source, folder: Path, options: Options) -> Outcome:
     _make(folder)
     with open_journal(account.path, account.names.account) as journal:
         if kept is None or kept != source.spec:
-            (folder / SPEC).write_text(to_yaml(source.spec), encoding="utf-8")
+            temporary = folder / f".{SPEC}"
+            temporary.write_text(to_yaml(source.spec), encoding="utf-8")
+            os.replace(temporary, folder / SPEC)
         if journal.took_over_from is not None and options.tell is not None:
             before = journal.took_over_from
             options.tell(f"process {before.pid} ended without giving the account back: going on from its journal")

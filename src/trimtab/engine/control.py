@@ -1,7 +1,7 @@
 """How people and the watchdog reach an engine: files in its account's folder, which outlive a crash.
 
-KILL stands while the switch is on (trimtab.killswitch); its reason begins with `flatten` where positions are to be
-closed too. RESUME and QUARANTINE are taken away by the engine once what they order is durable.
+KILL stands while the switch is on (trimtab.killswitch); its first line is `flatten` and nothing else where positions
+are to be closed too. RESUME, and each line of QUARANTINE, is taken away by the engine once what it orders is durable.
 """
 
 from __future__ import annotations
@@ -33,15 +33,17 @@ def orders(folder: Path, killed: int, models: int) -> list[tuple[str, str, int]]
     found: list[tuple[str, str, int]] = []
     reason = thrown(folder)
     if reason is not None:
-        word = FLATTEN if reason.split()[0].rstrip(":") == FLATTEN else "kill"
+        word = FLATTEN if _lines(folder / NAME)[:1] == [FLATTEN] else "kill"
         if not killed or (word == FLATTEN and killed != 1):
             found.append((word, reason, -1))
     elif (text := _text(folder / RESUME)) is not None:
         found.append(("resume", text, -1))
-    for line in (_text(folder / QUARANTINE) or "").split(";"):
-        number, _, why = line.strip().partition(" ")
+    for line in _lines(folder / QUARANTINE)[:1]:  # the others when this one is done
+        number, _, why = line.partition(" ")
         if number.isdigit() and int(number) < models:
             found.append(("quarantine", why, int(number)))
+        elif models:
+            done(folder, "quarantine")
     return found
 
 
@@ -57,16 +59,22 @@ def pending(folder: Path, killed: int) -> str:
 
 def done(folder: Path, word: str) -> None:
     """An order was carried out and is durable."""
-    names = {"resume": RESUME, "quarantine": QUARANTINE}
-    if word in names:
-        (folder / names[word]).unlink(missing_ok=True)
+    if word == "resume":
+        (folder / RESUME).unlink(missing_ok=True)
+    elif word == "quarantine":
+        rest = _lines(folder / QUARANTINE)[1:]
+        if rest:
+            _put(folder / QUARANTINE, "\n".join(rest))
+        else:
+            (folder / QUARANTINE).unlink(missing_ok=True)
 
 
 def kill(folder: Path, reason: str, flatten: bool) -> None:
     """Turn the switch on; it is on when this returns. A resumption that nobody has carried out yet is void."""
     if flatten:
-        (folder / NAME).unlink(missing_ok=True)  # a switch that only withdraws gives way to one that closes
-    throw(folder, f"{FLATTEN}: {reason}" if flatten else reason)
+        _put(folder / NAME, f"{FLATTEN}\n{reason}")  # in place of one that only withdraws, without a moment of none
+    else:
+        throw(folder, f"by hand: {reason}" if reason.split("\n")[0].strip() == FLATTEN else reason)
     (folder / RESUME).unlink(missing_ok=True)
 
 
@@ -78,9 +86,8 @@ def resume(folder: Path, reason: str) -> None:
 
 def quarantine(folder: Path, model: int, reason: str) -> None:
     """Order that a model is not asked any more."""
-    before = _text(folder / QUARANTINE)
-    line = f"{model} {reason.replace(';', ',')}"
-    _put(folder / QUARANTINE, f"{before};{line}" if before else line)
+    line = f"{model} {' '.join(reason.split())}"
+    _put(folder / QUARANTINE, "\n".join([*_lines(folder / QUARANTINE), line]))
 
 
 def _put(path: Path, text: str) -> None:
@@ -97,6 +104,13 @@ def _text(path: Path) -> str | None:
     with contextlib.suppress(OSError):
         return " ".join(path.read_text(encoding="utf-8", errors="replace").split())
     return None
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file without the space around them; none where it is not there."""
+    with contextlib.suppress(OSError):
+        return [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    return []
 
 
 class Marker:

@@ -51,15 +51,6 @@ def lock(path: Path) -> int:
     return descriptor
 
 
-def is_held(path: Path) -> bool:
-    """Does a process hold the journal at `path` now?"""
-    try:
-        os.close(lock(path))
-    except JournalFailed:
-        return True
-    return False
-
-
 def take(path: Path, db: sqlite3.Connection, now: int) -> Holder | None:
     """Write this process into the row, with the lock in hand; the one that died with the lease, if one did."""
     found = holder_of(db)

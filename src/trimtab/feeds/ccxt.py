@@ -380,7 +380,11 @@ class _Live:
             for symbol, by_timeframe in () if flagged else told.items():
                 n = self.index[symbol]
                 for row in by_timeframe.get(self.feed.timeframe, ()):
-                    candle = _candle(n, row)
+                    try:
+                        candle = _candle(n, row)
+                    except (TypeError, ValueError, IndexError):  # ccxt puts None where a venue's message lacks a number
+                        self.feed.counts["unreadable"] += 1
+                        continue
                     if not self.known[n] or candle.open_time >= self.known[n][0]:
                         self._hear(candle)
 
