@@ -12,7 +12,6 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from trimtab.app import units
-from trimtab.types import SECOND, TrimtabError
 
 SpecFile = Annotated[
     Path, typer.Argument(metavar="SPEC", help="A YAML or JSON file that says a whole run.", show_default=False)
@@ -30,6 +29,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON on std
 
 def instant_of(option: str, text: str) -> int:
     """ns UTC of the date or instant that an option was given; TrimtabError where it is none."""
+    from trimtab.types import SECOND, TrimtabError
+
     try:
         when = units.instant(units.date(text))
     except ValueError as error:

@@ -168,7 +168,8 @@ class Onlooker:
             self.show(state)
 
     def pulse(self, state: core.State) -> Pulse:
-        lag, failure = max(self._lags, default=0.0), self._journal.failure
+        lag = 0.0 if self.ended else max(self._lags, default=0.0)  # what has ended is late for nothing
+        failure = self._journal.failure
         health = Health(loop_lag=lag, journal_failure=failure, lines_dropped=self.logs.dropped)
         return self.meter.pulse(time.time_ns(), standing_of(state, self.quarantined), health)
 

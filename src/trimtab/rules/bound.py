@@ -7,6 +7,7 @@ its `address` find everything there. The arrays stay where they are; numbers of 
 
 from __future__ import annotations
 
+import copy
 import importlib
 from typing import Any, Final, cast
 
@@ -77,6 +78,13 @@ class Bound:
         self.address = int(self._held[1].ctypes.data)
         if _bind(self.address, four) > _SIZE:
             raise TrimtabError("an account takes more room than was foreseen for it: this is a mistake of Trimtab")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Bound:
+        """Of the copies of what it binds: whoever is copied with it shares them."""
+        return Bound(*copy.deepcopy(self._held[0], memo))
+
+    def __reduce__(self) -> Any:
+        raise TrimtabError("a binding is of this process's memory: bind again where the account was loaded")
 
 
 def _like(known: Any, found: Any, name: str) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -40,6 +43,17 @@ def test_two_accounts_do_not_meet():
     one[2].lay(HOUR, np.full((3, 6), 100.0))
     report_cash(at[0].address, 0, 0, 1.0)
     assert (one[0].cash[0], other[0].cash[0]) == (1_001.0, 1_000.0)
+
+
+def test_a_copy_is_bound_to_what_was_copied_with_it():
+    book, log, tape, setup = account()
+    tape.lay(HOUR, np.full((3, 6), 100.0))
+    bound = Bound(book, log, tape.market, setup)
+    other, again = copy.deepcopy((book, bound))
+    report_cash(again.address, 0, 0, 5.0)
+    assert (book.cash[0], other.cash[0]) == (1_000.0, 1_005.0)
+    with pytest.raises(TrimtabError, match="bind again"):
+        pickle.dumps(bound)
 
 
 @pytest.mark.parametrize(
