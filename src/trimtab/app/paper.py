@@ -175,7 +175,7 @@ def _trade(source: Source, account: Account, journal: Journal, options: Options)
         journal.append([entry])
         onlooker.booked([entry])
         onlooker.begin(shell)
-        assert shell.marker is not None
+        assert shell.marker is not None  # nosec B101  # for the types
         with _pausing(shell.marker):
             _run(_traded(shell, onlooker, last_row(account.path), options))
         onlooker.ended = journal.failure or ("stopped by hand" if shell.is_stopping else "its feed ended")

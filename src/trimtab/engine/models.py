@@ -20,6 +20,8 @@ from trimtab.strategies.stepping import TICKS, gathered, held, sizes_of, steps_o
 from trimtab.types import F64, I64, Instrument, Refusal, Spec, Strategy, TrimtabError
 from trimtab.words import utc
 
+#: What a model that failed is told to be, at the end of why.
+QUARANTINED: Final = ". It is quarantined: its weights are 0 from here on"
 #: A factor on every budget that is always 1.
 ONE: Final = 1.0
 
@@ -227,7 +229,7 @@ class _Fits:
     """The last rows of each unit, and when its fit is due."""
 
     def __init__(self, strategy: Strategy, params: Any, units: int, legs: int) -> None:
-        assert strategy.fit is not None
+        assert strategy.fit is not None  # nosec B101  # for the types
         self.of = strategy.fit
         self._size, self._every = window_of(strategy, params), every_of(strategy, params)
         self._rows = np.zeros((units, self._size, legs, len(strategy.fields)))
@@ -340,4 +342,4 @@ class _Sizer:
 def fault_of(name: str, ts: int, error: Exception) -> str:
     """What people are told of a model that is stopped."""
     told = str(error) if isinstance(error, TrimtabError) else f"it raised {type(error).__name__}: {error}"
-    return f"model {name}, row closed {utc(ts)}: {told}. It is quarantined: its weights are 0 from here on"
+    return f"model {name}, row closed {utc(ts)}: {told}{QUARANTINED}"

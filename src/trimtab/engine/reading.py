@@ -153,8 +153,9 @@ def last_seq(path: Path) -> int:
 
 def undecided(path: Path) -> int | None:
     """Sequence number of the bars of a row whose decision did not come to be booked; None: there is none."""
-    last = "SELECT ifnull(max(seq), 0) FROM events WHERE kind = ?"
-    query = f"SELECT min(seq) FROM events WHERE kind = ? AND seq > ({last})"
+    query = (
+        "SELECT min(seq) FROM events WHERE kind = ? AND seq > (SELECT ifnull(max(seq), 0) FROM events WHERE kind = ?)"
+    )
     kinds = [str(body.__struct_config__.tag) for body in (RowClosed, RowDecided)]
     with failing(path, "reading"), contextlib.closing(connect(path, write=False)) as db:
         return db.execute(query, kinds).fetchone()[0]

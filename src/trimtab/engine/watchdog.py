@@ -79,7 +79,7 @@ class _Watched:
 
     @property
     def code(self) -> int:
-        assert self._process is not None
+        assert self._process is not None  # nosec B101  # for the types
         return int(self._process.returncode)
 
     def _forward(self, number: int, frame: object) -> None:
@@ -91,7 +91,7 @@ class _Watched:
     def until_it_ends(self, folder: Path, deadline: float) -> int | None:
         """Wait for it; the model that it was ended for, None: it ended by itself, or was ended by somebody else."""
         process = self._process
-        assert process is not None
+        assert process is not None  # nosec B101  # for the types
         try:
             while True:
                 try:

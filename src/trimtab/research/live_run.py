@@ -146,7 +146,7 @@ class Diary:
 
     def _end_day(self) -> None:
         """The last row ends a UTC day."""
-        assert self._log is not None
+        assert self._log is not None  # nosec B101  # for the types
         self._days.append(tuple(getattr(self._log, name)[0].copy() for name in _CURVES))
 
     def _ask(self, planner: Planner, row: int) -> None:

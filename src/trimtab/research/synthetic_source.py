@@ -54,7 +54,7 @@ class SyntheticSource:
 
     def ask(self, request: Request) -> Answer:
         instrument = self.listing(request.market, b"").instrument
-        assert instrument is not None
+        assert instrument is not None  # nosec B101  # for the types
         frame = synthetic_frames(0, [instrument], request.timeframe, FIRST, _END)[instrument.symbol]
         return Answer(json.dumps([[int(at.timestamp()) * 1_000_000, *row] for at, *row in frame.iter_rows()]).encode())
 
