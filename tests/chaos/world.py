@@ -24,7 +24,7 @@ from trimtab.engine.journal import open_journal, read, verify
 from trimtab.engine.recovery import fold_journal, last_row, save
 from trimtab.engine.shell import Habits, Shell
 from trimtab.feeds import GridRow
-from trimtab.rules.book import TARGET, Book, Setup, Style, open_book, terms_of
+from trimtab.rules.book import SLOTS, TARGET, Book, Setup, Style, open_book, terms_of
 from trimtab.rules.tape import Tape, live_setup
 from trimtab.sim.market import build_market
 from trimtab.sim.setup import complete
@@ -408,6 +408,7 @@ class World:
         }
         assert orders == venue.snapshot().orders
         assert _left(book) == _left(truth), "also those of which the venue has no id"
+        assert _protection(book) == _protection(truth), "what protects a position stands at the venue"
         assert {cid for cid, s in state.sent.items() if s.slot == TARGET} == set(orders)
         assert not any(s.is_leaving for s in state.sent.values())
         assert not book.unsure.any()
@@ -422,6 +423,13 @@ def _left(book: Book) -> list[int]:
     """Lots of the target order of each instrument that may still fill."""
     orders, live = book.orders[:, TARGET], book.positions["live"] & 1
     return ((orders["lots"] - orders["filled"]) * live).tolist()
+
+
+def _protection(book: Book) -> list[tuple[int, int, int]]:
+    """Instrument, slot and lots left of each order that protects a position."""
+    open_ = np.argwhere(book.positions["live"][:, None] >> np.arange(SLOTS) & 1)
+    orders = book.orders["lots"] - book.orders["filled"]
+    return [(int(i), int(slot), int(orders[i, slot])) for i, slot in open_ if slot != TARGET]
 
 
 def _extremes(held: int, doubts: list[int]) -> set[int]:

@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.engine.outgoing import commands
+from trimtab.engine.outgoing import amend, commands
 from trimtab.engine.state import (
     LOOKS,
     NOTHING_NEW,
@@ -262,8 +262,11 @@ def _ended(state: State, event: Ended) -> list[EngineCommand]:
     order = state.book.orders[i, sent.slot]
     live = int(state.book.positions[i]["live"]) >> sent.slot & 1
     if live and order["order_id"] == sent.order_id:
+        kept = own(order)
         report_end(state.bound.address, i, sent.slot, event.reason, event.waited, event.ts)
         sent.record = own(order)
+        if sent.slot != TARGET and event.reason == NOT_PLACED:
+            _protect_again(state, sent.slot, kept, event.ts)
     elif sent.is_leaving:
         count(state)
         if sent.record["reason"] == NOT_KNOWN or sent.row < state.tape.row:
@@ -271,6 +274,18 @@ def _ended(state: State, event: Ended) -> list[EngineCommand]:
     if event.reason in (NOT_PLACED, WITHHELD) and state.is_up:
         _look_again(state, i)
     return commands(state, False)
+
+
+def _protect_again(state: State, slot: int, kept: NDArray[np.void], ts: int) -> None:
+    """What was to protect a position never came to the venue: another order takes its place, under its own id."""
+    i, left = int(kept["instrument"]), int(kept["lots"] - kept["filled"])
+    number = int(state.book.head[0]["orders"]) + 1
+    limit_price, stop_price = float(kept["limit_price"]), float(kept["stop_price"])
+    kind, tif, post_only, parent = (int(kept[name]) for name in ("kind", "tif", "post_only", "parent"))
+    order = Order(number, ts, i, left, kind, limit_price, stop_price, tif, post_only, 1, parent)
+    accept(state.bound.address, slot, order)
+    names = ("arrived", "day", "triggered", "reason", "waited")
+    report_working(state.bound.address, i, slot, *(int(kept[name]) for name in names))
 
 
 def _left(state: State, sent: Sent) -> int:
@@ -282,18 +297,25 @@ def _left(state: State, sent: Sent) -> int:
 
 def _working(state: State, event: Working) -> list[EngineCommand]:
     i, slot = event.instrument, event.slot
+    sent = state.sent.get(event.cid)
+    found: list[EngineCommand] = []
     if slot == TARGET:
-        sent = state.sent.get(event.cid)
         if sent is None:
             return _unheard(state, event)
         if sent.is_leaving:  # it is there after all, and nobody wants it any more
             return [sent.cancel(event.cid)]
         if state.book.orders[i, slot]["order_id"] != sent.order_id:
             return []
+    elif event.cid and sent is None:  # it was withdrawn, and that did not arrive
+        gone = state.gone.get(event.cid)
+        return [gone.cancel(event.cid)] if gone is not None else []
+    elif sent is not None and sent.is_leaving:  # it is there after all, as large as it was when it was sent
+        sent.is_leaving, sent.record = False, own(state.book.orders[i, slot])
+        found.append(amend(event.cid, slot, sent.record))
     if not int(state.book.positions[i]["live"]) >> slot & 1:
-        return []
+        return found
     report_working(state.bound.address, i, slot, event.arrived, event.day, event.triggered, event.reason, event.waited)
-    return []
+    return found
 
 
 def _unheard(state: State, event: Working) -> list[EngineCommand]:
@@ -310,7 +332,8 @@ def _unheard(state: State, event: Working) -> list[EngineCommand]:
 
 
 def _unknown(state: State, event: Unknown) -> list[EngineCommand]:
-    """Whether an order stands, has filled or never arrived is not known: until then, any of it may be true."""
+    """Whether an order stands, has filled or never arrived is not known: until then, any of it may be true. One that
+    protects keeps its slot: it is asked for as soon as the venue can be reached, and sent anew where it never came."""
     sent = state.sent.get(event.cid)
     if sent is None or sent.is_leaving:
         return []
@@ -320,6 +343,10 @@ def _unknown(state: State, event: Unknown) -> list[EngineCommand]:
         report_end(state.bound.address, i, slot, NOT_KNOWN, NO_REASON, event.ts)
         sent.record = own(state.book.orders[i, slot])
     count(state)
+    if slot != TARGET:
+        return [
+            Alert(f"order {event.cid}, which protects, may not have arrived: it is asked for, and sent anew if not")
+        ]
     return [Alert(f"order {event.cid}: nobody can say what became of it; it is asked for and not sent again")]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ def _withdrawn(state: State, ended: NDArray[np.void]) -> list[EngineCommand]:
     for order in ended:
         cid = cid_of(state, int(order["order_id"]))
         sent = state.sent.get(cid)
-        if sent is None or sent.is_leaving:
+        if sent is None or (sent.is_leaving and sent.slot == TARGET):
             continue
         if order["status"] == FILLED or sent.slot != TARGET:
             sent.record = own(order)
@@ -83,13 +83,17 @@ def _amended(state: State, instruments: set[int]) -> list[EngineCommand]:
             if not int(state.book.positions[i]["live"]) >> slot & 1:
                 continue
             sent = state.sent.get(cid_of(state, int(order["order_id"])))
-            if sent is None or all(sent.record[x] == order[x] for x in ("lots", "filled")):
+            if sent is None or sent.is_leaving or all(sent.record[x] == order[x] for x in ("lots", "filled")):
                 continue
             sent.record = own(order)
-            left = int(order["lots"] - order["filled"])
-            cid = cid_of(state, sent.order_id)
-            found.append(Amend(cid, i, slot, left, float(order["limit_price"]), float(order["stop_price"])))
+            found.append(amend(cid_of(state, sent.order_id), slot, order))
     return found
+
+
+def amend(cid: str, slot: int, order: Any) -> Amend:
+    """The venue's order as the book has it."""
+    left = int(order["lots"] - order["filled"])
+    return Amend(cid, int(order["instrument"]), slot, left, float(order["limit_price"]), float(order["stop_price"]))
 
 
 def _context(state: State) -> Decided:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from trimtab.engine.booking import Names
-from trimtab.engine.core import Adjusted, State, number_of
+from trimtab.engine.core import Adjusted, Sent, State, number_of
 from trimtab.rules.book import TARGET
 from trimtab.venues import Snapshot
 
@@ -51,12 +51,16 @@ def differences(state: State, snapshot: Snapshot) -> list[Difference]:
     return [Difference(-1, int(c), float(book.cash[c]), float(snapshot.cash[c])) for c in np.flatnonzero(apart)]
 
 
-def in_doubt(state: State, known: bool = True) -> list[str]:
-    """Client order ids of which the venue should be asked: all that it may hold and nobody has seen end.
+def in_doubt(state: State, snapshot: Snapshot | None = None) -> list[str]:
+    """Client order ids of which the venue should be asked: those of which it is not known where they stand and, with
+    its snapshot, all that it may hold and nobody has seen end."""
+    return [
+        cid for cid, sent in state.sent.items() if sent.is_leaving or (snapshot and _may_have_gone(cid, sent, snapshot))
+    ]
 
-    known  False: without those that stand where the book thinks that they do
-    """
-    return [cid for cid, sent in state.sent.items() if sent.slot == TARGET and (known or sent.is_leaving)]
+
+def _may_have_gone(cid: str, sent: Sent, snapshot: Snapshot) -> bool:
+    return sent.slot == TARGET or not (snapshot.protects or cid in snapshot.orders)
 
 
 def strange(state: State, snapshot: Snapshot) -> list[str]:

@@ -218,7 +218,7 @@ class Shell:
         await self._obey()
         if not self.state.is_up:
             await self._reconnect()
-        for cid in in_doubt(self.state, known=False):
+        for cid in in_doubt(self.state):
             await self._send(await self._ask(cid))
         bars = np.array(row.bars, np.float64, order="C")
         self.state, _ = core.handle(self.state, core.Bars(row.ts, bars))
@@ -349,7 +349,9 @@ class Shell:
             return []  # it stays in doubt, and is asked about
         except Unreachable as error:
             found = self._cut_off(error)
-            if isinstance(command, Submit):
+            if isinstance(command, Submit) and command.slot != TARGET:  # it must not be given up
+                found += self._event(Unknown(command.cid, command.order.instrument, command.slot, self.now()))
+            elif isinstance(command, Submit):
                 i = command.order.instrument
                 found += self._event(Ended(command.cid, i, command.slot, NOT_PLACED, 0, self.now()))
             return found
@@ -447,7 +449,7 @@ class Shell:
             await self._send(await self._missed(back))
             self.at("reconcile")
             snapshot = await self.venue.snapshot()
-            for cid in [*in_doubt(self.state), *strange(self.state, snapshot)]:
+            for cid in [*in_doubt(self.state, snapshot), *strange(self.state, snapshot)]:
                 await self._send(await self._ask(cid))
             found = differences(self.state, await self.venue.snapshot())
             if not found:

@@ -164,12 +164,14 @@ class Snapshot(NamedTuple):
     lots       (N,) held
     cash       (C,) by wallet, each in its own currency
     orders     cid -> lots left, of every order that is open
+    protects   True: the venue places what protects a position itself, and `orders` is without it
     """
 
     ts: int
     lots: I64
     cash: F64
     orders: dict[str, int]
+    protects: bool = False
 
 
 class Ambiguous(Exception):
