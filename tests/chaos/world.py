@@ -20,6 +20,7 @@ from trimtab import killswitch
 from trimtab.engine import control, core
 from trimtab.engine.booking import Names, events_of
 from trimtab.engine.events import Entry, Started
+from trimtab.engine.findings import NOTHING_FOUND, Findings
 from trimtab.engine.journal import open_journal, read, verify
 from trimtab.engine.recovery import fold_journal, last_row, save
 from trimtab.engine.shell import Habits, Shell
@@ -69,6 +70,12 @@ class Wishes:
         wishes = sorted(self.said.at(ts))
         columns = [np.array([w[k] for w in wishes], np.int64) for k in range(2)]
         return Weights(np.full(len(wishes), row, np.int64), *columns, np.array([w[2] for w in wishes], np.float64))
+
+    def found(self) -> Findings:
+        return NOTHING_FOUND
+
+    def recall(self, found: Findings) -> None:
+        raise NotImplementedError
 
     def quarantine(self, m: int) -> None:
         raise NotImplementedError

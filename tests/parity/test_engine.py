@@ -13,6 +13,7 @@ import pytest
 from tests.parity.test_plain_fold import SCRATCH, Bars, Case, open_orders, same_book
 from trimtab.engine.core import Bars as Row
 from trimtab.engine.core import Close, Event, Record, State, begin, handle
+from trimtab.engine.findings import NOTHING_FOUND, Findings
 from trimtab.rules.book import Book, Setup, open_book
 from trimtab.rules.tape import Tape, live_setup
 from trimtab.sim.market import build_market
@@ -36,6 +37,12 @@ class Given:
         w = self.weights
         count = self.first[self.next] - self.first[self.next - 1]
         return Weights(np.full(count, row, np.int64), w.model[mine], w.instrument[mine], w.value[mine])
+
+    def found(self) -> Findings:
+        return NOTHING_FOUND
+
+    def recall(self, found: Findings) -> None:
+        raise NotImplementedError
 
     def quarantine(self, m: int) -> None:
         raise NotImplementedError

@@ -9,6 +9,7 @@ import numpy as np
 
 from trimtab.engine import core
 from trimtab.engine import events as ev
+from trimtab.engine.findings import NOTHING_FOUND, Findings
 from trimtab.rules.fills import Execution
 from trimtab.rules.orders import ENDS, NO_REASON, NOT_KNOWN, REASONS
 from trimtab.types import ORDER_KINDS, ORDER_STATUSES, TIFS, TrimtabError
@@ -31,6 +32,14 @@ class Names(NamedTuple):
         except ValueError:
             known = ", ".join(self.symbols)
             raise TrimtabError(f"the journal speaks of {symbol}, which this account does not trade: {known}") from None
+
+    def model(self, name: str) -> int:
+        """The number of a model; TrimtabError where the account has none of that name."""
+        try:
+            return self.models.index(name)
+        except ValueError:
+            known = ", ".join(self.models)
+            raise TrimtabError(f"the journal speaks of model {name}, which this account has not: {known}") from None
 
 
 def _price(value: float) -> float | None:
@@ -82,8 +91,38 @@ def intent_of(command: core.EngineCommand, names: Names) -> ev.Body | None:
 
 
 def body_of(event: core.Event, names: Names) -> ev.Body:
-    """How an event is journalled; of a row's close the caller knows more (`RowDecided`)."""
+    """How an event is journalled; a row that models saw: `decided` and `warmed`."""
     return _BODIES[type(event)](event, names)
+
+
+def decided(ts: int, bars: Any, state: core.State, names: Names) -> ev.RowDecided:
+    """A row's decision, once its close was handled; bars: None where they are booked already."""
+    return ev.RowDecided(
+        row=ts, bars=np.empty((0, 0)) if bars is None else bars, weights=weights_of(state, names),
+        failed=_failed(state, names),
+    )  # fmt: skip
+
+
+def warmed(ts: int, state: core.State, names: Names) -> ev.RowWarmed:
+    """A row that was shown to the models, once that was handled."""
+    return ev.RowWarmed(row=ts, bars=state.bars, failed=_failed(state, names))
+
+
+def weights_of(state: core.State, names: Names) -> ev.F64:
+    """(M, N) what the models said at the last close; NaN: nothing new."""
+    weights = np.full((len(names.models), len(names.symbols)), np.nan)
+    weights[state.said.model, state.said.instrument] = state.said.value
+    return weights
+
+
+def _failed(state: core.State, names: Names) -> dict[str, str]:
+    return {names.models[m]: why for m, why in state.planner.found().failed.items()}
+
+
+def _found(body: ev.RowDecided | ev.RowWarmed, names: Names) -> Findings:
+    if not body.failed:
+        return NOTHING_FOUND
+    return Findings({names.model(name): why for name, why in body.failed.items()})
 
 
 def _filled(e: Filled, names: Names) -> ev.Body:
@@ -149,8 +188,6 @@ def _liquidated(e: Liquidated, names: Names) -> ev.Body:
 
 _BODIES: Final[dict[type, Callable[[Any, Names], ev.Body]]] = {
     core.Bars: lambda e, names: ev.RowClosed(row=e.ts, bars=e.bars),
-    core.Warm: lambda e, names: ev.RowWarmed(row=e.ts, bars=e.bars),
-    core.Close: lambda e, names: ev.RowDecided(row=e.ts, bars=np.empty((0, 0)), weights=np.empty((0, 0))),
     core.Command: _commanded,
     core.VenueState: lambda e, names: ev.VenueChanged(venue=names.venue, up=e.is_up, reason=e.reason),
     core.Adjusted: _adjusted,
@@ -168,7 +205,7 @@ def events_of(event: ev.Event, names: Names) -> list[core.Event]:
     """What of a journalled event the core has to handle again; intents and remarks: nothing."""
     body, ts = event.body, event.ts
     if isinstance(body, ev.RowDecided):
-        close = core.Close(body.row)
+        close = core.Close(body.row, _found(body, names))
         return [core.Bars(body.row, body.bars), close] if len(body.bars) else [close]
     found = _EVENTS.get(type(body))
     return [found(body, ts, names)] if found is not None else []
@@ -192,7 +229,7 @@ def _refilled(b: ev.Filled, ts: int, names: Names) -> core.Event:
 
 _EVENTS: Final[dict[type, Callable[[Any, int, Names], core.Event]]] = {
     ev.RowClosed: lambda b, ts, names: core.Bars(b.row, b.bars),
-    ev.RowWarmed: lambda b, ts, names: core.Warm(b.row, b.bars),
+    ev.RowWarmed: lambda b, ts, names: core.Warm(b.row, b.bars, _found(b, names)),
     ev.Outcome: _outcome,
     ev.Filled: _refilled,
     ev.Crossed: lambda b, ts, names: Crossed(names.instrument(b.symbol), b.price, b.executed),
@@ -200,7 +237,7 @@ _EVENTS: Final[dict[type, Callable[[Any, int, Names], core.Event]]] = {
     ev.CashMoved: lambda b, ts, names: Cash(b.flow_id, names.wallets.index((b.venue, b.currency)), b.amount, ts),
     ev.VenueChanged: lambda b, ts, names: core.VenueState(b.up, b.reason, ts),
     ev.Commanded: lambda b, ts, names: core.Command(
-        b.command, b.reason, ts, names.models.index(b.model) if b.model else -1
+        b.command, b.reason, ts, names.model(b.model) if b.model else -1
     ),
     ev.Adjusted: lambda b, ts, names: core.Adjusted(
         b.adjustment_id, names.instrument(b.symbol) if b.symbol else -1, b.lots, _number(b.price),

@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab.engine.findings import NOTHING_FOUND, Findings
 from trimtab.engine.outgoing import amend, commands
 from trimtab.engine.state import (
     LOOKS,
@@ -128,13 +129,25 @@ def _warm(state: State, event: Warm) -> list[EngineCommand]:
     due = tape.is_due()
     if due:
         open_row(state.bound.address, t)
-    said = state.planner.advance(t, event.ts, bars, tape.market.mark[t])
+    said = _advanced(state, event.ts, event.found)
     if state.standing is None:
         state.standing = np.full(book.weight.shape, np.nan)
     state.standing[said.model, said.instrument] = said.value
     end_row(state.bound.address, NOTHING_NEW, t, due)
     tape.turn_day()
-    return commands(state, False)
+    return [*_failures(state), *commands(state, False)]
+
+
+def _advanced(state: State, ts: int, found: Findings) -> Weights:
+    """What the models want at the row that was laid last; found: when it was first advanced."""
+    if found is not NOTHING_FOUND:
+        state.planner.recall(found)
+    t = state.tape.t
+    return state.planner.advance(t, ts, state.bars, state.tape.market.mark[t])
+
+
+def _failures(state: State) -> list[EngineCommand]:
+    return [Alert(why) for why in state.planner.found().failed.values()]
 
 
 def _stood(state: State, said: Weights, row: int) -> Weights:
@@ -161,14 +174,14 @@ def _close(state: State, event: Close) -> list[EngineCommand]:
     tape = state.tape
     if not state.is_open or event.ts != tape.ts:
         raise TrimtabError(f"there is no open row of {event.ts} to close")
-    t, market = tape.t, tape.market
+    t = tape.t
     state.prices.clear()
-    weights = _stood(state, state.planner.advance(t, event.ts, state.bars, market.mark[t]), t)
+    weights = _stood(state, _advanced(state, event.ts, event.found), t)
     state.said = weights
     decided = end_row(state.bound.address, weights, t, tape.is_due())
     tape.turn_day()
     state.is_open = False
-    return commands(state, bool(decided))
+    return [*_failures(state), *commands(state, bool(decided))]
 
 
 # --- reports ---------------------------------------------------------------------------------------------------------

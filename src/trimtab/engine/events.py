@@ -46,19 +46,21 @@ class RowClosed(Fact, frozen=True, tag="bars"):
     bars: F64  # (N, K) NaN: a bar that had not come
 
 
-class RowWarmed(Fact, frozen=True, tag="warm"):
+class RowWarmed(Fact, frozen=True, tag="warm", omit_defaults=True):
     """A grid row that the models saw and that was not traded."""
 
     row: int  # close instant
     bars: F64  # (N, K) NaN: a bar that had not come
+    failed: dict[str, str] = {}  # model -> why it was quarantined at this row
 
 
-class RowDecided(Fact, frozen=True, tag="row"):
+class RowDecided(Fact, frozen=True, tag="row", omit_defaults=True):
     """A grid row and all that its decision saw; NaN: a bar that had not come, a weight that stays."""
 
     row: int  # close instant
     bars: F64  # (N, K); without rows where `bars` gave them before
     weights: F64  # (M, N) fraction of equity that each model wants
+    failed: dict[str, str] = {}  # model -> why it was quarantined at this row, where it wants 0
 
 
 class OrderIntent(Fact, frozen=True, tag="order"):

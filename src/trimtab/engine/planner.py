@@ -16,6 +16,7 @@ import numpy as np
 from trimtab.bounds import is_plain
 from trimtab.engine.allocation import BOOK, Days, Looked, Split
 from trimtab.engine.coarser import Coarser
+from trimtab.engine.findings import NOTHING_FOUND, Findings, bookable
 from trimtab.engine.models import Factors, Grid, ModelRows, Told, fault_of
 from trimtab.engine.regimes import RegimeRows
 from trimtab.engine.saving import pack, unpack
@@ -76,6 +77,8 @@ class Planner:
         self._before: int | None = None
         self._refused: list[tuple[Refusal, int]] = []
         self._faults: list[tuple[int, str]] = []
+        self._failed: dict[int, str] = {}
+        self._recalled = NOTHING_FOUND
         #: [0]: the model that is being asked, -1 when all have answered. Whoever shares the memory sees where one does
         #: not come back.
         self.place = np.zeros(4, np.int64)
@@ -98,6 +101,7 @@ class Planner:
                 f"row {row} has bars of shape {bars.shape}: expected {own.shape}, instruments and fields"
             )
         own[...] = bars
+        self._failed = {}
         if not self._is_bare:
             self._look(before, ts, marks)
         n = 0
@@ -106,7 +110,7 @@ class Planner:
             if n > first:
                 self._told.model[first:n] = model.m
         self.place[0] = -1
-        self._before = ts
+        self._before, self._recalled = ts, NOTHING_FOUND
         if n == 0:
             return _NOTHING
         told = self._told
@@ -115,17 +119,23 @@ class Planner:
     def _advance(self, model: ModelRows, ts: int, n: int) -> int:
         if model.is_stopped:
             return model.flatten(self._told, n)
+        if model.m in self._recalled.failed:
+            return self._fail(model, self._recalled.failed[model.m], n)
         coarser = self._coarser.get(model.timeframe)
         bars, there = (self._bars, True) if coarser is None else (coarser.bars, coarser.any)
         self.place[0] = model.m
         try:
             return model.advance(ts, bars, there, self._factors_of(model), self._told, n)
         except Exception as error:  # whatever a user's strategy may raise
-            self._faults.append((model.m, fault_of(model.name, ts, error)))
-            model.stop()
-            return model.flatten(self._told, n)
+            return self._fail(model, bookable(fault_of(model.name, ts, error)), n)
         finally:
             self._refuse([(refusal, model.m) for refusal in model.refusals()])
+
+    def _fail(self, model: ModelRows, why: str, n: int) -> int:
+        self._faults.append((model.m, why))
+        self._failed[model.m] = why
+        model.stop()
+        return model.flatten(self._told, n)
 
     def _refuse(self, refused: list[tuple[Refusal, int]]) -> None:
         if refused:
@@ -160,6 +170,16 @@ class Planner:
         """Compile now, on a row without bars, what the first row would have to wait for."""
         for model in self._models:
             model.warm(np.full_like(self._bars, np.nan), self._told)
+
+    # --- what no bar says ----------------------------------------------------------------------------------------
+
+    def found(self) -> Findings:
+        """What the models did at the last row beside their weights, to be booked with it."""
+        return Findings(self._failed) if self._failed else NOTHING_FOUND
+
+    def recall(self, found: Findings) -> None:
+        """The next row has been advanced before, and this was found: it comes to the same, whatever chance has now."""
+        self._recalled = found
 
     # --- models that are stopped ---------------------------------------------------------------------------------
 

@@ -14,13 +14,16 @@ from msgspec.structs import astuple
 
 from trimtab.engine import events as ev
 from trimtab.engine.booking import Names, events_of, intent_of
-from trimtab.engine.core import EngineCommand, Record, Sent, State, handle
+from trimtab.engine.core import Close, EngineCommand, Record, Sent, State, Warm, handle
 from trimtab.engine.file import connect, failing
 from trimtab.engine.journal import latest, read
+from trimtab.engine.models import QUARANTINED
 from trimtab.engine.saving import pack, unpack
 from trimtab.rules.book import Book
 from trimtab.types import TrimtabError
+from trimtab.words import utc
 
+_REMEDY: Final = "go on with the version and the strategy files that wrote it, or begin a new account"
 _INTENTS: Final = (ev.OrderIntent, ev.CancelIntent, ev.AmendIntent, ev.Halted)
 
 
@@ -67,6 +70,8 @@ def fold_journal(
             _check(event, expected)
         for handled in events_of(event, names):
             folded.state, commands = handle(folded.state, handled)
+            if isinstance(handled, (Close, Warm)):
+                _check_models(event, folded.state, handled, names)
             expected.extend(_intents(commands, names))
             if folded.records is not None:
                 folded.records.extend(c for c in commands if isinstance(c, Record))
@@ -94,8 +99,18 @@ def _check(event: ev.Event, expected: deque[ev.Body]) -> None:
         found = ev.encode(body).decode()
     raise TrimtabError(
         f"event {event.seq} of the journal is {ev.encode(event.body).decode()}, but from the events before it this "
-        f"version comes to {found}: go on with the version and the strategy files that wrote it, or begin a new account"
+        f"version comes to {found}: {_REMEDY}"
     )
+
+
+def _check_models(event: ev.Event, state: State, row: Close | Warm, names: Names) -> None:
+    """Models must do at a row what they did when it was traded."""
+    for m, why in state.planner.found().failed.items():
+        if m not in row.found.failed:
+            raise TrimtabError(
+                f"event {event.seq} of the journal is the row closed {utc(row.ts)}, at which model {names.models[m]} "
+                f"did not fail; now it does: {why.removesuffix(QUARANTINED)}. This code decides otherwise: {_REMEDY}"
+            )
 
 
 # --- snapshots -------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import numpy as np
 
 from trimtab.engine import control, core, inbox
 from trimtab.engine import events as ev
-from trimtab.engine.booking import Names, body_of, intent_of
+from trimtab.engine.booking import Names, body_of, decided, intent_of, warmed
 from trimtab.engine.inbox import Inbox
 from trimtab.engine.journal import Booked, Journal, JournalFailed
 from trimtab.engine.reconcile import Difference, adjustments, differences, in_doubt, strange
@@ -235,7 +235,11 @@ class Shell:
     async def _warm(self, row: GridRow) -> None:
         """Show a row to the models, and to a venue that has to know the market."""
         await self._row(row.ts, row.bars)
-        await self._send(self._event(core.Warm(row.ts, np.array(row.bars, np.float64, order="C"))))
+        bars = np.array(row.bars, np.float64, order="C")
+        self.state, commands = core.handle(self.state, core.Warm(row.ts, bars))
+        self._book(warmed(row.ts, self.state, self.names))
+        self._intend(commands)
+        await self._send(commands)
         self._flush()
 
     async def _close(self, ts: int, bars: Any, began: float) -> None:
@@ -246,11 +250,7 @@ class Shell:
         self.state, commands = core.handle(self.state, core.Close(ts))
         if self.marker is not None:
             self.marker.rest()
-        n, m = len(self.names.symbols), len(self.names.models)
-        weights = np.full((m, n), np.nan)
-        weights[self.state.said.model, self.state.said.instrument] = self.state.said.value
-        decided = ev.RowDecided(row=ts, bars=np.empty((0, 0)) if bars is None else bars, weights=weights)
-        self._book(decided)
+        self._book(decided(ts, bars, self.state, self.names))
         self._intend(commands)
         self._flush()
         self.rows += 1

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from trimtab.engine.findings import NOTHING_FOUND, Findings
 from trimtab.rules.book import TARGET, Book, Log, Setup, new_log
 from trimtab.rules.bound import Bound
 from trimtab.rules.tape import Tape
@@ -26,10 +27,14 @@ class Bars(NamedTuple):
 
 
 class Warm(NamedTuple):
-    """A row that the models see and nobody trades: it only brings them to where they would be, had they run before."""
+    """A row that the models see and nobody trades: it only brings them to where they would be, had they run before.
+
+    found  when it is folded again: what the models did then, see `Close`
+    """
 
     ts: int
     bars: F64
+    found: Findings = NOTHING_FOUND
 
 
 class Quote(NamedTuple):
@@ -50,9 +55,13 @@ class Trade(NamedTuple):
 
 
 class Close(NamedTuple):
-    """All that the venues had to say of the row was said: it is decided."""
+    """All that the venues had to say of the row was said: it is decided.
+
+    found  when it is folded again: what the models did then beside what its bars make them do
+    """
 
     ts: int
+    found: Findings = NOTHING_FOUND
 
 
 class Command(NamedTuple):
@@ -124,6 +133,10 @@ class Wants(Protocol):
     """What the models want, fed one row at a time; `engine.planner` is one."""
 
     def advance(self, row: int, ts: int, bars: F64, marks: F64) -> Weights: ...
+
+    def found(self) -> Findings: ...
+
+    def recall(self, found: Findings) -> None: ...
 
     def quarantine(self, m: int) -> None: ...
 
