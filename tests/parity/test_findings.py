@@ -98,3 +98,28 @@ def test_a_model_that_the_account_has_not_is_told(chance: Chance, account: Accou
     names = account.names._replace(models=("other", "b"))
     with pytest.raises(TrimtabError, match="speaks of model a, which this account has not: other, b"):
         fold_journal(account.path, account.before(), names)
+
+
+@pytest.mark.parametrize(("factor", "said"), [(1.0 + 2**-52, "the weight -0.2"), (np.nan, "no new weight")])
+def test_weights_that_come_out_otherwise_are_told(
+    factor: float, said: str, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trade(account, PANEL)
+    advance = ModelRows.advance
+
+    def advanced(self: ModelRows, ts: int, bars: Any, any_bar: Any, factors: Any, told: Any, n: int) -> int:
+        end = advance(self, ts, bars, any_bar, factors, told, n)
+        if self.m == 1 and ts >= MOMENT:
+            told.value[n:end] *= factor
+        return end
+
+    monkeypatch.setattr(ModelRows, "advance", advanced)
+    with pytest.raises(TrimtabError, match=r"at which model b gave SYN\d the weight .* comes to " + said):
+        folded(account)
+
+
+def test_weights_of_another_shape_are_told(account: Account) -> None:
+    trade(account, PANEL)
+    names = account.names._replace(models=("a", "b", "c"))
+    with pytest.raises(TrimtabError, match=r"weights of shape \(2, 2\), models and instruments: this .* \(3, 2\)"):
+        fold_journal(account.path, account.before(), names)

@@ -13,14 +13,14 @@ import numpy as np
 from msgspec.structs import astuple
 
 from trimtab.engine import events as ev
-from trimtab.engine.booking import Names, events_of, intent_of
+from trimtab.engine.booking import Names, events_of, intent_of, weights_of
 from trimtab.engine.core import Close, EngineCommand, Record, Sent, State, Warm, handle
 from trimtab.engine.file import connect, failing
 from trimtab.engine.journal import latest, read
 from trimtab.engine.models import QUARANTINED
 from trimtab.engine.saving import pack, unpack
 from trimtab.rules.book import Book
-from trimtab.types import TrimtabError
+from trimtab.types import F64, TrimtabError
 from trimtab.words import utc
 
 _REMEDY: Final = "go on with the version and the strategy files that wrote it, or begin a new account"
@@ -111,6 +111,31 @@ def _check_models(event: ev.Event, state: State, row: Close | Warm, names: Names
                 f"event {event.seq} of the journal is the row closed {utc(row.ts)}, at which model {names.models[m]} "
                 f"did not fail; now it does: {why.removesuffix(QUARANTINED)}. This code decides otherwise: {_REMEDY}"
             )
+    if isinstance(event.body, ev.RowDecided):
+        _check_weights(event, event.body, weights_of(state, names), names)
+
+
+def _check_weights(event: ev.Event, row: ev.RowDecided, comes_to: F64, names: Names) -> None:
+    """To the last bit; NaN, nothing new, is NaN."""
+    if row.weights.shape != comes_to.shape:
+        raise TrimtabError(
+            f"event {event.seq} of the journal is the row closed {utc(row.row)} with weights of shape "
+            f"{row.weights.shape}, models and instruments: this account has {comes_to.shape}"
+        )
+    same = np.isnan(row.weights) & np.isnan(comes_to)
+    same |= row.weights.view(np.int64) == comes_to.view(np.int64)
+    if same.all():
+        return
+    m, i = np.argwhere(~same)[0]
+    said, now = (_weight(float(weights[m, i])) for weights in (row.weights, comes_to))
+    raise TrimtabError(
+        f"event {event.seq} of the journal is the row closed {utc(row.row)}, at which model {names.models[m]} gave "
+        f"{names.symbols[i]} {said}; from the events before it this version comes to {now}: {_REMEDY}"
+    )
+
+
+def _weight(value: float) -> str:
+    return "no new weight" if np.isnan(value) else f"the weight {value!r}"
 
 
 # --- snapshots -------------------------------------------------------------------------------------------------------
