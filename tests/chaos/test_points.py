@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
 from tests.chaos.conftest import Maker
@@ -228,3 +229,28 @@ def test_carry_on_what_was_not_known_in_time(seed: int, make: Maker) -> None:
     head = world.journal.head
     world.reconcile()
     assert world.journal.head == head
+
+
+def test_what_must_be_closed_does_not_wait_for_a_row(make: Maker) -> None:
+    """The switch is thrown while the line is cut: once it is back, a look is enough to close everything."""
+    world = make(setup_of(False, False, False))
+    market = Market(world, 1)
+    for _ in range(3):
+        market.row(False)
+    held = np.flatnonzero(world.shell.state.book.positions["lots"])
+    assert held.size
+    world.line.cut = True
+    throw(world, True)
+    for _ in range(3):
+        world.look()
+    assert not world.shell.state.is_up
+    world.line.cut = False
+    sent = len(world.line.arrived)
+    for _ in range(50):
+        world.look()
+    orders = [c for c in world.line.arrived[sent:] if isinstance(c, Submit)]
+    assert world.shell.state.is_up
+    assert sorted(c.order.instrument for c in orders) == held.tolist(), "each is asked for once"
+    world.row(bars_of(market.prices, [0.0, 0.0], [1e6, 1e6]), [])
+    world.settle()
+    assert not world.line.venue.book.positions["lots"].any()

@@ -53,6 +53,7 @@ from trimtab.engine.state import (
     number_of,
     own,
 )
+from trimtab.rules.account import must_be_flat
 from trimtab.rules.book import TARGET
 from trimtab.rules.breakers import kill, revive
 from trimtab.rules.fills import Execution
@@ -95,6 +96,7 @@ __all__ = [
     "cid_of",
     "handle",
     "is_news",
+    "is_overdue",
     "known_trade",
     "last_number",
     "next_cids",
@@ -408,6 +410,11 @@ def _command(state: State, event: Command) -> list[EngineCommand]:
     if event.word == "quarantine":
         state.planner.quarantine(event.model)
         return [Alert(f"model {event.model + 1} is in quarantine: {event.reason}")]
+    if event.word == "retry":
+        if not is_overdue(state):
+            return []
+        order_row(state.bound.address, NOTHING_NEW, tape.t, 0)
+        return commands(state, True)
     if event.word == "resume":
         revive(book, log, row, event.ts)
         return commands(state, False)
@@ -420,6 +427,16 @@ def _command(state: State, event: Command) -> list[EngineCommand]:
         order_row(state.bound.address, NOTHING_NEW, tape.t, 1)
         return [*commands(state, True), Halt(event.reason)]
     return [*commands(state, False), Halt(event.reason)]
+
+
+def is_overdue(state: State) -> bool:
+    """Must the book be flat, and was an order that it takes not placed? That does not wait for the next row."""
+    book, head = state.book, state.book.head[0]
+    if state.is_open or state.tape.t < 0 or not head["retry"]:
+        return False
+    stand = book.positions
+    left = (book.dirty != 0) & (stand["lots"] != 0) & (stand["live"] & 1 == 0)
+    return bool(left.any()) and bool(must_be_flat(head))
 
 
 def _venue(state: State, event: VenueState) -> list[EngineCommand]:

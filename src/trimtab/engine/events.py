@@ -20,7 +20,7 @@ from trimtab.types import ORDER_KINDS, ORDER_STATUSES, TIFS, TrimtabError
 
 F64 = NDArray[np.float64]
 
-COMMANDS: Final = ("kill", "resume", "flatten", "withdraw", "quarantine")
+COMMANDS: Final = ("kill", "resume", "flatten", "withdraw", "quarantine", "retry")
 FLOWS: Final = ("deposit", "withdrawal", "funding", "borrow", "interest", "dividend", "fee", "other")
 
 

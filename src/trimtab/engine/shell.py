@@ -46,6 +46,10 @@ from trimtab.venues import (
 TICK: Final = 0.25
 
 
+#: Looks between two attempts to mend what is amiss, at the most.
+REST: Final = 20
+
+
 #: Points of which `Shell.at` is told: what a venue said of a row is not booked yet; a row's decision is durable and not
 #: sent; an order is about to be sent; it is sent and the answer not handled; something is about to be made durable; in
 #: the midst of a reconciliation; a snapshot is about to be kept, and was.
@@ -114,6 +118,8 @@ class Shell:
     _pending: list[ev.Entry] = field(default_factory=list[ev.Entry])
     _intends: bool = False  # what waits to be durable holds an order
     _since: int = 0  # events that were booked since the last snapshot
+    _rest: int = 0  # looks until the next attempt to mend what is amiss
+    _pause: int = 0
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -206,9 +212,31 @@ class Shell:
     async def _look(self) -> None:
         """What cannot wait for the next row: people's orders and signs of life."""
         await self._obey()
+        await self._mend()
         self._flush()
         self.journal.heartbeat()
         self.watch.ticked(self)
+
+    async def _mend(self) -> None:
+        """Between rows, less often the longer it takes: a venue that went away is called, what is in doubt is asked
+        for, and what must be closed and could not be is asked for again."""
+        if self._rest:
+            self._rest -= 1
+            return
+        await self._clear_up()
+        if self.state.is_up and core.is_overdue(self.state):
+            await self.order(core.Command("retry", "what must be closed was not placed", self.now()))
+        amiss = not self.state.is_up or core.is_overdue(self.state) or bool(in_doubt(self.state))
+        self._pause = min(2 * self._pause + 1, REST) if amiss else 0
+        self._rest = self._pause
+
+    async def _clear_up(self) -> None:
+        """Call a venue that went away, and ask for what is in doubt."""
+        if not self.state.is_up:
+            await self._reconnect()
+        for cid in in_doubt(self.state):
+            if self.state.is_up:
+                await self._send(await self._ask(cid))
 
     # --- a row -------------------------------------------------------------------------------------------------------
 
@@ -216,10 +244,7 @@ class Shell:
         """Trade a row: what happened in it, then what is decided at its close."""
         began = time.perf_counter()
         await self._obey()
-        if not self.state.is_up:
-            await self._reconnect()
-        for cid in in_doubt(self.state):
-            await self._send(await self._ask(cid))
+        await self._clear_up()
         bars = np.array(row.bars, np.float64, order="C")
         self.state, _ = core.handle(self.state, core.Bars(row.ts, bars))
         reports = await self._row(row.ts, bars)
