@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -41,6 +41,8 @@ from trimtab.venues import (
     Unreachable,
     Venue,
 )
+
+T = TypeVar("T")
 
 #: Seconds between two looks at what people have ordered, and between two signs of life.
 TICK: Final = 0.25
@@ -81,6 +83,7 @@ class Habits:
     reconcile_every  rows between two comparisons with the venue; 0: only on start, reconnect and doubt
     snapshot_every   events between two snapshots, from which on a journal is folded again; 0: none
     adopt            True: what still differs from the venue is adopted as an adjustment; False: the account is halted
+    patience         seconds that a call to the venue may take; after them it counts as not answered
     on_stop          "keep": orders stay at the venue; "cancel": those that are no protection are withdrawn
     warm_until       instant, ns UTC: rows that close before it are shown to the models and not traded
     """
@@ -89,6 +92,7 @@ class Habits:
     snapshot_every: int = 20_000
     adopt: bool = False
     on_stop: str = "keep"
+    patience: float = 10.0
     warm_until: int = 0
 
 
@@ -118,6 +122,7 @@ class Shell:
     _pending: list[ev.Entry] = field(default_factory=list[ev.Entry])
     _intends: bool = False  # what waits to be durable holds an order
     _since: int = 0  # events that were booked since the last snapshot
+    _is_mute: bool = False  # the venue's last call has not been answered in time
     _rest: int = 0  # looks until the next attempt to mend what is amiss
     _pause: int = 0
 
@@ -294,7 +299,7 @@ class Shell:
 
     async def _row(self, ts: int, bars: Any) -> list[Report]:
         try:
-            return await self.venue.row(ts, bars)
+            return await self._call(self.venue.row, ts, bars)
         except (Unreachable, Ambiguous) as error:
             await self._send(self._cut_off(error))
             return []
@@ -367,11 +372,12 @@ class Shell:
             return self._event(Ended(command.cid, i, command.slot, WITHHELD, 0, self.now()))
         self.at("send")
         try:
-            reports = await self.venue.send(command)
-        except Ambiguous:
+            reports = await self._call(self.venue.send, command)
+        except Ambiguous as error:
+            found = self._cut_off(error) if self._is_mute else []
             if isinstance(command, Submit):
-                return self._event(Unknown(command.cid, command.order.instrument, command.slot, self.now()))
-            return []  # it stays in doubt, and is asked about
+                found += self._event(Unknown(command.cid, command.order.instrument, command.slot, self.now()))
+            return found  # it stays in doubt, and is asked about
         except Unreachable as error:
             found = self._cut_off(error)
             if isinstance(command, Submit) and command.slot != TARGET:  # it must not be given up
@@ -392,6 +398,20 @@ class Shell:
             return False
         return not self.state.is_up or thrown(self.folder) is not None
 
+    async def _call(self, call: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Ask something of the venue and wait only for so long. One that has not answered is sent nothing until it
+        answers a question, and asked nothing either once the engine stops."""
+        if self._is_mute and (self.is_stopping or call == self.venue.send):
+            raise Unreachable("it does not answer")
+        try:
+            async with asyncio.timeout(self.habits.patience):
+                answer = await call(*args)
+        except TimeoutError:
+            self._is_mute = True
+            raise Ambiguous(f"no answer within {self.habits.patience:g} s") from None
+        self._is_mute = False
+        return answer
+
     def _cut_off(self, error: Exception) -> list[core.EngineCommand]:
         if not self.state.is_up:
             return []
@@ -399,7 +419,7 @@ class Shell:
 
     async def _missed(self, back: int) -> list[core.EngineCommand]:
         """Fills that the venue has and the book has not."""
-        fills = await self.venue.since(core.known_trade(self.state, back))
+        fills = await self._call(self.venue.since, core.known_trade(self.state, back))
         return self._told(fills)
 
     def _told(self, reports: Sequence[Report]) -> list[core.EngineCommand]:
@@ -412,7 +432,7 @@ class Shell:
         try:
             for back in core.LOOKS:
                 commands += await self._missed(back)
-                found = await self.venue.ask(cid)
+                found = await self._call(self.venue.ask, cid)
                 sent = self.state.sent.get(cid)
                 if not found and sent is not None:
                     found = [Ended(cid, sent.instrument, sent.slot, NOT_PLACED, 0, self.now())]
@@ -428,22 +448,23 @@ class Shell:
         """Does the venue know an id that is still to come? Then the journal has lost its end, and numbers go on behind
         all of them, before anything that was missed makes a new order."""
         try:
-            fills = await self.venue.since(core.known_trade(self.state, core.LOOKS[0]))
-            known = [*(await self.venue.snapshot()).orders, *(f.cid for f in fills if isinstance(f, Filled))]
+            fills = await self._call(self.venue.since, core.known_trade(self.state, core.LOOKS[0]))
+            known = [*(await self._call(self.venue.snapshot)).orders, *(f.cid for f in fills if isinstance(f, Filled))]
             newest = max(known, key=lambda cid: core.number_of(self.state, cid), default="")
             numbered = -1
             while numbered != (numbered := int(self.state.book.head[0]["orders"])):
                 for cid in core.next_cids(self.state):
-                    await self._send(self._told(await self.venue.ask(cid)))
+                    await self._send(self._told(await self._call(self.venue.ask, cid)))
                 if core.number_of(self.state, newest) > int(self.state.book.head[0]["orders"]):
-                    found = await self.venue.ask(newest) or [Ended(newest, 0, TARGET, NOT_PLACED, 0, self.now())]
-                    await self._send(self._told(found))
+                    found = await self._call(self.venue.ask, newest)
+                    none = Ended(newest, 0, TARGET, NOT_PLACED, 0, self.now())
+                    await self._send(self._told(found or [none]))
         except (Ambiguous, Unreachable) as error:
             await self._send(self._cut_off(error))
 
     async def _reconnect(self) -> None:
         try:
-            await self.venue.snapshot()
+            await self._call(self.venue.snapshot)
         except (Ambiguous, Unreachable):
             return
         self._event(core.VenueState(True, "", self.now()))
@@ -459,7 +480,7 @@ class Shell:
                 for _ in range(2):  # lots first; what they have cost is known once they agree
                     for event in adjustments(self.state, found, self.now()):
                         await self._send(self._event(event))
-                    found = differences(self.state, await self.venue.snapshot())
+                    found = differences(self.state, await self._call(self.venue.snapshot))
             elif found and not self.state.book.head[0]["killed"]:
                 what = "; ".join(d.said(self.names) for d in found)
                 await self.order(core.Command("kill", f"book and venue differ: {what}", self.now()))
@@ -473,10 +494,10 @@ class Shell:
         for back in core.LOOKS:
             await self._send(await self._missed(back))
             self.at("reconcile")
-            snapshot = await self.venue.snapshot()
+            snapshot = await self._call(self.venue.snapshot)
             for cid in [*in_doubt(self.state, snapshot), *strange(self.state, snapshot)]:
                 await self._send(await self._ask(cid))
-            found = differences(self.state, await self.venue.snapshot())
+            found = differences(self.state, await self._call(self.venue.snapshot))
             if not found:
                 break
         return found
