@@ -9,7 +9,7 @@ import numpy as np
 
 from trimtab.engine import core
 from trimtab.engine import events as ev
-from trimtab.engine.findings import NOTHING_FOUND, Findings
+from trimtab.engine.findings import NOTHING_FOUND, Findings, Fitted
 from trimtab.rules.fills import Execution
 from trimtab.rules.orders import ENDS, NO_REASON, NOT_KNOWN, REASONS
 from trimtab.types import ORDER_KINDS, ORDER_STATUSES, TIFS, TrimtabError
@@ -99,13 +99,13 @@ def decided(ts: int, bars: Any, state: core.State, names: Names) -> ev.RowDecide
     """A row's decision, once its close was handled; bars: None where they are booked already."""
     return ev.RowDecided(
         row=ts, bars=np.empty((0, 0)) if bars is None else bars, weights=weights_of(state, names),
-        failed=_failed(state, names),
+        failed=_failed(state, names), fits=_fits(state, names),
     )  # fmt: skip
 
 
 def warmed(ts: int, state: core.State, names: Names) -> ev.RowWarmed:
     """A row that was shown to the models, once that was handled."""
-    return ev.RowWarmed(row=ts, bars=state.bars, failed=_failed(state, names))
+    return ev.RowWarmed(row=ts, bars=state.bars, failed=_failed(state, names), fits=_fits(state, names))
 
 
 def weights_of(state: core.State, names: Names) -> ev.F64:
@@ -119,10 +119,21 @@ def _failed(state: core.State, names: Names) -> dict[str, str]:
     return {names.models[m]: why for m, why in state.planner.found().failed.items()}
 
 
+def _fits(state: core.State, names: Names) -> tuple[ev.Fitted, ...]:
+    return tuple(
+        ev.Fitted(model=names.models[m], unit=told.unit, state=told.state, refused=told.reason)
+        for m, fits in state.planner.found().fits.items()
+        for told in fits
+    )
+
+
 def _found(body: ev.RowDecided | ev.RowWarmed, names: Names) -> Findings:
-    if not body.failed:
+    if not (body.failed or body.fits):
         return NOTHING_FOUND
-    return Findings({names.model(name): why for name, why in body.failed.items()})
+    fits: dict[int, list[Fitted]] = {}
+    for told in body.fits:
+        fits.setdefault(names.model(told.model), []).append(Fitted(told.unit, told.state, told.refused))
+    return Findings({names.model(name): why for name, why in body.failed.items()}, fits)
 
 
 def _filled(e: Filled, names: Names) -> ev.Body:

@@ -46,12 +46,22 @@ class RowClosed(Fact, frozen=True, tag="bars"):
     bars: F64  # (N, K) NaN: a bar that had not come
 
 
+class Fitted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a fit answered at a row; a fold takes it from here and does not fit again."""
+
+    model: str
+    unit: int  # of the model's, from 0
+    state: bytes  # with the answer in it; base64 in JSON
+    refused: str | None = None  # why the window could not be fitted
+
+
 class RowWarmed(Fact, frozen=True, tag="warm", omit_defaults=True):
     """A grid row that the models saw and that was not traded."""
 
     row: int  # close instant
     bars: F64  # (N, K) NaN: a bar that had not come
     failed: dict[str, str] = {}  # model -> why it was quarantined at this row
+    fits: tuple[Fitted, ...] = ()
 
 
 class RowDecided(Fact, frozen=True, tag="row", omit_defaults=True):
@@ -61,6 +71,7 @@ class RowDecided(Fact, frozen=True, tag="row", omit_defaults=True):
     bars: F64  # (N, K); without rows where `bars` gave them before
     weights: F64  # (M, N) fraction of equity that each model wants
     failed: dict[str, str] = {}  # model -> why it was quarantined at this row, where it wants 0
+    fits: tuple[Fitted, ...] = ()
 
 
 class OrderIntent(Fact, frozen=True, tag="order"):

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.bounds import is_plain, model_names, sizer_of
-from trimtab.engine.saving import leaves, rebuilt
+from trimtab.engine.findings import Fitted
+from trimtab.engine.saving import leaves, pack, rebuilt, unpack
 from trimtab.portfolio.budgets import positions_of, share_of
 from trimtab.portfolio.standing import Room, Standing, looks_always, pace_of, resizes, stand, standing_init
 from trimtab.schedule import crossed
@@ -70,6 +71,8 @@ class ModelRows:
         self._weight, self._last = np.full((units, legs), np.nan), np.full((units, legs), np.nan)
         self._order: I64 = np.arange(units * legs)  # legs as they are told
         self._place: I64 = self._order  # and where each of them is
+        self.fitted: list[Fitted] = []  # what fits answered at the last row
+        self.recalled: Sequence[Fitted] = ()  # what they answered at the next, when it was first advanced
         self._fit = _Fits(strategy, self.params, units, legs) if strategy.fit else None
         self._sized = None if self.is_plain else _Sized(spec, m, self)
 
@@ -152,10 +155,17 @@ class ModelRows:
         """Let the fit look where it is due, before its unit is stepped."""
         x = gathered(bars, self.at, self._columns, self._ticks, self._fresh)
         for u in fit.read(ts, x, self._fresh):
-            state, refusal = refitted(
-                self.strategy, fit.of, self.params, self._steps.take(self._states, u), fit.window(u), ts
-            )
+            told = next((told for told in self.recalled if told.unit == u), None)
+            if told is not None:
+                state = rebuilt(self._state(), unpack(told.state)["state"])
+                refusal = Refusal(ts, told.reason) if told.reason is not None else None
+            else:
+                state, refusal = refitted(
+                    self.strategy, fit.of, self.params, self._steps.take(self._states, u), fit.window(u), ts
+                )
+                told = Fitted(u, pack({"state": leaves(state)}), refusal.reason if refusal else None)
             self._steps.put(self._states, u, state)
+            self.fitted.append(told)
             fit.refused += [refusal] if refusal else []
 
     def stop(self) -> None:

@@ -117,6 +117,7 @@ class Planner:
         return Weights(np.full(n, row), told.model[:n].copy(), told.instrument[:n].copy(), told.value[:n].copy())
 
     def _advance(self, model: ModelRows, ts: int, n: int) -> int:
+        model.fitted, model.recalled = [], self._recalled.fits.get(model.m, ())
         if model.is_stopped:
             return model.flatten(self._told, n)
         if model.m in self._recalled.failed:
@@ -175,7 +176,8 @@ class Planner:
 
     def found(self) -> Findings:
         """What the models did at the last row beside their weights, to be booked with it."""
-        return Findings(self._failed) if self._failed else NOTHING_FOUND
+        fits = {model.m: tuple(model.fitted) for model in self._models if model.fitted}
+        return Findings(self._failed, fits) if self._failed or fits else NOTHING_FOUND
 
     def recall(self, found: Findings) -> None:
         """The next row has been advanced before, and this was found: it comes to the same, whatever chance has now."""
