@@ -14,7 +14,7 @@ from trimtab.engine import control
 from trimtab.engine.shell import Habits
 from trimtab.feeds import GridRow
 from trimtab.types import BAR_FIELDS
-from trimtab.venues import Submit
+from trimtab.venues import Report, Submit, Unreachable
 
 STILL = bars_of([100.0, 100.0], [0.0, 0.0], [1e6, 1e6])
 
@@ -89,3 +89,33 @@ def test_the_switch_while_a_call_hangs(make: Maker) -> None:
     assert world.shell.state.book.head[0]["killed"] == 2
     assert world.shell.state.is_up
     assert not any(isinstance(c, Submit) for c in world.line.arrived)
+
+
+def test_reports_that_break_off(make: Maker) -> None:
+    """A stream that fails ends nothing: the venue counts as away until it was compared, and is listened to again."""
+    world = make(setup_of(False, False, False))
+    running(world)
+    listened: list[bool] = []
+
+    async def reports() -> AsyncIterator[Report]:
+        listened.append(world.shell.state.is_up)
+        if len(listened) == 1:
+            raise Unreachable("stream lost")
+        if len(listened) == 2:
+            raise ValueError("no such message")
+        for report in list[Report]():
+            yield report
+
+    world.line.reports = reports  # type: ignore[method-assign]
+
+    async def go() -> None:
+        task = asyncio.create_task(world.shell.run(0))
+        await asyncio.sleep(3.5)
+        world.shell.stop()
+        await asyncio.wait({task}, timeout=1.0)
+        assert task.done()
+
+    world.do(go)
+    assert listened == [True] * 4
+    assert sum("broke off" in text for text in world.alerts) == 2
+    assert world.shell.state.is_up

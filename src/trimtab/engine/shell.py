@@ -48,6 +48,9 @@ T = TypeVar("T")
 TICK: Final = 0.25
 
 
+#: Seconds after which a venue whose reports have ended is listened to again.
+PAUSE: Final = 1.0
+
 #: Looks between two attempts to mend what is amiss, at the most.
 REST: Final = 20
 
@@ -183,9 +186,17 @@ class Shell:
         self._inbox.put(2**62, inbox.END, None)
 
     async def _hear(self) -> None:
-        """The venue's task: what it says without being asked."""
-        async for report in self.venue.reports():
-            self._inbox.put(getattr(report, "ts", 0), inbox.REPORT, report)
+        """The venue's task: what it says without being asked. Where that breaks off the venue counts as away, and as
+        back when it has been compared with the book; it is listened to again in either case."""
+        while True:
+            try:
+                async for report in self.venue.reports():
+                    self._inbox.put(getattr(report, "ts", 0), inbox.REPORT, report)
+            except Exception as error:  # whatever a venue's connection may raise
+                self._inbox.put(
+                    0, inbox.REPORT, core.VenueState(False, f"its reports broke off: {error!r}", self.now())
+                )
+            await asyncio.sleep(PAUSE)
 
     async def _tick(self) -> None:
         """The timer's task: it only reminds the writer."""
@@ -201,6 +212,8 @@ class Shell:
                 return
             if kind == inbox.TICK:
                 await self._look()
+            elif isinstance(what, core.VenueState):
+                await self._send(self._event(what) if self.state.is_up else [])
             elif kind == inbox.REPORT:
                 await self._send(self._told([what]))
             elif isinstance(what, GridRow):
