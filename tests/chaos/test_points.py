@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from tests.chaos.conftest import Maker
-from tests.chaos.world import MODELS, SYMBOLS, World, bars_of, setup_of, throw, venue_of
+from tests.chaos.world import LENGTH, MODELS, SYMBOLS, World, bars_of, setup_of, throw, venue_of
 from trimtab.engine import control, core
 from trimtab.engine.events import Adjusted
 from trimtab.engine.journal import read
 from trimtab.engine.shell import POINTS, Habits
-from trimtab.venues import Cancel, Decided, Liquidated, Submit
+from trimtab.venues import Cancel, Decided, Liquidated, Snapshot, Submit
 from trimtab.venues.paper import PaperVenue
 
 #: Times that each point has to be hit at least; otherwise the test has proved nothing.
@@ -254,3 +254,29 @@ def test_what_must_be_closed_does_not_wait_for_a_row(make: Maker) -> None:
     world.row(bars_of(market.prices, [0.0, 0.0], [1e6, 1e6]), [])
     world.settle()
     assert not world.line.venue.book.positions["lots"].any()
+
+
+@pytest.mark.parametrize("nth", range(1, 9))
+def test_a_fill_in_the_midst_of_a_comparison(nth: int, make: Maker) -> None:
+    """Cash differs and is adopted; an order fills between two questions: it is booked as a fill, and once."""
+    world = make(setup_of(False, False, False), Habits(adopt=True))
+    world.row(bars_of([100.0, 100.0], [0.0, 0.0], [1e6, 1e6]), [(0, 0, 0.5)])
+    world.line.venue.book.cash[0] += 12.5  # which no trade explains
+    bars, ts = bars_of([100.0, 100.0], [0.001, 0.0], [1e6, 1e6]), world.begun + LENGTH
+    snapshot, asked = world.line.snapshot, [0]
+
+    async def filling() -> Snapshot:
+        asked[0] += 1
+        if asked[0] == nth:
+            world.line.venue.row(ts, bars)
+        return await snapshot()
+
+    world.line.snapshot = filling  # type: ignore[method-assign]
+    world.reconcile()
+    adjusted = [e.body for e in read(world.path) if isinstance(e.body, Adjusted)]
+    assert adjusted
+    assert not any(a.lots for a in adjusted)
+    world.row(bars, [])
+    world.reconcile()
+    world.equal()
+    assert len(world.trades()) == len(set(world.trades())) == 1

@@ -51,6 +51,17 @@ def differences(state: State, snapshot: Snapshot) -> list[Difference]:
     return [Difference(-1, int(c), float(book.cash[c]), float(snapshot.cash[c])) for c in np.flatnonzero(apart)]
 
 
+def is_known(state: State, snapshot: Snapshot) -> bool:
+    """Does the book have the last trade that a snapshot holds, where it says so?"""
+    return not snapshot.trade_id or snapshot.trade_id in state.seen
+
+
+def is_same(one: Snapshot, other: Snapshot) -> bool:
+    """Do two snapshots hold the same, whenever they were taken?"""
+    same = np.array_equal(one.lots, other.lots) and np.array_equal(one.cash, other.cash)
+    return same and one.trade_id == other.trade_id
+
+
 def in_doubt(state: State, snapshot: Snapshot | None = None) -> list[str]:
     """Client order ids of which the venue should be asked: those of which it is not known where they stand and, with
     its snapshot, all that it may hold and nobody has seen end."""

@@ -22,7 +22,7 @@ from trimtab.engine import events as ev
 from trimtab.engine.booking import Names, body_of, decided, intent_of, warmed
 from trimtab.engine.inbox import Inbox
 from trimtab.engine.journal import Booked, Journal, JournalFailed
-from trimtab.engine.reconcile import Difference, adjustments, differences, in_doubt, strange
+from trimtab.engine.reconcile import Difference, adjustments, differences, in_doubt, is_known, is_same, strange
 from trimtab.engine.recovery import save
 from trimtab.feeds import Feed, FeedState, GridRow, LateBar
 from trimtab.killswitch import thrown
@@ -36,6 +36,7 @@ from trimtab.venues import (
     Ended,
     Filled,
     Report,
+    Snapshot,
     Submit,
     Unknown,
     Unreachable,
@@ -50,6 +51,9 @@ TICK: Final = 0.25
 
 #: Seconds after which a venue whose reports have ended is listened to again.
 PAUSE: Final = 1.0
+
+#: Snapshots that a venue is asked for until two in a row say the same.
+LOOKS: Final = 6
 
 #: Looks between two attempts to mend what is amiss, at the most.
 REST: Final = 20
@@ -493,7 +497,7 @@ class Shell:
                 for _ in range(2):  # lots first; what they have cost is known once they agree
                     for event in adjustments(self.state, found, self.now()):
                         await self._send(self._event(event))
-                    found = differences(self.state, await self._call(self.venue.snapshot))
+                    found = await self._differences()
             elif found and not self.state.book.head[0]["killed"]:
                 what = "; ".join(d.said(self.names) for d in found)
                 await self.order(core.Command("kill", f"book and venue differ: {what}", self.now()))
@@ -510,10 +514,27 @@ class Shell:
             snapshot = await self._call(self.venue.snapshot)
             for cid in [*in_doubt(self.state, snapshot), *strange(self.state, snapshot)]:
                 await self._send(await self._ask(cid))
-            found = differences(self.state, await self._call(self.venue.snapshot))
+            found = await self._differences()
             if not found:
                 break
         return found
+
+    async def _differences(self) -> list[Difference]:
+        """What differs by two snapshots in a row that say the same, and that hold no trade which the book has not: a
+        fill between a question and the next is none. Nothing, as long as the account does not rest."""
+        before: Snapshot | None = None
+        for attempt in range(LOOKS):
+            snapshot = await self._call(self.venue.snapshot)
+            if not is_known(self.state, snapshot):
+                before = None
+                await self._send(await self._missed(core.LOOKS[min(attempt, len(core.LOOKS) - 1)]))
+                continue
+            found = differences(self.state, snapshot)
+            if not found or (before is not None and is_same(before, snapshot)):
+                return found
+            before = snapshot
+        self.watch.alerted(self.now(), "book and venue could not be compared: it trades on, or does not give its fills")
+        return []
 
     # --- people ------------------------------------------------------------------------------------------------------
 

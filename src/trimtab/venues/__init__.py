@@ -164,6 +164,7 @@ class Snapshot(NamedTuple):
     lots       (N,) held
     cash       (C,) by wallet, each in its own currency
     orders     cid -> lots left, of every order that is open
+    trade_id   of the last trade that it holds; empty: none, or not said
     protects   True: the venue places what protects a position itself, and `orders` is without it
     """
 
@@ -171,6 +172,7 @@ class Snapshot(NamedTuple):
     lots: I64
     cash: F64
     orders: dict[str, int]
+    trade_id: str = ""
     protects: bool = False
 
 

@@ -248,4 +248,5 @@ class PaperVenue:
             if (cid := self._cids.get(int(o["order_id"]))) is not None
         }
         ts = self.tape.ts if self.tape.t >= 0 else 0
-        return Snapshot(ts, book.positions["lots"].copy(), book.cash.copy(), orders, protects=True)
+        last = self._trades[-1].trade_id if self._trades else ""
+        return Snapshot(ts, book.positions["lots"].copy(), book.cash.copy(), orders, last, protects=True)
