@@ -283,20 +283,25 @@ class Shell:
         """Show a row to the models, and to a venue that has to know the market."""
         await self._row(row.ts, row.bars)
         bars = np.array(row.bars, np.float64, order="C")
-        self.state, commands = core.handle(self.state, core.Warm(row.ts, bars))
+        commands = self._asked(core.Warm(row.ts, bars))
         self._book(warmed(row.ts, self.state, self.names))
         self._intend(commands)
         await self._send(commands)
         self._flush()
 
+    def _asked(self, event: core.Close | core.Warm) -> list[core.EngineCommand]:
+        """Handle an event at which models are asked; the watchdog sees since when."""
+        if self.marker is not None:
+            self.marker.step(event.ts)
+        self.state, commands = core.handle(self.state, event)
+        if self.marker is not None:
+            self.marker.rest()
+        return commands
+
     async def _close(self, ts: int, bars: Any, began: float) -> None:
         """The row's decision: durable before any of it is sent; bars: where they are not booked yet."""
         self._flush()
-        if self.marker is not None:
-            self.marker.step(ts)
-        self.state, commands = core.handle(self.state, core.Close(ts))
-        if self.marker is not None:
-            self.marker.rest()
+        commands = self._asked(core.Close(ts))
         self._book(decided(ts, bars, self.state, self.names))
         self._intend(commands)
         self._flush()
