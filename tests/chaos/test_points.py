@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from trimtab.engine import control, core
 from trimtab.engine.events import Adjusted
 from trimtab.engine.journal import read
 from trimtab.engine.shell import POINTS, Habits
+from trimtab.feeds import GridRow
 from trimtab.venues import Cancel, Decided, Liquidated, Snapshot, Submit
 from trimtab.venues.paper import PaperVenue
 
@@ -280,3 +282,42 @@ def test_a_fill_in_the_midst_of_a_comparison(nth: int, make: Maker) -> None:
     world.reconcile()
     world.equal()
     assert len(world.trades()) == len(set(world.trades())) == 1
+
+
+def test_nothing_is_adopted_without_a_price(make: Maker) -> None:
+    """What the venue holds before the first row is adopted at that row's marks, not at none."""
+    world = make(setup_of(True, False, False), Habits(adopt=True))
+    truth = world.line.venue.book
+    truth.positions["lots"][0] += 700
+    truth.quantity[0] = truth.positions["lots"][0] * truth.unit[0]
+    world.reconcile()
+    assert not [e for e in read(world.path) if isinstance(e.body, Adjusted)]
+    world.row(bars_of([100.0, 100.0], [0.0, 0.0], [1e6, 1e6]), [])
+    position = world.shell.state.book.positions[0]
+    assert (position["lots"], position["avg_price"]) == (700, 100.0)
+    assert [float(o["stop_price"]) for o in world.shell.state.book.orders[0][1:2]] == [98.0]
+
+
+def test_who_watches_sees_the_models_asked_in_warm_rows(make: Maker, tmp_path: Path) -> None:
+    world = make(setup_of(False, False, False))
+    asked: list[str] = []
+
+    class Seen(control.Marker):
+        def step(self, ts: int) -> None:
+            asked.append(f"step {ts}")
+
+        def rest(self) -> None:
+            asked.append("rest")
+
+    world.shell.marker = Seen(tmp_path / "marker")
+    world.do(lambda: world.shell._warm(GridRow(world.begun, bars_of([100.0, 100.0], [0.0, 0.0], [1e6, 1e6]))))
+    assert asked == [f"step {world.begun}", "rest"]
+
+
+def test_prices_between_rows_are_not_booked(make: Maker) -> None:
+    world = make(setup_of(False, False, False))
+    head = world.journal.head
+    world.do(lambda: world.shell._send(world.shell._event(core.Quote(0, 99.0, 101.0, world.begun))))
+    world.shell._flush()
+    assert world.shell.state.prices == {0: 100.0}
+    assert world.journal.head == head

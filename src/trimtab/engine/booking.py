@@ -90,9 +90,10 @@ def intent_of(command: core.EngineCommand, names: Names) -> ev.Body | None:
 # --- events ----------------------------------------------------------------------------------------------------------
 
 
-def body_of(event: core.Event, names: Names) -> ev.Body:
-    """How an event is journalled; a row that models saw: `decided` and `warmed`."""
-    return _BODIES[type(event)](event, names)
+def body_of(event: core.Event, names: Names) -> ev.Body | None:
+    """How an event is journalled; a row that models saw: `decided` and `warmed`. None: not at all."""
+    found = _BODIES.get(type(event))
+    return found(event, names) if found is not None else None
 
 
 def decided(ts: int, bars: Any, state: core.State, names: Names) -> ev.RowDecided:

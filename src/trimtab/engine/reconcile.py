@@ -81,8 +81,10 @@ def strange(state: State, snapshot: Snapshot) -> list[str]:
 
 def adjustments(state: State, found: list[Difference], ts: int) -> list[Adjusted]:
     """The venue's truth as events. Lots come in at their last mark; the cash that they cost is the venue's to say: it
-    is settled by the next look, when the lots agree."""
+    is settled by the next look, when the lots agree. Lots that have no mark yet are left for when they have one."""
     made: list[Adjusted] = []
+    if state.tape.t < 0:
+        return made
     for d in found:
         what = f"{ts}-{d.instrument}-{d.wallet}-{d.ours:.10g}-{d.theirs:.10g}"
         if d.instrument < 0:
@@ -90,6 +92,9 @@ def adjustments(state: State, found: list[Difference], ts: int) -> list[Adjusted
             continue
         marks = state.tape.market.mark[state.tape.t]
         at = int(state.setup.terms[d.instrument]["column"])
-        price = float(marks[d.instrument] / (marks[at] if at >= 0 else 1.0))  # in the instrument's own currency
+        rate = marks[at] if at >= 0 else 1.0
+        if not (marks[d.instrument] > 0.0 and rate > 0.0):
+            continue
+        price = float(marks[d.instrument] / rate)  # in the instrument's own currency
         made.append(Adjusted(what, d.instrument, int(d.theirs - d.ours), price, d.wallet, 0.0, ts))
     return made

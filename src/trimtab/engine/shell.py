@@ -130,6 +130,7 @@ class Shell:
     _intends: bool = False  # what waits to be durable holds an order
     _since: int = 0  # events that were booked since the last snapshot
     _is_mute: bool = False  # the venue's last call has not been answered in time
+    _owes: bool = False  # what is to be adopted waits for a price
     _rest: int = 0  # looks until the next attempt to mend what is amiss
     _pause: int = 0
 
@@ -272,9 +273,11 @@ class Shell:
         reports = await self._row(row.ts, bars)
         self.at("row")
         kept = None
-        if reports or self._pending:
+        if reports or self._pending or self._owes:
             self._book(ev.RowClosed(row=row.ts, bars=bars))
             await self._reports(reports)
+            if self._owes:
+                await self.reconcile("as soon as there are prices")
         else:
             kept = bars
         await self._close(row.ts, kept, began)
@@ -353,7 +356,9 @@ class Shell:
     def _event(self, event: core.Event) -> list[core.EngineCommand]:
         """Handle an event and book it with the next flush, with what is to be done about it."""
         own = isinstance(event, (core.Command, core.VenueState, core.Adjusted))
-        self._book(body_of(event, self.names), event.ts if own else None)
+        body = body_of(event, self.names)
+        if body is not None:
+            self._book(body, event.ts if own else None)
         self.state, commands = core.handle(self.state, event)
         self._intend(commands)
         return commands
@@ -503,6 +508,7 @@ class Shell:
                     for event in adjustments(self.state, found, self.now()):
                         await self._send(self._event(event))
                     found = await self._differences()
+                self._owes = bool(found)
             elif found and not self.state.book.head[0]["killed"]:
                 what = "; ".join(d.said(self.names) for d in found)
                 await self.order(core.Command("kill", f"book and venue differ: {what}", self.now()))
