@@ -107,7 +107,11 @@ def trade(folder: Path, socket: Path, seed: int, market: Market) -> int:
     with journal:
         if journal.head[0] == 0:
             journal.append([Entry(0, Started(run_id="r", code_version="1", symbols=SYMBOLS, fields=BAR_FIELDS))])
-        state = fold_journal(journal.path, state_of(setup_of(True, False, True), Drawn(seed)), NAMES).state
+
+        def begin() -> core.State:
+            return state_of(setup_of(True, False, True), Drawn(seed))
+
+        state = fold_journal(journal.path, begin, NAMES).state
         remote = Remote(socket)
         shell = Shell(state, journal, NAMES, remote, market, folder, Quiet(), time.time_ns, Habits(50, 20))  # type: ignore[arg-type]
         asyncio.run(shell.run(last_row(journal.path)))

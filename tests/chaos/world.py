@@ -227,8 +227,11 @@ class World:
         self.journal = open_journal(self.path, "chaos")
         if self.journal.head[0] == 0:
             self.journal.append([Entry(0, Started(run_id="r", code_version="1", symbols=SYMBOLS, fields=BAR_FIELDS))])
-        state = fold_journal(self.path, state_of(self.setup, self.said), NAMES).state
-        whole = fold_journal(self.path, state_of(self.setup, self.said), NAMES, whole=True).state
+        def begin() -> core.State:
+            return state_of(self.setup, self.said)
+
+        state = fold_journal(self.path, begin, NAMES).state
+        whole = fold_journal(self.path, begin, NAMES, whole=True).state
         assert save(whole) == save(state), "a snapshot spares time and changes nothing"
         self.shadow = state_of(self.setup, self.said)
         self.followed = 0

@@ -85,7 +85,7 @@ def traded(spec: Spec, panel: Panel, folder: Path, cuts: Sequence[int] = (), eve
         live = save(shell.state)
         assert not watch.alerts, watch.alerts
     assert not verify(account.path).faults
-    folded = fold_journal(account.path, account.before(), account.names, keep=True)
+    folded = fold_journal(account.path, account.before, account.names, keep=True)
     assert folded.records is not None
     for name in core.Record._fields:
         at_work, again = (np.concatenate([getattr(r, name) for r in kept]) for kept in (records, folded.records))

@@ -48,7 +48,7 @@ def account(memory_path: Path) -> Account:
 
 
 def folded(account: Account) -> bytes:
-    return save(fold_journal(account.path, account.before(), account.names, whole=True).state)
+    return save(fold_journal(account.path, account.before, account.names, whole=True).state)
 
 
 def rows(account: Account) -> list[ev.RowDecided]:
@@ -97,7 +97,7 @@ def test_a_model_that_the_account_has_not_is_told(chance: Chance, account: Accou
     trade(account, PANEL)
     names = account.names._replace(models=("other", "b"))
     with pytest.raises(TrimtabError, match="speaks of model a, which this account has not: other, b"):
-        fold_journal(account.path, account.before(), names)
+        fold_journal(account.path, account.before, names)
 
 
 @pytest.mark.parametrize(("factor", "said"), [(1.0 + 2**-52, "the weight -0.2"), (np.nan, "no new weight")])
@@ -122,4 +122,4 @@ def test_weights_of_another_shape_are_told(account: Account) -> None:
     trade(account, PANEL)
     names = account.names._replace(models=("a", "b", "c"))
     with pytest.raises(TrimtabError, match=r"weights of shape \(2, 2\), models and instruments: this .* \(3, 2\)"):
-        fold_journal(account.path, account.before(), names)
+        fold_journal(account.path, account.before, names)

@@ -92,7 +92,7 @@ class World:
         return save(trade(self.account, head(PANEL, rows), habits)[0].state)
 
     def fold(self) -> bytes:
-        return save(fold_journal(self.account.path, self.account.before(), self.account.names, whole=True).state)
+        return save(fold_journal(self.account.path, self.account.before, self.account.names, whole=True).state)
 
     def fits(self) -> list[tuple[int, ev.Fitted]]:
         rows = (e.body for e in read(self.account.path) if isinstance(e.body, (ev.RowDecided, ev.RowWarmed)))
@@ -129,7 +129,7 @@ def test_refusals_are_told_again_as_they_were(world: World) -> None:
     world.now("refuses")
     world.trade(60)
     world.now("1.0")
-    state = fold_journal(world.account.path, world.account.before(), world.account.names, whole=True).state
+    state = fold_journal(world.account.path, world.account.before, world.account.names, whole=True).state
     assert isinstance(state.planner, Planner)
     assert [refusal.ts for refusal, _ in state.planner.refused] == [row for row, _ in world.fits()]
 

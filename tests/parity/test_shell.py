@@ -76,7 +76,7 @@ class Account:
         return PaperLink(PaperVenue(other.setup, other.book, other.tape, cids), faults)
 
     def fold(self) -> core.State:
-        return fold_journal(self.path, self.state(), self.names, whole=True).state
+        return fold_journal(self.path, self.state, self.names, whole=True).state
 
     def trade(self, panel: Panel, habits: Habits | None = None, faults: Faults | None = None) -> tuple[Shell, Silent]:
         """Take up where the journal ends and trade the rows of a panel."""
@@ -85,7 +85,7 @@ class Account:
             if journal.head[0] == 0:
                 started = Started(run_id="r", code_version="1", symbols=panel.symbols, fields=panel.fields)
                 journal.append([Entry(0, started)])
-            state = fold_journal(self.path, self.state(), self.names).state
+            state = fold_journal(self.path, self.state, self.names).state
             link = self.link(state, faults)
             after = last_row(self.path)
             shell = Shell(
@@ -137,7 +137,7 @@ def test_the_engine_its_journal_and_the_backtest_are_one(hourly: Bars, case: Cas
     shell, watch = account.trade(account.panel)
     assert not shell.halted, shell.halted
     same(result, shell.state, watch.records)
-    folded = fold_journal(account.path, account.state(), account.names, keep=True)
+    folded = fold_journal(account.path, account.state, account.names, keep=True)
     assert folded.records is not None
     same(result, folded.state, folded.records)
     assert not verify(account.path).faults

@@ -61,7 +61,7 @@ class Account(NamedTuple):
         """The account as its journal says it stands."""
         if not self.path.exists():
             return self.before()
-        return fold_journal(self.path, self.before(), self.names).state
+        return fold_journal(self.path, self.before, self.names).state
 
     def _tape(self, setup: Setup) -> Tape:
         currencies = tuple(i.quote for i in self.instruments)

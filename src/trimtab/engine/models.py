@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.bounds import is_plain, model_names, sizer_of
 from trimtab.engine.findings import Fitted
-from trimtab.engine.saving import leaves, pack, rebuilt, unpack
+from trimtab.engine.saving import alike, leaves, pack, rebuilt, unpack
 from trimtab.portfolio.budgets import positions_of, share_of
 from trimtab.portfolio.standing import Room, Standing, looks_always, pace_of, resizes, stand, standing_init
 from trimtab.schedule import crossed
@@ -203,8 +203,10 @@ class ModelRows:
         return {"states": states, "last": self._last, "stopped": [self.is_stopped, self._is_flat], "parts": parts}
 
     def load(self, saved: dict[str, Any]) -> None:
+        if len(saved["states"]) != len(self.at):
+            raise TrimtabError(f"a saved memory of model {self.name} has another number of units: start without it")
         self._states = held(self._steps, [rebuilt(self._state(), told) for told in saved["states"]])
-        self._last = saved["last"]
+        self._last = alike(self._last, saved["last"])
         self.is_stopped, self._is_flat = saved["stopped"]
         for part, own in zip((self._fit, self._sized), saved["parts"], strict=True):
             if part is not None:
@@ -267,7 +269,9 @@ class _Fits:
         return [self._rows, self._count, self._before]
 
     def load(self, saved: Any) -> None:
-        self._rows, self._count, self._before = saved
+        rows, count, before = saved
+        self._rows, self._count = alike(self._rows, rows), alike(self._count, count)
+        self._before = alike(cast(Any, self._before), before)
 
 
 class _Sized:
@@ -311,9 +315,12 @@ class _Sized:
         return [self._multiple, standings, self._sizer.save() if self._sizer else None]
 
     def load(self, saved: Any) -> None:
-        self._multiple, (standing, alone), sizer = saved
-        self._standing = Standing(*standing)
-        self._alone = Standing(*alone) if alone else None
+        multiple, (standing, alone), sizer = saved
+        self._multiple = alike(self._multiple, multiple)
+        self._standing = Standing(*(alike(*pair) for pair in zip(self._standing, standing, strict=True)))
+        own = self._alone
+        if own is not None:
+            self._alone = Standing(*(alike(*pair) for pair in zip(own, alone, strict=True)))
         if self._sizer is not None:
             self._sizer.load(sizer)
 

@@ -39,7 +39,7 @@ class Folded:
 
 def fold_journal(
     path: Path,
-    state: State,
+    begin: Callable[[], State],
     names: Names,
     *,
     keep: bool = False,
@@ -47,21 +47,24 @@ def fold_journal(
     until: int | None = None,
     told: Callable[[ev.Event, State], None] | None = None,
 ) -> Folded:
-    """Fold the journal of an account into a state before its first row.
+    """The state of an account: its journal, folded from the first event or from its newest snapshot.
 
+    A snapshot only spares time: one that does not fit is as if there were none.
+
+    begin  makes the account before its first row
     keep   keep the records that the core gives; then, or where `whole`, no snapshot is used
     until  stop before the event of this number
     told   is called after each event with the state as it is then, which it must not change
 
     TrimtabError where the code decides otherwise than the journal says: another version of it, or of a strategy.
     """
-    folded = Folded(state, keep)
     snapshot = None if keep or whole else latest(path)
-    if snapshot is not None:
-        restore(state, snapshot.state)
+    restored = None if snapshot is None else _restored(begin, snapshot.state)
+    folded = Folded(begin() if restored is None else restored, keep)
+    if snapshot is not None and restored is not None:
         folded.seq = snapshot.seq
     expected: deque[ev.Body] = deque()
-    state.is_recorded = keep
+    folded.state.is_recorded = keep
     for event in read(path, folded.seq + 1):
         if event.seq == until:
             break
@@ -80,6 +83,16 @@ def fold_journal(
             told(event, folded.state)
     folded.state.is_recorded = True
     return folded
+
+
+def _restored(begin: Callable[[], State], saved: bytes) -> State | None:
+    """The account of a snapshot; None where it is not one of this account, this version and these strategies."""
+    state = begin()
+    try:
+        restore(state, saved)
+    except Exception:  # whatever bytes of another time may lead to: what they half filled is thrown away
+        return None
+    return state
 
 
 def _intents(commands: list[EngineCommand], names: Names) -> list[ev.Body]:
@@ -163,7 +176,8 @@ def save(state: State) -> bytes:
 
 
 def restore(state: State, saved: bytes) -> None:
-    """Into a state before its first row, what `save` gave; TrimtabError where it is of another account or version."""
+    """Into a state before its first row, what `save` gave. Raises where it is of another account or version: then the
+    state is half filled, and must not be used."""
     tree = unpack(saved)
     if tree.get("format") != _FORMAT:
         raise TrimtabError("the snapshot is of another version: fold the journal from its first event")
@@ -175,6 +189,10 @@ def restore(state: State, saved: bytes) -> None:
     state.tape.load(tree["tape"])
     state.planner.load(tree["planner"])
     state.bars, state.standing = tree["bars"], tree["standing"]
+    if state.bars.shape[0] != len(state.setup.terms) or (
+        state.standing is not None and state.standing.shape != state.book.weight.shape
+    ):
+        raise TrimtabError("the snapshot's rows are of other instruments or models: it is of another account")
     dtype = state.book.orders.dtype
     state.sent, state.gone = (
         {
@@ -186,6 +204,8 @@ def restore(state: State, saved: bytes) -> None:
     state.seen = dict.fromkeys(tree["seen"])
     for name in ("numbered", "is_open", "is_up"):
         setattr(state, name, tree[name])
+    if save(state) != saved:  # a size that numpy made fit, a member that is not known any more
+        raise TrimtabError("the snapshot holds what this version has no place for: it is of another version")
 
 
 def _told(orders: dict[str, Sent]) -> dict[str, Any]:

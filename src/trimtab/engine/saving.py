@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from trimtab.types import TrimtabError
 
@@ -41,6 +42,13 @@ def _decoded(code: int, data: memoryview) -> Any:
     dtype, shape, order, content = msgspec.msgpack.decode(data)
     found: Any = np.frombuffer(content, np.dtype(dtype))
     return found.reshape(shape, order=order).copy(order)
+
+
+def alike(known: NDArray[Any], found: Any) -> Any:
+    """What was found, an array of the type and size of the known one. TrimtabError where it is another."""
+    if not isinstance(found, np.ndarray) or found.shape != known.shape or found.dtype != known.dtype:  # pyright: ignore[reportUnknownMemberType]
+        raise TrimtabError("a saved memory of models has arrays of another size or type: start without it")
+    return cast("NDArray[Any]", found)
 
 
 def leaves(state: Any) -> list[Any]:

@@ -54,14 +54,13 @@ def run_of_journal(
     A row that was not decided, because the engine ended in the middle of it, is left out. TrimtabError where the
     journal was written by other code, NotEnoughData where it holds no decided row.
     """
-    state = state_of()
     diary = Diary(spec, names)
-    folded = fold_journal(path, state, names, keep=True, until=undecided(path), told=diary.note)
+    folded = fold_journal(path, state_of, names, keep=True, until=undecided(path), told=diary.note)
     if not diary.ts:
         raise NotEnoughData(f"{path}: no row has been decided yet, so there is nothing to report")
     panel = diary.panel(instruments)
     costs = costs_of_panel(panel, spec.costs)
-    setup = _setup_of(spec, panel, state.setup, diary.paid)
+    setup = _setup_of(spec, panel, folded.state.setup, diary.paid)
     market = market_of(panel, spec.base_currency)
     result = diary.result(folded.state, folded.records or [])
     fold = Fold(market, diary.weights(), setup, result, holding_of(panel, market, setup), diary.standings())
