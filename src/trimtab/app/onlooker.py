@@ -107,6 +107,8 @@ class Onlooker:
             self.meter.add(entry.body)
             if isinstance(entry.body, ev.Commanded) and entry.body.model:
                 self.quarantined[entry.body.model] = entry.body.reason
+            elif isinstance(entry.body, (ev.RowDecided, ev.RowWarmed)):
+                self.quarantined |= entry.body.failed
 
     def recorded(self, record: core.Record) -> None:
         names = self.account.names
@@ -130,9 +132,6 @@ class Onlooker:
         now = time.time_ns()
         self.meter.add_bars(now, int(np.isfinite(state.bars[:, 3]).sum()))
         self.meter.add_row(row, now, latency)
-        for m, why in getattr(state.planner, "faults", ()):
-            self.quarantined[self.account.names.models[m]] = why
-            self.alerted(row, why)
         day = (row - 1) // DAY
         if day != self._day[0]:
             self._day = (day, self._equity)
@@ -231,8 +230,11 @@ def _quarantined(account: Account, state: core.State) -> dict[str, str]:
         return {}
     why = dict.fromkeys(stopped, f"it failed before this engine began, see {LOGS}/errors.jsonl")
     with contextlib.closing(connect(account.path, write=False)) as db:
-        for (text,) in db.execute("SELECT body FROM events WHERE kind = 'command' ORDER BY seq"):
+        query = """SELECT body FROM events WHERE kind = 'command' OR kind IN ('row', 'warm') AND body LIKE '%"failed":%'
+            ORDER BY seq"""
+        for (text,) in db.execute(query):
             body = msgspec.json.decode(text)
+            why |= body.get("failed", {})
             if body.get("model") in why:
                 why[body["model"]] = body.get("reason", "")
     return why
