@@ -64,7 +64,7 @@ def place(tmp_path: Path) -> Generator[Path]:
 
 
 @pytest.mark.parametrize("name", list(SHORT))
-@pytest.mark.parametrize("when", ["on_change", "always"])
+@pytest.mark.parametrize("when", ["on_change", pytest.param("always", marks=pytest.mark.nightly)])
 def test_every_strategy_on_days_with_gaps(name: str, when: str, place: Path) -> None:
     panel = synthetic_panel(3, 420, 4, "1d")
     spec = book(panel, Model(strategy=name, params=SHORT[name]), rebalance=Rebalance(when=when))
@@ -157,7 +157,11 @@ SETTINGS: dict[str, tuple[dict[str, Any], set[str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", list(SETTINGS))
+#: What the rules' own set-ups in test_engine have met already, with less around them: for the nightly run.
+MET = ("rejects", "latency", "stop and target", "trailing", "halt", "limit orders of a day", "fill or kill")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.nightly) if n in MET else n for n in SETTINGS])
 def test_settings_on_real_hours_with_gaps(name: str, shared: Path, place: Path) -> None:
     panel = head(crypto(shared), 1_000)
     more, words = SETTINGS[name]

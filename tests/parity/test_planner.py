@@ -35,7 +35,7 @@ EXAMPLES = SPECS.parent / "examples"
 
 
 @pytest.mark.parametrize("name", list(SHORT))
-@pytest.mark.parametrize("when", ["on_change", "always"])
+@pytest.mark.parametrize("when", ["on_change", pytest.param("always", marks=pytest.mark.nightly)])
 def test_every_strategy_on_days_with_gaps(name: str, when: str) -> None:
     panel = synthetic_panel(3, 420, 4, "1d")
     spec = book(panel, Model(strategy=name, params=SHORT[name]), rebalance=Rebalance(when=when))
@@ -110,7 +110,15 @@ SIZERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", list(SIZERS))
-@pytest.mark.parametrize("strategy", ["momentum", "pairs_reversion", "equity_trend", "pairs_selected"])
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        "momentum",
+        "pairs_selected",
+        pytest.param("pairs_reversion", marks=pytest.mark.nightly),
+        pytest.param("equity_trend", marks=pytest.mark.nightly),
+    ],
+)
 def test_every_sizer(name: str, strategy: str) -> None:
     panel = synthetic_panel(5, 500, 4, "1d")
     model = Model(strategy=strategy, params=SHORT[strategy], sizer=SizerUse(name=name, params=SIZERS[name]))
