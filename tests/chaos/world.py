@@ -227,6 +227,7 @@ class World:
         self.journal = open_journal(self.path, "chaos")
         if self.journal.head[0] == 0:
             self.journal.append([Entry(0, Started(run_id="r", code_version="1", symbols=SYMBOLS, fields=BAR_FIELDS))])
+
         def begin() -> core.State:
             return state_of(self.setup, self.said)
 
