@@ -209,8 +209,8 @@ def _why(state: State, m: int, i: int, is_fresh: bool) -> str:
 
 # --- how well its engine is ------------------------------------------------------------------------------------------
 
-#: Seconds without a sign of life after which an engine is not well.
-_SILENCE: Final = 10.0
+#: Seconds without a sign of life after which an engine is not well, for its status and for `/healthz`.
+SILENCE: Final = 30.0
 
 
 def checks_of(pulse: Pulse, feed: FeedState, bounds: Bounds) -> list[Check]:
@@ -274,7 +274,7 @@ def _engine(status: Status, journal: Path, now: int) -> Check:
             said=f"process {holder.pid} was ended from outside, last heard of {_ago(now, heard)} ago; "
             "what it booked is durable: the same trimtab paper goes on",
         )
-    silent = (now - heard) / SECOND > _SILENCE
+    silent = (now - heard) / SECOND > SILENCE
     since = f"process {holder.pid}, since {utc(holder.since)}"
     return Check(name="engine", well=not silent, said=f"{since}, last heard of {_ago(now, heard)} ago")
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from trimtab.app.engine_status import checks_of, standing_of, status_of
+from trimtab.app.engine_status import SILENCE, checks_of, standing_of, status_of
 from trimtab.app.live import Account
 from trimtab.engine import core
 from trimtab.engine import events as ev
@@ -70,7 +70,7 @@ class Onlooker:
         self.alerts: deque[str] = deque(maxlen=100)
         self.quarantined = _quarantined(account, state)
         self.meter = Meter(time.time_ns(), limits=LIMIT_NAMES, venues=(names.venue,), restarts=_starts(account.path))
-        self.bounds = Bounds(staleness=interest.staleness, silence=30.0)
+        self.bounds = Bounds(staleness=interest.staleness, silence=SILENCE)
         self.ended = ""
         self._journal, self._state = journal, state
         self._now: Callable[[], int] = lambda: 0

@@ -8,7 +8,7 @@ import itertools
 from typing import Any, Final
 
 #: Kinds in the order in which they are given at one instant; what a person or a venue says comes before the market.
-STOP, COMMAND, REPORT, TICK, MARKET, END = range(6)
+STOP, REPORT, TICK, MARKET, END = range(5)
 
 #: Rows of the market that may wait; whoever brings more has to. What a venue says is never kept out.
 MOST: Final = 64

@@ -140,7 +140,7 @@ class Shell:
         """Trade the rows after an instant (ns UTC; 0: all) until the feed ends or somebody stops it."""
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread, Windows
                 loop.add_signal_handler(name, self.stop)
         try:
             await self.begin()

@@ -50,7 +50,7 @@ class Frame(NamedTuple):
 
 
 def _numbers(told: Any, names: Sequence[str]) -> tuple[float, float, float, float, float]:
-    o, h, l, c, v = (float(told[name]) for name in names)  # noqa: E741
+    o, h, l, c, v = (float(told[name]) for name in names)  # noqa: E741  # the field's own letters
     return o, h, l, c, v
 
 

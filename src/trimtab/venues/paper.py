@@ -46,7 +46,7 @@ Standing = dict[tuple[int, int, int], tuple[int, ...]]
 
 
 class PaperVenue:
-    """An exchange of one account. It answers at once; what may go wrong on the way is `venues.faults`'.
+    """An exchange of one account. It answers at once; what may go wrong on the way is `venues.link`'s.
 
     book    its own, to begin with; tape its own rows
     cids    order id -> cid, of target orders that are open in it
