@@ -48,7 +48,7 @@ format: .venv/.ready  ## rewrite the sources in the project's format
 	@$(BIN)/ruff format .
 
 lock: .tools/.ready  ## choose the newest allowed versions again and write them with their hashes
-	@$(COMPILE) --upgrade pyproject.toml --extra research --extra allocation --extra live --extra download --group dev --group docs -o requirements.lock
+	@$(COMPILE) --upgrade pyproject.toml --extra research --extra allocation --extra calendars --extra live --extra download --group dev --group docs -o requirements.lock
 	@echo uv | $(COMPILE) --upgrade - -o .ci/uv.lock
 
 docs: .venv/.ready  ## build the documentation into site/
