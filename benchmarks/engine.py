@@ -181,14 +181,14 @@ def _recovery() -> Iterator[Figure]:
         _trade(account, _until(panel, ROWS))
         events = last_seq(account.path)
         name = "engine.recovery from the first event"
-        spent = timed(lambda: fold_journal(account.path, account.before(), account.names), 1, warm=0)
+        spent = timed(lambda: fold_journal(account.path, account.before, account.names), 1, warm=0)
         note = f"{events:,} events, most of them orders and fills, in {ROWS:,} rows of 100 instruments"
         yield Figure(name=name, sample=spent.scaled(1e6 / events), unit="s per 1 M events", target=12.0, note=note)
-        state = fold_journal(account.path, account.before(), account.names).state
+        state = fold_journal(account.path, account.before, account.names).state
         with open_journal(account.path, account.names.account) as journal:
             journal.snapshot(state.tape.ts, save(state))
         _trade(account, panel, state)
-        spent = timed(lambda: fold_journal(account.path, account.before(), account.names), RUNS, warm=0)
+        spent = timed(lambda: fold_journal(account.path, account.before, account.names), RUNS, warm=0)
         note = f"taken {TAIL} rows, {last_seq(account.path) - events:,} events, before the end"
         yield Figure(name="engine.recovery from a snapshot", sample=spent, unit="s", target=0.5, note=note)
 

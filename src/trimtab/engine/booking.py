@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from trimtab.types import ORDER_KINDS, ORDER_STATUSES, TIFS, TrimtabError
 from trimtab.venues import Amend, Cancel, Cash, Crossed, Ended, Filled, Liquidated, Submit, Unknown, Working
 
 
-class Names(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Names:
     """What the numbers of an account are called."""
 
     account: str
@@ -24,12 +26,16 @@ class Names(NamedTuple):
     symbols: tuple[str, ...]
     models: tuple[str, ...]
     wallets: tuple[tuple[str, str], ...]  # (venue, currency)
+    _places: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_places", {symbol: i for i, symbol in enumerate(self.symbols)})
 
     def instrument(self, symbol: str) -> int:
         """The number of an instrument; TrimtabError where the account has none of that name."""
         try:
-            return self.symbols.index(symbol)
-        except ValueError:
+            return self._places[symbol]
+        except KeyError:
             known = ", ".join(self.symbols)
             raise TrimtabError(f"the journal speaks of {symbol}, which this account does not trade: {known}") from None
 
@@ -58,8 +64,8 @@ def _status(reason: int) -> str:
     return ORDER_STATUSES[int(ENDS[reason])]
 
 
-def _code(word: str) -> int:
-    return REASONS.index(word) if word else NO_REASON
+#: Word of the journal -> reason; of words that stand for several, the first.
+_CODES: Final = {word: code for code, word in reversed(list(enumerate(REASONS)))} | {"": NO_REASON}
 
 
 # --- commands --------------------------------------------------------------------------------------------------------
@@ -225,7 +231,7 @@ def events_of(event: ev.Event, names: Names) -> list[core.Event]:
 
 def _outcome(b: ev.Outcome, ts: int, names: Names) -> core.Event:
     i = names.instrument(b.symbol)
-    reason, waited = _code(b.reason), _code(b.waited)
+    reason, waited = _CODES[b.reason], _CODES[b.waited]
     if b.status == "UNKNOWN":
         return Unknown(b.client_order_id, i, b.slot, b.executed)
     if b.status == "NEW":
@@ -236,7 +242,9 @@ def _outcome(b: ev.Outcome, ts: int, names: Names) -> core.Event:
 def _refilled(b: ev.Filled, ts: int, names: Names) -> core.Event:
     done = Execution(b.price, b.fee, int(b.maker), _number(b.mid), b.spread, b.slippage, b.impact, b.latency)
     i = names.instrument(b.symbol)
-    return Filled(b.trade_id, b.client_order_id, i, b.slot, b.lots, done, b.executed, _code(b.reason), _code(b.waited))
+    return Filled(
+        b.trade_id, b.client_order_id, i, b.slot, b.lots, done, b.executed, _CODES[b.reason], _CODES[b.waited]
+    )
 
 
 _EVENTS: Final[dict[type, Callable[[Any, int, Names], core.Event]]] = {

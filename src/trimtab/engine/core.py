@@ -193,9 +193,9 @@ def _filled(state: State, event: Filled) -> list[EngineCommand]:
     if not _is_new(state, event.trade_id):
         return []
     i, slot = event.instrument, event.slot
-    order = state.book.orders[i, slot]
-    live = int(state.book.positions[i]["live"]) >> slot & 1
-    if live and (slot != TARGET or cid_of(state, int(order["order_id"])) == event.cid):
+    book = state.book
+    live = book.positions["live"][i].item() >> slot & 1
+    if live and (slot != TARGET or cid_of(state, book.orders["order_id"][i, slot].item()) == event.cid):
         _fill(state, event)
         return commands(state, False)
     sent = state.sent.get(event.cid) or state.gone.get(event.cid)

@@ -303,34 +303,44 @@ _ONCE: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
     BarLate: lambda b: (b.symbol, b.row),
 }
 
+_NOTHING: Final[F64] = np.empty(0)
 _INFINITE: Final = {"inf": math.inf, "-inf": -math.inf}
+
+
+_WORDS: Final[dict[type, str]] = {t: str(t.__struct_config__.tag) for t in get_args(Body)}
+
+KINDS: Final = tuple(_WORDS.values())
 
 
 def kind_of(body: Body) -> str:
     """The word that stands for its struct."""
-    return str(type(body).__struct_config__.tag)
-
-
-KINDS: Final = tuple(str(t.__struct_config__.tag) for t in get_args(Body))
+    return _WORDS[type(body)]
 
 
 def key_of(body: Body) -> str:
     """What it may be booked under only once, unmistakable whatever its parts hold; empty: any number of times."""
-    parts = _ONCE[type(body)](body) if type(body) in _ONCE else ()
+    once = _ONCE.get(type(body))
+    if once is None:
+        return ""
+    parts = once(body)
     if len(parts) < 2:
         return str(*parts)
-    return msgspec.json.encode([str(part) for part in parts]).decode()
+    return _ENCODER.encode([str(part) for part in parts]).decode()
 
 
 def encode(body: Body) -> bytes:
     """Its canonical JSON: sorted keys, no spaces, shortest numbers. TrimtabError where it could not be read back."""
+    arrays: dict[str, F64] = {}
     for name in body.__struct_fields__:
         value = getattr(body, name)
         if isinstance(value, float) and not math.isfinite(value):
             raise TrimtabError(f"{kind_of(body)}.{name} is {value}: expected a finite number (none at all is None)")
+        if isinstance(value, np.ndarray) and value.ndim:
+            arrays[name] = _NOTHING
     try:
         written = _ENCODER.encode(body)
-        decode(written)
+        # Read back, to be sure. Not arrays: those that can be written can be read, and it would take most of the time.
+        decode(_ENCODER.encode(msgspec.structs.replace(body, **arrays)) if arrays else written)
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
         raise TrimtabError(f"a {kind_of(body)} that cannot be stored: {error}") from None
     return written

@@ -119,6 +119,9 @@ def _said(error: Exception) -> str:
     return f"{error}{f' ({name})' if name else ''}; run trimtab journal verify"
 
 
+_ENCODER: Final = msgspec.json.Encoder()
+
+
 def first_link(account: str, born: int) -> bytes:
     """The hash that stands before the first row."""
     return hashlib.sha256(msgspec.json.encode(["trimtab journal", account, born])).digest()
@@ -126,7 +129,7 @@ def first_link(account: str, born: int) -> bytes:
 
 def link(prev: bytes, seq: int, ts: int, kind: str, key: str, body: str) -> bytes:
     """The hash of a row after the row whose hash is prev."""
-    named = msgspec.json.encode([seq, ts, kind, key])
+    named = _ENCODER.encode((seq, ts, kind, key))
     return hashlib.sha256(b"%b%b,%b]" % (prev, named[:-1], body.encode())).digest()
 
 

@@ -148,10 +148,14 @@ class Journal:
             seq, prev = head_of(self._db, self.path)
             booked: list[Booked] = []
             for ts, kind, key, body in rows:
-                before = self._booked(kind, key, body)
-                if before is None:
+                try:
                     seq, prev = seq + 1, self._insert(seq + 1, prev, ts, kind, key, body)
-                booked.append(before or Booked(seq, True))
+                    booked.append(Booked(seq, True))
+                except sqlite3.IntegrityError:  # the file's own rule: what is booked once is not booked again
+                    before = self._booked(kind, key, body)
+                    if before is None:
+                        raise
+                    booked.append(before)
             now = self._clock()
             if _due(self._beaten, now):
                 self._beat(now)

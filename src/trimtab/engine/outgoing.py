@@ -16,38 +16,39 @@ from trimtab.venues import Amend, Cancel, Decided, Submit
 
 def commands(state: State, decided: bool) -> list[EngineCommand]:
     """What the book has changed, as commands: orders that are gone, that are new, and that are other ones."""
-    log, head = state.log, state.book.head[0]
-    used = log.used
+    log, numbered = state.log, state.book.head["orders"].item()
+    ended, filled, acted = log.used.tolist()
     found: list[EngineCommand] = []
-    if used[0]:
-        found.extend(_withdrawn(state, log.orders[: used[0]]))
-    if head["orders"] > state.numbered:
+    if ended:
+        found.extend(_withdrawn(state, log.orders[:ended]))
+    if numbered > state.numbered:
         gone = {c.instrument: c.cid for c in found if isinstance(c, Cancel) and c.slot == TARGET}
         found.extend(_placed(state, gone))
-        state.numbered = int(head["orders"])
-    if used[1]:
-        found.extend(_amended(state, {int(i) for i in log.fills["instrument"][: used[1]]}))
+        state.numbered = numbered
+    if filled:
+        found.extend(_amended(state, set(log.fills["instrument"][:filled].tolist())))
     if decided:
         found.append(_context(state))
-    if used.any():
+    if ended or filled or acted:
         if state.is_recorded:
             found.append(_record(state))
-        used[:] = 0
+        log.used[:] = 0
     return found
 
 
 def _withdrawn(state: State, ended: NDArray[np.void]) -> list[EngineCommand]:
     """Orders that the book has ended: those that a venue may still hold are withdrawn there."""
     found: list[EngineCommand] = []
-    for order in ended:
-        cid = cid_of(state, int(order["order_id"]))
+    for k, (number, status) in enumerate(zip(ended["order_id"].tolist(), ended["status"].tolist(), strict=True)):
+        cid = cid_of(state, number)
         sent = state.sent.get(cid)
         if sent is None or (sent.is_leaving and sent.slot == TARGET):
             continue
-        if order["status"] == FILLED or sent.slot != TARGET:
+        order = ended[k]
+        if status == FILLED or sent.slot != TARGET:
             sent.record = own(order)
             forget(state, cid)
-            if order["status"] == FILLED:
+            if status == FILLED:
                 continue
         else:
             sent.record, sent.is_leaving, sent.row = own(order), True, state.tape.row
@@ -61,27 +62,30 @@ def _placed(state: State, gone: dict[int, str]) -> list[EngineCommand]:
     """Orders that are new in the book."""
     orders = state.book.orders
     found: list[EngineCommand] = []
-    for i, slot in np.argwhere(orders["order_id"] > state.numbered):
-        order = orders[i, slot]
-        if not int(state.book.positions[i]["live"]) >> int(slot) & 1:
+    live = state.book.positions["live"]
+    for i, slot in np.argwhere(orders["order_id"] > state.numbered).tolist():
+        if not live[i].item() >> slot & 1:
             continue
-        cid = cid_of(state, int(order["order_id"]))
-        state.sent[cid] = Sent(int(order["order_id"]), int(i), int(slot), own(order))
+        order = orders[i, slot]
         placed = Order(*_ASKED(order.item()))
-        found.append(Submit(cid, int(slot), placed, gone.get(int(i), "") if slot == TARGET else ""))
+        cid = cid_of(state, placed.order_id)
+        state.sent[cid] = Sent(placed.order_id, i, slot, own(order))
+        found.append(Submit(cid, slot, placed, gone.get(i, "") if slot == TARGET else ""))
     return sorted(found, key=lambda c: c.order.order_id if isinstance(c, Submit) else 0)
 
 
 def _amended(state: State, instruments: set[int]) -> list[EngineCommand]:
     """Protective orders that fills have resized."""
     found: list[EngineCommand] = []
+    positions = state.book.positions["live"]
     for i in sorted(instruments):
-        if int(state.book.positions[i]["live"]) < 1 << 1:
+        live = positions[i].item()
+        if live < 1 << 1:
             continue  # nothing protects it
         for slot in range(1, SLOTS):
-            order = state.book.orders[i, slot]
-            if not int(state.book.positions[i]["live"]) >> slot & 1:
+            if not live >> slot & 1:
                 continue
+            order = state.book.orders[i, slot]
             sent = state.sent.get(cid_of(state, int(order["order_id"])))
             if sent is None or sent.is_leaving or all(sent.record[x] == order[x] for x in ("lots", "filled")):
                 continue

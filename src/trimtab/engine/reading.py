@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import sqlite3
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -110,13 +109,9 @@ def _chained(db: sqlite3.Connection, prev: bytes, seq: int) -> Iterator[Event]:
     """Events that follow from prev, one after the other; _Broken at the first that does not."""
     try:
         rows = db.execute("SELECT seq, ts, kind, key, body, prev, hash FROM events WHERE seq >= ? ORDER BY seq", (seq,))
-        for expected in itertools.count(seq):
-            seq = expected
-            row = next(rows, None)
-            if row is None:
-                return
-            event = _held(row, expected, prev)
-            prev = event.hash
+        for row in rows:
+            event = _held(row, seq, prev)
+            prev, seq = event.hash, seq + 1
             yield event
     except DAMAGE as error:
         raise _Broken(seq, f"it cannot be read ({error})") from None

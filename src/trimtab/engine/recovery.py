@@ -24,7 +24,7 @@ from trimtab.types import F64, TrimtabError
 from trimtab.words import utc
 
 _REMEDY: Final = "go on with the version and the strategy files that wrote it, or begin a new account"
-_INTENTS: Final = (ev.OrderIntent, ev.CancelIntent, ev.AmendIntent, ev.Halted)
+_INTENTS: Final = frozenset({ev.OrderIntent, ev.CancelIntent, ev.AmendIntent, ev.Halted})
 
 
 class Folded:
@@ -69,13 +69,14 @@ def fold_journal(
         if event.seq == until:
             break
         folded.seq = event.seq
-        if isinstance(event.body, _INTENTS):
+        if type(event.body) in _INTENTS:
             _check(event, expected)
         for handled in events_of(event, names):
             folded.state, commands = handle(folded.state, handled)
             if isinstance(handled, (Close, Warm)):
                 _check_models(event, folded.state, handled, names)
-            expected.extend(_intents(commands, names))
+            if commands:
+                expected.extend(_intents(commands, names))
             if folded.records is not None:
                 folded.records.extend(c for c in commands if isinstance(c, Record))
         folded.rows += isinstance(event.body, ev.RowDecided)
