@@ -22,9 +22,10 @@ from trimtab.app.live import Account, account_of
 from trimtab.engine import core
 from trimtab.engine.events import Entry, Started
 from trimtab.engine.journal import open_journal
+from trimtab.engine.ledger import Ledger
 from trimtab.engine.reading import last_seq
 from trimtab.engine.recovery import fold_journal, save
-from trimtab.engine.shell import Habits, Shell
+from trimtab.engine.shell import Habits, Shell, shell_of
 from trimtab.feeds.replay import ReplayFeed
 from trimtab.types import Model, Panel, Rebalance, Spec
 from trimtab.venues import Amend, Cancel, Decided, Submit
@@ -92,10 +93,8 @@ def _trade(account: Account, panel: Panel, state: core.State | None = None) -> L
         journal.append([Entry(0, Started(run_id="", code_version="", symbols=names.symbols, fields=account.fields))])
         after = state.tape.ts if state is not None else 0
         state = state or account.before()
-        shell = Shell(
-            state, journal, names, account.paper(state), ReplayFeed(panel), account.folder, watch,
-            lambda: state.tape.ts if state.tape.t >= 0 else 0, NO_SNAPSHOTS,
-        )  # fmt: skip
+        ledger = Ledger(state, journal, names, watch, lambda: state.tape.ts if state.tape.t >= 0 else 0)
+        shell = shell_of(ledger, account.paper(state), ReplayFeed(panel), account.folder, NO_SNAPSHOTS)
         asyncio.run(shell.run(after))
     if shell.halted or watch.alerts:
         raise RuntimeError(f"the engine did not trade as it should: {shell.halted} {watch.alerts[:3]}")

@@ -25,8 +25,9 @@ from tests.chaos.world import FIRST, LENGTH, MODELS, NAMES, SYMBOLS, Said, Wish,
 from trimtab.engine import core
 from trimtab.engine.events import Entry, Started
 from trimtab.engine.journal import JournalFailed, open_journal
+from trimtab.engine.ledger import Ledger
 from trimtab.engine.recovery import fold_journal, last_row
-from trimtab.engine.shell import Habits, Shell
+from trimtab.engine.shell import Habits, shell_of
 from trimtab.feeds import GridRow
 from trimtab.types import BAR_FIELDS
 
@@ -113,7 +114,8 @@ def trade(folder: Path, socket: Path, seed: int, market: Market) -> int:
 
         state = fold_journal(journal.path, begin, NAMES).state
         remote = Remote(socket)
-        shell = Shell(state, journal, NAMES, remote, market, folder, Quiet(), time.time_ns, Habits(50, 20))  # type: ignore[arg-type]
+        ledger = Ledger(state, journal, NAMES, Quiet(), time.time_ns)
+        shell = shell_of(ledger, remote, market, folder, Habits(50, 20))  # type: ignore[arg-type]
         asyncio.run(shell.run(last_row(journal.path)))
     say(f"ended {shell.halted}")
     return 2 if shell.halted else 0

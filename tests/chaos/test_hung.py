@@ -119,3 +119,27 @@ def test_reports_that_break_off(make: Maker) -> None:
     assert listened == [True] * 4
     assert sum("broke off" in text for text in world.alerts) == 2
     assert world.shell.state.is_up
+
+
+@pytest.mark.parametrize("word", ["kill", "stop"])
+def test_nobody_waits_for_a_call_that_hangs(word: str, make: Maker) -> None:
+    """What people order does not wait until a venue's patience is at its end."""
+    world = make(setup_of(False, False, False), Habits(patience=60.0))
+    world.said.given[world.begun] = [(0, 0, 0.3)]
+    running(world, STILL)
+    world.line.send = never  # type: ignore[assignment, method-assign]
+
+    async def go() -> None:
+        task = asyncio.create_task(world.shell.run(0))
+        await asyncio.sleep(0.2)
+        assert not world.shell.state.book.head[0]["killed"]
+        if word == "kill":
+            control.kill(world.folder, "a test", False)
+            await asyncio.sleep(2.0)
+            assert world.shell.state.book.head[0]["killed"] == 2
+        world.shell.stop()
+        await asyncio.wait({task}, timeout=2.0)
+        assert task.done()
+
+    world.do(go)
+    assert word == "stop" or not any(sent.is_leaving for sent in world.shell.state.sent.values()), "it was asked about"

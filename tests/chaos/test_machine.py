@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.chaos.world import MODELS, SYMBOLS, World, bars_of, setup_of, throw
 from trimtab.engine import control, core
-from trimtab.engine.shell import POINTS, Habits
+from trimtab.engine.ledger import POINTS
+from trimtab.engine.shell import Habits
 
 MEMORY = Path("/dev/shm")  # what is durable there outlives a process, which is all that dies here
 
@@ -106,7 +107,7 @@ class Chaos(RuleBasedStateMachine):
     @rule()
     def withdraws(self) -> None:
         """As an engine does that is asked to leave nothing behind."""
-        self.it.do(lambda: self.it.shell.order(core.Command("withdraw", "a test", self.it.now())))
+        self.it.do(lambda: self.it.shell.line.order(core.Command("withdraw", "a test", self.it.now())))
 
     @rule(hours=st.sampled_from((-48.0, -0.5, 0.1, 5.0)))
     def clock_jumps(self, hours: float) -> None:

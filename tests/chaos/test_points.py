@@ -13,7 +13,8 @@ from tests.chaos.world import LENGTH, MODELS, SYMBOLS, World, bars_of, setup_of,
 from trimtab.engine import control, core
 from trimtab.engine.events import Adjusted
 from trimtab.engine.journal import read
-from trimtab.engine.shell import POINTS, Habits
+from trimtab.engine.ledger import POINTS
+from trimtab.engine.shell import Habits
 from trimtab.feeds import GridRow
 from trimtab.venues import Cancel, Decided, Liquidated, Snapshot, Submit
 from trimtab.venues.paper import PaperVenue
@@ -65,7 +66,7 @@ def test_the_switch_is_thrown_at_a_point(when: str, flatten: bool, make: Maker) 
     market = Market(world, 5)
     for _ in range(6):
         market.row()
-    passed = world.shell.at
+    passed = world.shell.ledger.at
     thrown: list[int] = []
 
     def hook(point: str) -> None:
@@ -74,7 +75,7 @@ def test_the_switch_is_thrown_at_a_point(when: str, flatten: bool, make: Maker) 
             thrown.append(len(world.line.arrived))
             throw(world, flatten)
 
-    world.shell.at = hook
+    world.shell.ledger.at = hook
     for _ in range(8):
         market.row()
     assert thrown, "the point was passed"
@@ -317,7 +318,7 @@ def test_who_watches_sees_the_models_asked_in_warm_rows(make: Maker, tmp_path: P
 def test_prices_between_rows_are_not_booked(make: Maker) -> None:
     world = make(setup_of(False, False, False))
     head = world.journal.head
-    world.do(lambda: world.shell._send(world.shell._event(core.Quote(0, 99.0, 101.0, world.begun))))
-    world.shell._flush()
+    world.do(lambda: world.shell.line.send(world.shell.ledger.handle(core.Quote(0, 99.0, 101.0, world.begun))))
+    world.shell.ledger.flush()
     assert world.shell.state.prices == {0: 100.0}
     assert world.journal.head == head

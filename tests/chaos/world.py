@@ -22,8 +22,9 @@ from trimtab.engine.booking import Names, events_of
 from trimtab.engine.events import Entry, Started
 from trimtab.engine.findings import NOTHING_FOUND, Findings
 from trimtab.engine.journal import open_journal, read, verify
+from trimtab.engine.ledger import Ledger
 from trimtab.engine.recovery import fold_journal, last_row, save
-from trimtab.engine.shell import Habits, Shell
+from trimtab.engine.shell import Habits, Shell, shell_of
 from trimtab.feeds import GridRow
 from trimtab.rules.book import SLOTS, TARGET, Book, Setup, Style, open_book, terms_of
 from trimtab.rules.tape import Tape, live_setup
@@ -237,18 +238,8 @@ class World:
         self.shadow = state_of(self.setup, self.said)
         self.followed = 0
         self.reader = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
-        self.shell = Shell(
-            state,
-            self.journal,
-            NAMES,
-            self.line,
-            self,
-            self.folder,
-            self,
-            self.now,
-            self.habits,
-            at=self.passed,
-        )  # type: ignore[arg-type]  # rows are given by hand: there is no feed
+        ledger = Ledger(state, self.journal, NAMES, self, self.now, self.passed)
+        self.shell = shell_of(ledger, self.line, self, self.folder, self.habits)  # type: ignore[arg-type]  # rows are given by hand: there is no feed
         self.follow()
 
     def now(self) -> int:
@@ -316,12 +307,12 @@ class World:
         self.catch_up()
 
     def reconcile(self) -> None:
-        self.do(lambda: self.shell.reconcile("now"))
+        self.do(lambda: self.shell.line.reconcile("now"))
 
     def speak(self) -> None:
         """The venue says of its own accord what is late, the last first, and says it again with the next row."""
         for report in reversed(self.line.late):
-            self.do(lambda report=report: self.shell._send(self.shell._told([report])))  # type: ignore[misc]
+            self.do(lambda report=report: self.shell.line.send(self.shell.line.told([report])))  # type: ignore[misc]
 
     def look(self) -> None:
         """The engine looks at what people have ordered."""

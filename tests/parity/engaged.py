@@ -13,8 +13,9 @@ from trimtab.app.live import Account, account_of
 from trimtab.engine import core
 from trimtab.engine.events import Entry, Started
 from trimtab.engine.journal import open_journal, verify
+from trimtab.engine.ledger import Ledger
 from trimtab.engine.recovery import fold_journal, last_row, save
-from trimtab.engine.shell import Habits, Shell
+from trimtab.engine.shell import Habits, Shell, shell_of
 from trimtab.feeds.replay import ReplayFeed
 from trimtab.research.bundle import TABLES
 from trimtab.research.live_run import run_of_journal
@@ -61,10 +62,9 @@ def trade(
         names = account.names
         journal.append([Entry(0, Started(run_id="r", code_version="1", symbols=names.symbols, fields=account.fields))])
         state = account.state()
-        shell = Shell(
-            state, journal, names, account.paper(state, faults), ReplayFeed(panel), account.folder, watch,
-            lambda: state.tape.ts if state.tape.t >= 0 else 0, habits or Habits(snapshot_every=0),
-        )  # fmt: skip
+        ledger = Ledger(state, journal, names, watch, lambda: state.tape.ts if state.tape.t >= 0 else 0)
+        habits = habits or Habits(snapshot_every=0)
+        shell = shell_of(ledger, account.paper(state, faults), ReplayFeed(panel), account.folder, habits)
         asyncio.run(shell.run(last_row(account.path)))
     assert shell.halted == halts
     return shell, watch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def test_a_failure_at_a_row_that_is_only_shown_is_booked_too(chance: Chance, acc
 def test_a_model_that_the_account_has_not_is_told(chance: Chance, account: Account) -> None:
     chance.is_bad = True
     trade(account, PANEL)
-    names = account.names._replace(models=("other", "b"))
+    names = replace(account.names, models=("other", "b"))
     with pytest.raises(TrimtabError, match="speaks of model a, which this account has not: other, b"):
         fold_journal(account.path, account.before, names)
 
@@ -120,6 +121,6 @@ def test_weights_that_come_out_otherwise_are_told(
 
 def test_weights_of_another_shape_are_told(account: Account) -> None:
     trade(account, PANEL)
-    names = account.names._replace(models=("a", "b", "c"))
+    names = replace(account.names, models=("a", "b", "c"))
     with pytest.raises(TrimtabError, match=r"weights of shape \(2, 2\), models and instruments: this .* \(3, 2\)"):
         fold_journal(account.path, account.before, names)

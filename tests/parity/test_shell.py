@@ -17,8 +17,9 @@ from trimtab.engine import core
 from trimtab.engine.booking import Names
 from trimtab.engine.events import Entry, Started
 from trimtab.engine.journal import open_journal, verify
+from trimtab.engine.ledger import Ledger
 from trimtab.engine.recovery import fold_journal, last_row, save
-from trimtab.engine.shell import Habits, Shell
+from trimtab.engine.shell import Habits, Shell, shell_of
 from trimtab.feeds.replay import ReplayFeed
 from trimtab.rules.book import Setup, open_book, terms_of
 from trimtab.rules.tape import Tape, live_setup
@@ -88,10 +89,9 @@ class Account:
             state = fold_journal(self.path, self.state, self.names).state
             link = self.link(state, faults)
             after = last_row(self.path)
-            shell = Shell(
-                state, journal, self.names, link, ReplayFeed(panel), self.folder, watch,
-                lambda: state.tape.ts if state.tape.t >= 0 else 0, habits or Habits(snapshot_every=0),
-            )  # fmt: skip
+            ledger = Ledger(state, journal, self.names, watch, lambda: state.tape.ts if state.tape.t >= 0 else 0)
+            habits = habits or Habits(snapshot_every=0)
+            shell = shell_of(ledger, link, ReplayFeed(panel), self.folder, habits)
             asyncio.run(shell.run(after))
         return shell, watch
 
@@ -175,8 +175,8 @@ def test_a_venue_may_speak_of_its_own_accord(hard: Account) -> None:
 
     hard.link = lambda state, faults=None: Talker(Account.link(hard, state).venue)  # type: ignore[method-assign]
     shell, watch = hard.trade(hard.panel)
-    asyncio.run(shell.reconcile("at the end"))
-    venue = shell.venue.venue  # type: ignore[attr-defined]
+    asyncio.run(shell.line.reconcile("at the end"))
+    venue = shell.line.venue.venue  # type: ignore[attr-defined]
     assert not shell.halted, watch.alerts
     assert shell.state.book.positions["lots"].tolist() == venue.book.positions["lots"].tolist()
     np.testing.assert_allclose(shell.state.book.cash, venue.book.cash, rtol=1e-9)

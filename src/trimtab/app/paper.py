@@ -24,9 +24,10 @@ from trimtab.engine import events as ev
 from trimtab.engine.control import MARKER, Marker
 from trimtab.engine.file import has_begun
 from trimtab.engine.journal import Journal, open_journal
+from trimtab.engine.ledger import Ledger
 from trimtab.engine.reconcile import differences
 from trimtab.engine.recovery import last_row
-from trimtab.engine.shell import Habits, Shell
+from trimtab.engine.shell import Habits, Shell, shell_of
 from trimtab.feeds import Feed, GridRow
 from trimtab.research.canonical import run_id, to_yaml
 from trimtab.types import F64, SECOND, TIMEFRAMES, Instrument, NotEnoughData, Panel, Spec, TrimtabError
@@ -183,7 +184,7 @@ def _trade(source: Source, account: Account, journal: Journal, options: Options)
     finally:
         onlooker.close()
     pulse = onlooker.pulse(shell.state)
-    standing, link = pulse.standing, cast("Any", shell.venue)
+    standing, link = pulse.standing, cast("Any", shell.line.venue)
     why = shell.halted or (reason_of(shell.state) if state_word(shell.state) == "HALTED" else "")
     return Outcome(
         account=names.account, spec=account.spec.name, folder=str(folder), run_id=run_id(source.spec), rows=shell.rows,
@@ -222,10 +223,11 @@ def _shell(
     state.planner.place = marker.place  # type: ignore[attr-defined]  # a planner, of which the core knows less
     if source.live and state.book.head[0]["orders"] == 0:  # what has closed before it began only warms its models
         options.habits.warm_until = time.time_ns()
-    return Shell(
-        state, journal, account.names, account.paper(state, options.faults, options.seed),
-        onlooker.watched(source.feed), account.folder, onlooker, now, options.habits, marker=marker,
-    )  # fmt: skip
+    venue = account.paper(state, options.faults, options.seed)
+    ledger = Ledger(state, journal, account.names, onlooker, now)
+    shell = shell_of(ledger, venue, onlooker.watched(source.feed), account.folder, options.habits)
+    shell.marker = marker
+    return shell
 
 
 async def _traded(shell: Shell, onlooker: Onlooker, after: int, options: Options) -> None:

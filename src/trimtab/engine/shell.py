@@ -1,4 +1,4 @@
-"""The shell of an engine: the only code that waits, writes and sends. It decides nothing.
+"""The shell of an engine: with its ledger and its line the only code that waits, writes and sends. It decides nothing.
 
 One queue, one writer. Of a row: its bars and what the venue says of it are booked, then the core decides, then the
 decision and its orders are booked, and only then are they sent. What the venue answers is booked with the next row.
@@ -10,77 +10,32 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, cast
 
 import numpy as np
 
 from trimtab.engine import control, core, inbox
 from trimtab.engine import events as ev
-from trimtab.engine.booking import Names, body_of, decided, intent_of, warmed
+from trimtab.engine.booking import decided, warmed
 from trimtab.engine.inbox import Inbox
-from trimtab.engine.journal import Booked, Journal, JournalFailed
-from trimtab.engine.reconcile import Difference, adjustments, differences, in_doubt, is_known, is_same, strange
-from trimtab.engine.recovery import save
+from trimtab.engine.journal import JournalFailed
+from trimtab.engine.ledger import Ledger
+from trimtab.engine.line import Line
+from trimtab.engine.reconcile import in_doubt
 from trimtab.feeds import Feed, FeedState, GridRow, LateBar
-from trimtab.killswitch import thrown
-from trimtab.rules.book import TARGET
-from trimtab.rules.orders import NOT_PLACED, WITHHELD
-from trimtab.venues import (
-    Ambiguous,
-    Amend,
-    Cancel,
-    Decided,
-    Ended,
-    Filled,
-    Report,
-    Snapshot,
-    Submit,
-    Unknown,
-    Unreachable,
-    Venue,
-)
-
-T = TypeVar("T")
+from trimtab.venues import Venue
 
 #: Seconds between two looks at what people have ordered, and between two signs of life.
 TICK: Final = 0.25
 
-
 #: Seconds after which a venue whose reports have ended is listened to again.
 PAUSE: Final = 1.0
 
-#: Snapshots that a venue is asked for until two in a row say the same.
-LOOKS: Final = 6
-
 #: Looks between two attempts to mend what is amiss, at the most.
 REST: Final = 20
-
-
-#: Points of which `Shell.at` is told: what a venue said of a row is not booked yet; a row's decision is durable and not
-#: sent; an order is about to be sent; it is sent and the answer not handled; something is about to be made durable; in
-#: the midst of a reconciliation; a snapshot is about to be kept, and was.
-POINTS: Final = ("row", "decided", "send", "answered", "commit", "reconcile", "snapshot", "kept")
-
-
-def _nothing(point: str) -> None:
-    pass
-
-
-class Watch(Protocol):
-    """Whoever looks on: logs, metrics, the status. What it raises ends the engine, so it raises nothing."""
-
-    def booked(self, entries: Sequence[ev.Entry]) -> None: ...
-
-    def recorded(self, record: core.Record) -> None: ...
-
-    def alerted(self, ts: int, text: str) -> None: ...
-
-    def decided(self, state: core.State, row: int, latency: float) -> None: ...
-
-    def ticked(self, shell: Shell) -> None: ...
 
 
 @dataclass(slots=True)
@@ -105,34 +60,41 @@ class Habits:
 
 @dataclass(slots=True)
 class Shell:
-    """An engine at work; `run` it once.
+    """An engine at work; `run` it once. `shell_of` makes one.
 
-    now   ns UTC, of the market that is traded: of a replay, its last row
-    at    is told which point of a row was reached (POINTS), for whoever tries what a crash there does
+    folder  of the account, where people's orders lie
+    rows    that it has decided
     """
 
-    state: core.State
-    journal: Journal
-    names: Names
-    venue: Venue
+    ledger: Ledger
+    line: Line
     feed: Feed
     folder: Path
-    watch: Watch
-    now: Callable[[], int]
     habits: Habits = field(default_factory=Habits)
-    at: Callable[[str], None] = _nothing
-    halted: str = ""
+    marker: control.Marker | None = None
     rows: int = 0
     is_stopping: bool = False
-    marker: control.Marker | None = None
     _inbox: Inbox = field(default_factory=Inbox)
-    _pending: list[ev.Entry] = field(default_factory=list[ev.Entry])
-    _intends: bool = False  # what waits to be durable holds an order
-    _since: int = 0  # events that were booked since the last snapshot
-    _is_mute: bool = False  # the venue's last call has not been answered in time
-    _owes: bool = False  # what is to be adopted waits for a price
     _rest: int = 0  # looks until the next attempt to mend what is amiss
     _pause: int = 0
+
+    @property
+    def state(self) -> core.State:
+        return self.ledger.state
+
+    @property
+    def halted(self) -> str:
+        """Why nothing is sent but what reduces, or is decided at all; empty: it is."""
+        return self.line.halted
+
+    @property
+    def _killed(self) -> int:
+        """How the book stands, see rules.book."""
+        return int(self.state.book.head[0]["killed"])
+
+    def now(self) -> int:
+        """ns UTC, of the market that is traded."""
+        return self.ledger.now()
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -151,8 +113,8 @@ class Shell:
                     task.cancel()
             await self.end()
         except* JournalFailed as failed:
-            self.halted = str(failed.exceptions[0])
-            self.watch.alerted(self.now(), f"the journal failed, so nothing is decided any more: {self.halted}")
+            self.line.halted = str(failed.exceptions[0])
+            self.ledger.alert(f"the journal failed, so nothing is decided any more: {self.halted}")
         finally:
             for name in (signal.SIGINT, signal.SIGTERM):
                 with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
@@ -160,7 +122,8 @@ class Shell:
 
     def stop(self) -> None:
         """Decide nothing more, and end in good order."""
-        self.is_stopping = True
+        self.is_stopping = self.line.is_ending = True
+        self.line.hurry()
         self._inbox.put(0, inbox.STOP, None)
 
     async def begin(self) -> None:
@@ -168,19 +131,19 @@ class Shell:
         decided, orders in doubt and what else differs, then that row's decision."""
         await self._obey()
         if self.state.is_open:
-            await self._reports(await self._row(self.state.tape.ts, self.state.bars))
-        await self._look_ahead()
-        await self.reconcile("on start")
+            await self.line.report(await self.line.row(self.state.tape.ts, self.state.bars))
+        await self.line.look_ahead()
+        await self.line.reconcile("on start")
         if self.state.is_open:
             await self._close(self.state.tape.ts, None, time.perf_counter())
 
     async def end(self) -> None:
         """In good order: what waits is durable, and orders stay or go as the habits say."""
         if self.habits.on_stop == "cancel" and self.is_stopping and self.state.is_up:
-            await self.order(core.Command("withdraw", "the engine stops", self.now()))
-        self._flush()
+            await self.line.order(core.Command("withdraw", "the engine stops", self.now()))
+        self.ledger.flush()
         if self.habits.snapshot_every:
-            self.journal.snapshot(self.now(), save(self.state))
+            self.ledger.keep(self.now())
 
     async def _read(self, after: int) -> None:
         """The feed's task."""
@@ -195,7 +158,7 @@ class Shell:
         back when it has been compared with the book; it is listened to again in either case."""
         while True:
             try:
-                async for report in self.venue.reports():
+                async for report in self.line.venue.reports():
                     self._inbox.put(getattr(report, "ts", 0), inbox.REPORT, report)
             except Exception as error:  # whatever a venue's connection may raise
                 self._inbox.put(
@@ -204,9 +167,11 @@ class Shell:
             await asyncio.sleep(PAUSE)
 
     async def _tick(self) -> None:
-        """The timer's task: it only reminds the writer."""
+        """The timer's task: it reminds the writer, and where that waits for a venue, sees that it does not for long."""
         while True:
             await asyncio.sleep(TICK)
+            if control.orders(self.folder, self._killed, len(self.ledger.names.models)):
+                self.line.hurry()
             self._inbox.put(0, inbox.TICK, None)
 
     async def _work(self) -> None:
@@ -218,17 +183,17 @@ class Shell:
             if kind == inbox.TICK:
                 await self._look()
             elif isinstance(what, core.VenueState):
-                await self._send(self._event(what) if self.state.is_up else [])
+                await self.line.send(self.ledger.handle(what) if self.state.is_up else [])
             elif kind == inbox.REPORT:
-                await self._send(self._told([what]))
+                await self.line.send(self.line.told([what]))
             elif isinstance(what, GridRow):
                 await (self.decide(what) if what.ts > self.habits.warm_until else self._warm(what))
             elif isinstance(what, LateBar):
-                symbol = self.names.symbols[what.instrument]
-                self._book(ev.BarLate(symbol=symbol, row=what.ts, bar=what.bar))
+                symbol = self.ledger.names.symbols[what.instrument]
+                self.ledger.book(ev.BarLate(symbol=symbol, row=what.ts, bar=what.bar))
             elif isinstance(what, FeedState):
                 said = "is there again" if what.is_up else f"cannot be reached: {what.reason}"
-                self.watch.alerted(self.now(), f"the feed {said}")
+                self.ledger.alert(f"the feed {said}")
             if self.is_stopping:
                 return
 
@@ -236,9 +201,9 @@ class Shell:
         """What cannot wait for the next row: people's orders and signs of life."""
         await self._obey()
         await self._mend()
-        self._flush()
-        self.journal.heartbeat()
-        self.watch.ticked(self)
+        self.ledger.flush()
+        self.ledger.journal.heartbeat()
+        self.ledger.watch.ticked(self)
 
     async def _mend(self) -> None:
         """Between rows, less often the longer it takes: a venue that went away is called, what is in doubt is asked
@@ -246,20 +211,12 @@ class Shell:
         if self._rest:
             self._rest -= 1
             return
-        await self._clear_up()
+        await self.line.clear_up()
         if self.state.is_up and core.is_overdue(self.state):
-            await self.order(core.Command("retry", "what must be closed was not placed", self.now()))
+            await self.line.order(core.Command("retry", "what must be closed was not placed", self.now()))
         amiss = not self.state.is_up or core.is_overdue(self.state) or bool(in_doubt(self.state))
         self._pause = min(2 * self._pause + 1, REST) if amiss else 0
         self._rest = self._pause
-
-    async def _clear_up(self) -> None:
-        """Call a venue that went away, and ask for what is in doubt."""
-        if not self.state.is_up:
-            await self._reconnect()
-        for cid in in_doubt(self.state):
-            if self.state.is_up:
-                await self._send(await self._ask(cid))
 
     # --- a row -------------------------------------------------------------------------------------------------------
 
@@ -267,299 +224,67 @@ class Shell:
         """Trade a row: what happened in it, then what is decided at its close."""
         began = time.perf_counter()
         await self._obey()
-        await self._clear_up()
+        await self.line.clear_up()
         bars = np.array(row.bars, np.float64, order="C")
-        self.state, _ = core.handle(self.state, core.Bars(row.ts, bars))
-        reports = await self._row(row.ts, bars)
-        self.at("row")
+        self.ledger.state, _ = core.handle(self.state, core.Bars(row.ts, bars))
+        reports = await self.line.row(row.ts, bars)
+        self.ledger.at("row")
         kept = None
-        if reports or self._pending or self._owes:
-            self._book(ev.RowClosed(row=row.ts, bars=bars))
-            await self._reports(reports)
-            if self._owes:
-                await self.reconcile("as soon as there are prices")
+        if reports or self.ledger.pending or self.line.owes:
+            self.ledger.book(ev.RowClosed(row=row.ts, bars=bars))
+            await self.line.report(reports)
+            if self.line.owes:
+                await self.line.reconcile("as soon as there are prices")
         else:
             kept = bars
         await self._close(row.ts, kept, began)
 
     async def _warm(self, row: GridRow) -> None:
         """Show a row to the models, and to a venue that has to know the market."""
-        await self._row(row.ts, row.bars)
+        await self.line.row(row.ts, row.bars)
         bars = np.array(row.bars, np.float64, order="C")
         commands = self._asked(core.Warm(row.ts, bars))
-        self._book(warmed(row.ts, self.state, self.names))
-        self._intend(commands)
-        await self._send(commands)
-        self._flush()
+        self.ledger.book(warmed(row.ts, self.state, self.ledger.names))
+        self.ledger.intend(commands)
+        await self.line.send(commands)
+        self.ledger.flush()
 
     def _asked(self, event: core.Close | core.Warm) -> list[core.EngineCommand]:
         """Handle an event at which models are asked; the watchdog sees since when."""
         if self.marker is not None:
             self.marker.step(event.ts)
-        self.state, commands = core.handle(self.state, event)
+        self.ledger.state, commands = core.handle(self.state, event)
         if self.marker is not None:
             self.marker.rest()
         return commands
 
     async def _close(self, ts: int, bars: Any, began: float) -> None:
         """The row's decision: durable before any of it is sent; bars: where they are not booked yet."""
-        self._flush()
+        self.ledger.flush()
         commands = self._asked(core.Close(ts))
-        self._book(decided(ts, bars, self.state, self.names))
-        self._intend(commands)
-        self._flush()
+        self.ledger.book(decided(ts, bars, self.state, self.ledger.names))
+        self.ledger.intend(commands)
+        self.ledger.flush()
         self.rows += 1
-        self.watch.decided(self.state, ts, time.perf_counter() - began)
-        self.at("decided")
-        await self._send(commands)
+        self.ledger.watch.decided(self.state, ts, time.perf_counter() - began)
+        self.ledger.at("decided")
+        await self.line.send(commands)
         every = self.habits
-        if every.snapshot_every and self._since >= every.snapshot_every:
-            self._flush()
-            self.at("snapshot")
-            self.journal.snapshot(ts, save(self.state))
-            self._since = 0
-            self.at("kept")
+        if every.snapshot_every and self.ledger.since >= every.snapshot_every:
+            self.ledger.keep(ts)
         if every.reconcile_every and self.rows % every.reconcile_every == 0:
-            await self.reconcile("as it is done now and then")
-
-    async def _row(self, ts: int, bars: Any) -> list[Report]:
-        try:
-            return await self._call(self.venue.row, ts, bars)
-        except (Unreachable, Ambiguous) as error:
-            await self._send(self._cut_off(error))
-            return []
-
-    # --- booking -----------------------------------------------------------------------------------------------------
-
-    def _book(self, body: ev.Body, ts: int | None = None) -> None:
-        """To be durable with the next flush; ts: of what has an instant of its own that its body does not say."""
-        self._pending.append(ev.Entry(self.now() if ts is None else ts, body))
-
-    def _flush(self) -> list[Booked]:
-        """Make durable what waits; one commit, or none where nothing does."""
-        if not self._pending:
-            return []
-        self.at("commit")
-        entries, self._pending, self._intends = self._pending, [], False
-        booked = self.journal.append(entries)
-        self._since += len(entries)
-        self.watch.booked([e for e, b in zip(entries, booked, strict=True) if b.new])
-        return booked
-
-    def _intend(self, commands: list[core.EngineCommand]) -> None:
-        for command in commands:
-            body = intent_of(command, self.names)
-            if body is not None:
-                self._book(body)
-                self._intends = True
-
-    def _event(self, event: core.Event) -> list[core.EngineCommand]:
-        """Handle an event and book it with the next flush, with what is to be done about it."""
-        own = isinstance(event, (core.Command, core.VenueState, core.Adjusted))
-        body = body_of(event, self.names)
-        if body is not None:
-            self._book(body, event.ts if own else None)
-        self.state, commands = core.handle(self.state, event)
-        self._intend(commands)
-        return commands
-
-    # --- the venue ---------------------------------------------------------------------------------------------------
-
-    async def _reports(self, reports: Sequence[Report]) -> None:
-        """Handle what a venue says; what that leads to is durable before it is sent."""
-        commands: list[core.EngineCommand] = []
-        for report in reports:
-            commands.extend(self._event(report))
-        await self._send(commands)
-
-    async def _send(self, commands: Sequence[core.EngineCommand]) -> None:
-        """Carry out commands, orders once they are durable."""
-        queue: list[core.EngineCommand] = list(commands)
-        while queue:
-            command = queue.pop(0)
-            if isinstance(command, core.Record):
-                self.watch.recorded(command)
-            elif isinstance(command, core.Alert):
-                self.watch.alerted(self.now(), command.text)
-            elif isinstance(command, core.Halt):
-                self.halted = command.reason
-            elif isinstance(command, core.Ask):
-                queue.extend(await self._ask(command.cid))
-            else:
-                queue.extend(await self._exchange(command))
-
-    async def _exchange(self, command: Submit | Cancel | Amend | Decided) -> list[core.EngineCommand]:
-        """Send, once it is durable; what may not go any more is told to the book as withheld."""
-        if self._intends:
-            self._flush()
-        if isinstance(command, Cancel) and command.slot == TARGET and command.cid not in self.state.sent:
-            return []
-        if isinstance(command, Submit) and self._is_barred(command):
-            i = command.order.instrument
-            return self._event(Ended(command.cid, i, command.slot, WITHHELD, 0, self.now()))
-        self.at("send")
-        try:
-            reports = await self._call(self.venue.send, command)
-        except Ambiguous as error:
-            found = self._cut_off(error) if self._is_mute else []
-            if isinstance(command, Submit):
-                found += self._event(Unknown(command.cid, command.order.instrument, command.slot, self.now()))
-            return found  # it stays in doubt, and is asked about
-        except Unreachable as error:
-            found = self._cut_off(error)
-            if isinstance(command, Submit) and command.slot != TARGET:  # it must not be given up
-                found += self._event(Unknown(command.cid, command.order.instrument, command.slot, self.now()))
-            elif isinstance(command, Submit):
-                i = command.order.instrument
-                found += self._event(Ended(command.cid, i, command.slot, NOT_PLACED, 0, self.now()))
-            return found
-        self.at("answered")
-        return [c for report in reports for c in self._event(report)]
-
-    def _is_barred(self, command: Submit) -> bool:
-        """May an order not go now? One that takes another's place goes only where that one is surely gone; one that
-        adds to a position only where the venue's reports are complete and nobody has thrown the switch since."""
-        if command.replaces in self.state.sent:
-            return True
-        if command.slot != TARGET or command.order.reduce_only:
-            return False
-        return not self.state.is_up or thrown(self.folder) is not None
-
-    async def _call(self, call: Callable[..., Awaitable[T]], *args: Any) -> T:
-        """Ask something of the venue and wait only for so long. One that has not answered is sent nothing until it
-        answers a question, and asked nothing either once the engine stops."""
-        if self._is_mute and (self.is_stopping or call == self.venue.send):
-            raise Unreachable("it does not answer")
-        try:
-            async with asyncio.timeout(self.habits.patience):
-                answer = await call(*args)
-        except TimeoutError:
-            self._is_mute = True
-            raise Ambiguous(f"no answer within {self.habits.patience:g} s") from None
-        self._is_mute = False
-        return answer
-
-    def _cut_off(self, error: Exception) -> list[core.EngineCommand]:
-        if not self.state.is_up:
-            return []
-        return self._event(core.VenueState(False, str(error), self.now()))
-
-    async def _missed(self, back: int) -> list[core.EngineCommand]:
-        """Fills that the venue has and the book has not."""
-        fills = await self._call(self.venue.since, core.known_trade(self.state, back))
-        return self._told(fills)
-
-    def _told(self, reports: Sequence[Report]) -> list[core.EngineCommand]:
-        """Handle what is news of what a venue was asked."""
-        return [c for report in reports if core.is_news(self.state, report) for c in self._event(report)]
-
-    async def _ask(self, cid: str) -> list[core.EngineCommand]:
-        """All that the venue knows of an order, its fills first; what it knows nothing of was never placed."""
-        commands: list[core.EngineCommand] = []
-        try:
-            for back in core.LOOKS:
-                commands += await self._missed(back)
-                found = await self._call(self.venue.ask, cid)
-                sent = self.state.sent.get(cid)
-                if not found and sent is not None:
-                    found = [Ended(cid, sent.instrument, sent.slot, NOT_PLACED, 0, self.now())]
-                said = self._told(found)
-                commands += [c for c in said if not isinstance(c, core.Ask)]
-                if not any(isinstance(c, core.Ask) for c in said):
-                    return commands
-        except (Ambiguous, Unreachable) as error:
-            return [*commands, *self._cut_off(error)]
-        return [*commands, core.Alert(f"order {cid} has filled, the venue says, but it does not give its fills")]
-
-    async def _look_ahead(self) -> None:
-        """Does the venue know an id that is still to come? Then the journal has lost its end, and numbers go on behind
-        all of them, before anything that was missed makes a new order."""
-        try:
-            fills = await self._call(self.venue.since, core.known_trade(self.state, core.LOOKS[0]))
-            known = [*(await self._call(self.venue.snapshot)).orders, *(f.cid for f in fills if isinstance(f, Filled))]
-            newest = max(known, key=lambda cid: core.number_of(self.state, cid), default="")
-            numbered = -1
-            while numbered != (numbered := int(self.state.book.head[0]["orders"])):
-                for cid in core.next_cids(self.state):
-                    await self._send(self._told(await self._call(self.venue.ask, cid)))
-                if core.number_of(self.state, newest) > int(self.state.book.head[0]["orders"]):
-                    found = await self._call(self.venue.ask, newest)
-                    none = Ended(newest, 0, TARGET, NOT_PLACED, 0, self.now())
-                    await self._send(self._told(found or [none]))
-        except (Ambiguous, Unreachable) as error:
-            await self._send(self._cut_off(error))
-
-    async def _reconnect(self) -> None:
-        try:
-            await self._call(self.venue.snapshot)
-        except (Ambiguous, Unreachable):
-            return
-        self._event(core.VenueState(True, "", self.now()))
-        await self.reconcile("on reconnect")
-
-    async def reconcile(self, when: str) -> None:
-        """Bring the book to what the venue says: missed fills, orders in doubt, and then what still differs."""
-        try:
-            found = await self._compare()
-            for difference in found:
-                self.watch.alerted(self.now(), f"reconciled {when}: {difference.said(self.names)}")
-            if found and self.habits.adopt:
-                for _ in range(2):  # lots first; what they have cost is known once they agree
-                    for event in adjustments(self.state, found, self.now()):
-                        await self._send(self._event(event))
-                    found = await self._differences()
-                self._owes = bool(found)
-            elif found and not self.state.book.head[0]["killed"]:
-                what = "; ".join(d.said(self.names) for d in found)
-                await self.order(core.Command("kill", f"book and venue differ: {what}", self.now()))
-        except (Ambiguous, Unreachable) as error:
-            await self._send(self._cut_off(error))
-        self._flush()
-
-    async def _compare(self) -> list[Difference]:
-        """What still differs when all that can be asked was asked; further back each time."""
-        found: list[Difference] = []
-        for back in core.LOOKS:
-            await self._send(await self._missed(back))
-            self.at("reconcile")
-            snapshot = await self._call(self.venue.snapshot)
-            for cid in [*in_doubt(self.state, snapshot), *strange(self.state, snapshot)]:
-                await self._send(await self._ask(cid))
-            found = await self._differences()
-            if not found:
-                break
-        return found
-
-    async def _differences(self) -> list[Difference]:
-        """What differs by two snapshots in a row that say the same, and that hold no trade which the book has not: a
-        fill between a question and the next is none. Nothing, as long as the account does not rest."""
-        before: Snapshot | None = None
-        for attempt in range(LOOKS):
-            snapshot = await self._call(self.venue.snapshot)
-            if not is_known(self.state, snapshot):
-                before = None
-                await self._send(await self._missed(core.LOOKS[min(attempt, len(core.LOOKS) - 1)]))
-                continue
-            found = differences(self.state, snapshot)
-            if not found or (before is not None and is_same(before, snapshot)):
-                return found
-            before = snapshot
-        self.watch.alerted(self.now(), "book and venue could not be compared: it trades on, or does not give its fills")
-        return []
+            await self.line.reconcile("as it is done now and then")
 
     # --- people ------------------------------------------------------------------------------------------------------
 
     async def _obey(self) -> None:
         """What people have ordered since the last look, by files in the account's folder."""
-        killed = int(self.state.book.head[0]["killed"])
-        for word, reason, model in control.orders(self.folder, killed, len(self.names.models)):
-            await self.order(core.Command(word, reason, self.now(), model))
+        for word, reason, model in control.orders(self.folder, self._killed, len(self.ledger.names.models)):
+            await self.line.order(core.Command(word, reason, self.now(), model))
             control.done(self.folder, word)
 
-    async def order(self, command: core.Command) -> None:
-        """Carry out what a person orders."""
-        commands = self._event(command) or [core.Alert(f"{command.word}: {command.reason}")]
-        self._flush()
-        await self._send(commands)
-        if command.word == "resume":
-            self.halted = ""
+
+def shell_of(ledger: Ledger, venue: Venue, feed: Feed, folder: Path, habits: Habits | None = None) -> Shell:
+    """An engine that trades an account at a venue, on what a feed gives."""
+    habits = habits or Habits()
+    return Shell(ledger, Line(ledger, venue, folder, habits.patience, habits.adopt), feed, folder, habits)
