@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.app import cli_advice, cli_download, cli_import, cli_synthetic, console
+from trimtab.app import cli_advice, cli_download, cli_import, cli_synthetic, cli_ticks, console
 from trimtab.app.cli_import import Reading, counted, plain_report, table
 from trimtab.app.cli_options import DataOption, JsonOption, grouped
 from trimtab.data import macro
@@ -29,6 +29,7 @@ app.command("import")(cli_import.import_)
 app.command("download")(cli_download.download_)
 app.command("update")(cli_download.update_)
 app.command("synthetic")(cli_synthetic.synthetic)
+app.add_typer(cli_ticks.app, name="ticks")
 
 
 # --- list, show ------------------------------------------------------------------------------------------------------

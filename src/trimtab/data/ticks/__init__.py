@@ -1,1 +1,1 @@
-"""Ticks: trades, best quotes and depth updates in the store by UTC day, what is wrong with them, and bars out of them."""
+"""Ticks: trades, best quotes and depth updates in the store, by UTC day; what is wrong with them; bars out of them."""

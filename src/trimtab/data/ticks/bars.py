@@ -5,22 +5,24 @@ absent. Of the ends only what is whole is a bar, and nothing says where a file w
 counts if it begins at 00:00 UTC and has a trade in its first minute, the last one if it ends at 24:00 and has a trade
 in its last minute; or if trades of the day before, or after, are stored.
 
-A volume (dollar) bar closes with the trade that brings its sum of quantities (of price times quantity) to the threshold.
-That trade belongs to it as a whole, however far the sum goes beyond; the next bar begins from nothing with the trade
-after it. Trades behind the last close are in no bar.
+A volume (dollar) bar closes with the trade that brings its sum of quantities (of price times quantity) to the
+threshold. That trade belongs to it as a whole, however far the sum goes beyond; the next bar begins from nothing with
+the trade after it. Trades behind the last close are in no bar.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from trimtab.data.resampling import resample
 from trimtab.data.store import Store
-from trimtab.data.ticks.days import days, read_day
+from trimtab.data.ticks.days import days, path_of, read_day
 from trimtab.data.ticks.kinds import TRADES
 from trimtab.data.timeframes import canonical, length_of
 from trimtab.schedule import anchor_of
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 #: What a threshold may count: the trade's quantity, or its price times its quantity.
 MEASURES: Final = ("volume", "dollars")
-_READ: Final = ["ts", "price", "qty", "is_buyer_maker", "trade_id"]
+_READ: Final = ["ts", "price", "qty", "is_buyer_maker"]
 _SECONDS: Final = re.compile(r"(\d{1,2})\s*s")
 
 
@@ -41,6 +43,10 @@ class Span(NamedTuple):
 
     start: int | None = None
     end: int | None = None
+
+
+#: All trades that there are.
+EVER: Final = Span()
 
 
 class TickBars(NamedTuple):
@@ -68,15 +74,23 @@ class _Trades(NamedTuple):
     ids: I64
 
     def part(self, start: int, end: int | None = None) -> _Trades:
-        return _Trades(*(column[start:end] for column in self))
+        k = slice(start, end)
+        return _Trades(self.ts[k], self.price[k], self.qty[k], self.bought[k], self.ids[k])
 
     def within(self, span: Span) -> _Trades:
         lowest = 0 if span.start is None else int(np.searchsorted(self.ts, -(-span.start // 1_000)))
         highest = None if span.end is None else int(np.searchsorted(self.ts, -(-span.end // 1_000)))
         return self.part(lowest, highest)
 
-    def joined(self, more: _Trades) -> _Trades:
-        return _Trades(*(np.concatenate(pair) for pair in zip(self, more, strict=True))) if len(self.ts) else more
+    def before(self, more: _Trades) -> _Trades:
+        """These trades, then others."""
+        return _Trades(
+            np.concatenate((self.ts, more.ts)),
+            np.concatenate((self.price, more.price)),
+            np.concatenate((self.qty, more.qty)),
+            np.concatenate((self.bought, more.bought)),
+            np.concatenate((self.ids, more.ids)),
+        )
 
 
 def length_of_bars(every: str) -> int:
@@ -90,7 +104,7 @@ def length_of_bars(every: str) -> int:
     return length
 
 
-def time_bars(store: Store, instrument: Instrument, every: str, span: Span = Span()) -> TickBars:
+def time_bars(store: Store, instrument: Instrument, every: str, span: Span = EVER) -> TickBars:
     """Bars of equal time. Where the instrument has sessions, what is longer than 1m is made of minutes, by sessions."""
     length = length_of_bars(every)
     by_sessions = length > MINUTE and not is_round_the_clock(instrument.calendar)
@@ -99,8 +113,7 @@ def time_bars(store: Store, instrument: Instrument, every: str, span: Span = Spa
     parts: list[pl.DataFrame] = []
     ends: list[int] = []
     count = 0
-    for day in there:
-        trades = _read(store, instrument, day)
+    for trades in _ahead(store, instrument, there):
         count += len(trades.within(span).ts)
         ends += [int(trades.ts[0]), int(trades.ts[-1])]
         parts.append(_by_time(trades, step // 1_000, anchor_of(step) // 1_000))
@@ -115,9 +128,7 @@ def time_bars(store: Store, instrument: Instrument, every: str, span: Span = Spa
     return TickBars(whole, count, max(count - int(whole["trades"].sum()), 0), lacking)
 
 
-def threshold_bars(
-    store: Store, instrument: Instrument, measure: str, threshold: float, span: Span = Span()
-) -> TickBars:
+def threshold_bars(store: Store, instrument: Instrument, measure: str, threshold: float, span: Span = EVER) -> TickBars:
     """Bars of equal volume or money; see the module for what goes beyond the threshold.
 
     open_time and close_time are the instants of a bar's first and last trade; bars may share them.
@@ -127,12 +138,12 @@ def threshold_bars(
     if not 0.0 < threshold < float("inf"):
         raise TrimtabError(f"--{measure} {threshold:g}: expected a number above 0")
     parts: list[pl.DataFrame] = []
-    rest = _Trades(*(np.zeros(0, kind) for kind in (np.int64, float, float, float, np.int64)))
+    rest: _Trades | None = None
     count = 0
-    for day in _chosen(store, instrument, span):
-        new = _read(store, instrument, day).within(span)
+    for read in _ahead(store, instrument, _chosen(store, instrument, span)):
+        new = read.within(span)
         count += len(new.ts)
-        trades = rest.joined(new)
+        trades = new if rest is None or not len(rest.ts) else rest.before(new)
         closing = np.empty(len(trades.ts), np.int64)
         amount = trades.qty if measure == "volume" else trades.price * trades.qty
         found = closing[: closings(amount, threshold, closing)]
@@ -143,12 +154,13 @@ def threshold_bars(
         first = np.concatenate((np.zeros(1, np.int64), found[:-1] + 1))
         done, rest = trades.part(0, end), trades.part(end)
         parts.append(_folded(done, first, done.ts[first], done.ts[found]))
-    if not count:
+    if not count or rest is None:
         raise NotEnoughData(f"{instrument.symbol}: no trades from --start to --end")
     if not parts:
         total = float((rest.qty if measure == "volume" else rest.price * rest.qty).sum())
         raise NotEnoughData(
-            f"{instrument.symbol}: all {count:,} trades come to {total:,.6g}, below --{measure} {threshold:g}: no bar closes"
+            f"{instrument.symbol}: all {count:,} trades come to {total:,.6g}, below --{measure} {threshold:g}: "
+            "no bar closes"
         )
     whole = _concatenated(parts)
     return TickBars(whole.drop("first_id", "last_id"), count, len(rest.ts), _lacking(whole))
@@ -179,14 +191,36 @@ def _next_to(day: dt.date, by: int) -> dt.date:
     return day + dt.timedelta(days=by)
 
 
+def _ahead(store: Store, instrument: Instrument, there: list[dt.date]) -> Iterator[_Trades]:
+    """Trades by day, each read while the one before is at work."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(_read, store, instrument, there[0])
+        for day in there[1:]:
+            trades = coming.result()
+            coming = reader.submit(_read, store, instrument, day)
+            yield trades
+        yield coming.result()
+
+
 def _read(store: Store, instrument: Instrument, day: dt.date) -> _Trades:
+    import polars as pl
+
     frame = read_day(store, instrument, TRADES, day, _READ)
-    qty, sold = frame["qty"].to_numpy(), frame["is_buyer_maker"]
-    bought = np.where(sold.fill_null(True).to_numpy(), 0.0, qty)
-    if sold.null_count():
-        bought[sold.is_null().to_numpy()] = np.nan
-    ts = frame["ts"].to_physical().to_numpy()
-    return _Trades(ts, frame["price"].to_numpy(), qty, bought, frame["trade_id"].to_numpy())
+    sold = pl.col("is_buyer_maker")
+    bought = frame.select(pl.when(sold).then(0.0).when(~sold).then("qty").otherwise(float("nan")).alias("bought"))
+    ts, price, qty = frame["ts"].to_physical().to_numpy(), frame["price"].to_numpy(), frame["qty"].to_numpy()
+    return _Trades(ts, price, qty, bought["bought"].to_numpy(), _ids(store, instrument, day, len(frame)))
+
+
+def _ids(store: Store, instrument: Instrument, day: dt.date, rows: int) -> I64:
+    """Trade ids of a day. They count up: where none is missing, the first and the last say them all."""
+    import polars as pl
+
+    column = pl.scan_parquet(path_of(store, instrument, TRADES, day)).select("trade_id")
+    first, last = (int(part.collect().item()) for part in (column.head(1), column.tail(1)))
+    if last - first + 1 == rows:
+        return np.arange(first, last + 1, dtype=np.int64)
+    return read_day(store, instrument, TRADES, day, ["trade_id"])["trade_id"].to_numpy()
 
 
 # --- folding ---------------------------------------------------------------------------------------------------------
@@ -203,7 +237,7 @@ def _by_time(trades: _Trades, step: int, anchor: int) -> pl.DataFrame:
 
 
 def _folded(trades: _Trades, first: I64, opens: I64, closes: I64) -> pl.DataFrame:
-    """Bars that begin at the trades `first` (B,) and reach to the next one's; opens, closes (B,) their times, us UTC."""
+    """Bars that begin at the trades `first` (B,) and reach to the next; opens, closes (B,) their times, us UTC."""
     import polars as pl
 
     last = np.append(first[1:], len(trades.ts)) - 1

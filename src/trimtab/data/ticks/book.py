@@ -61,7 +61,11 @@ def rebuilt(depth: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     amounts = {f"{name}_qty": pl.Series(size[:, side]).fill_nan(None) for side, name in enumerate(("bid", "ask"))}
     columns = [tops["bid"].alias("bid"), amounts["bid_qty"].alias("bid_qty"), tops["ask"].alias("ask")]
     columns.append(amounts["ask_qty"].alias("ask_qty"))
-    book = depth.select("ts", "ts_local", "final_id", "is_snapshot").with_columns(columns).filter(depth.select(ends).to_series())
+    book = (
+        depth.select("ts", "ts_local", "final_id", "is_snapshot")
+        .with_columns(columns)
+        .filter(depth.select(ends).to_series())
+    )
     return book, _standing(depth, known, sizes)
 
 
@@ -78,7 +82,7 @@ def _standing(depth: pl.DataFrame, prices: np.ndarray, sizes: np.ndarray) -> pl.
         ts=pl.lit(None, depth.schema["ts"]), ts_local=pl.lit(None, depth.schema["ts_local"]), first_id=pl.lit(last),
         final_id=pl.lit(last), prev_id=pl.lit(0, pl.Int64), is_snapshot=pl.lit(True),
     )  # fmt: skip
-    return level.select(depth.columns).cast(dict(depth.schema))
+    return level.select(depth.columns).cast(depth.schema)
 
 
 def books(store: Store, instrument: Instrument) -> Iterator[tuple[dt.date, pl.DataFrame]]:
@@ -112,7 +116,7 @@ def check_book(store: Store, instrument: Instrument, *, limit: int = 20) -> Book
         crossed = changed.filter(pl.col("bid") >= pl.col("ask"))
         reports.append(found_at(
             "crossed_book", crossed.head(limit).to_dicts(), len(crossed),
-            lambda r: f"after update {r['final_id']} bid {r['bid']:.10g} at or above ask {r['ask']:.10g}",
+            "after update {final_id} bid {bid:.10g} at or above ask {ask:.10g}",
         ))  # fmt: skip
         if day not in quoted:
             continue
@@ -125,11 +129,11 @@ def check_book(store: Store, instrument: Instrument, *, limit: int = 20) -> Book
         odd = pair.filter(~sizes)
         reports.append(found_at(
             "disagreement", odd.head(limit).to_dicts(), len(odd),
-            lambda r: f"after update {r['final_id']} the book has {_top(r, '')}, quote {r['update_id']} {_top(r, 'q_')}",
+            f"after update {{final_id}} the book has {_top('')}, the quote {_top('q_')}",
         ))  # fmt: skip
     if updates and not known:
         where = [{"row": 0, "at": None}]
-        reports.append(found_at("no_snapshot", where, 1, lambda r: "no snapshot that updates join: the book is not known"))
+        reports.append(found_at("no_snapshot", where, 1, "no snapshot that updates join: the book is not known"))
     return BookReport(updates, known, compared, prices, quantities, merged(reports))
 
 
@@ -144,6 +148,7 @@ def _beside(book: pl.DataFrame, quotes: pl.DataFrame) -> pl.DataFrame:
     return pairs.filter(pl.col("update_id").is_not_null() & (pl.col("final_id") <= last))
 
 
-def _top(r: dict[str, float], prefix: str) -> str:
-    bid, bid_qty, ask, ask_qty = (r[prefix + name] for name in ("bid", "bid_qty", "ask", "ask_qty"))
-    return f"{bid_qty:.10g} @ {bid:.10g} / {ask_qty:.10g} @ {ask:.10g}"
+def _top(prefix: str) -> str:
+    """How a best bid and ask are said: a format of their columns."""
+    names = ("bid_qty", "bid", "ask_qty", "ask")
+    return "{{{}:.10g}} @ {{{}:.10g}} / {{{}:.10g}} @ {{{}:.10g}}".format(*(prefix + name for name in names))

@@ -8,7 +8,7 @@ last one's end; on futures it names the end of the update before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -44,11 +44,11 @@ class TickReport(msgspec.Struct, frozen=True):
 
 
 class _Rule(NamedTuple):
-    """A fault, where it is, and what to say of a row with what stood in the row before (`was_`…)."""
+    """A fault, where it is, and what to say of a row: a format of its columns, and of the row's before (`was_`…)."""
 
     fault: str
     where: pl.Expr
-    say: Callable[[dict[str, Any]], str]
+    say: str
 
 
 def check(frame: pl.DataFrame, kind: Kind, *, limit: int = 20) -> TickReport:
@@ -83,10 +83,10 @@ def merged(parts: Iterable[TickReport]) -> TickReport:
     return TickReport(tuple(findings), counts, rows, missing)
 
 
-def found_at(fault: str, rows: Iterable[dict[str, Any]], count: int, say: Callable[[dict[str, Any]], str]) -> TickReport:
+def found_at(fault: str, rows: Iterable[dict[str, Any]], count: int, say: str) -> TickReport:
     """A report of one fault; `rows` (those that are listed) have `row` and `at`, the instant as text."""
     severity: Literal["error", "warning"] = "error" if fault in ERRORS else "warning"
-    listed = tuple(Finding(fault, severity, r["row"], r["at"] or "no instant", say(r)) for r in rows)
+    listed = tuple(Finding(fault, severity, r["row"], r["at"] or "no instant", say.format(**r)) for r in rows)
     return TickReport(listed, {fault: count} if count else {})
 
 
@@ -112,8 +112,8 @@ def _times(required: str) -> list[_Rule]:
 
     missing = pl.col("ts").is_null() if required == "ts" else instants().is_null()
     return [
-        _Rule("no_time", missing, lambda r: "no instant"),
-        _Rule("disorder", pl.col("ts") < pl.col("ts").shift(1), lambda r: f"the row above is of {_clock(r['was_ts'])}"),
+        _Rule("no_time", missing, "no instant"),
+        _Rule("disorder", pl.col("ts") < pl.col("ts").shift(1), "the row above is of {was_ts:%H:%M:%S.%f}"),
     ]
 
 
@@ -122,9 +122,9 @@ def _ids(name: str) -> list[_Rule]:
 
     before = pl.col(name).shift(1)
     return [
-        _Rule("no_id", pl.col(name).is_null(), lambda r: f"no {name}"),
-        _Rule("duplicate", pl.col(name) == before, lambda r: f"{name} {r[name]} again"),
-        _Rule("id_disorder", pl.col(name) < before, lambda r: f"{name} {r[name]} after {r['was_' + name]}"),
+        _Rule("no_id", pl.col(name).is_null(), f"no {name}"),
+        _Rule("duplicate", pl.col(name) == before, f"{name} {{{name}}} again"),
+        _Rule("id_disorder", pl.col(name) < before, f"{name} {{{name}}} after {{was_{name}}}"),
     ]
 
 
@@ -135,14 +135,14 @@ def _prices(names: tuple[str, ...], quantities: tuple[str, ...], lowest: str) ->
     rules: list[_Rule] = []
     for name in names:
         rules += [
-            _Rule("no_price", ~pl.col(name).is_finite().fill_null(False), lambda r, n=name: f"{n} is {r[n]}"),
-            _Rule("non_positive_price", pl.col(name) <= 0.0, lambda r, n=name: f"{n} is {r[n]:g}"),
+            _Rule("no_price", ~pl.col(name).is_finite().fill_null(False), f"{name} is {{{name}}}"),
+            _Rule("non_positive_price", pl.col(name) <= 0.0, f"{name} is {{{name}:g}}"),
         ]
     for name in quantities:
         bad = pl.col(name) <= 0.0 if lowest == "above 0" else pl.col(name) < 0.0
         rules += [
-            _Rule("no_quantity", ~pl.col(name).is_finite().fill_null(False), lambda r, n=name: f"{n} is {r[n]}"),
-            _Rule("bad_quantity", bad, lambda r, n=name: f"{n} is {r[n]:g}, expected {lowest}"),
+            _Rule("no_quantity", ~pl.col(name).is_finite().fill_null(False), f"{name} is {{{name}}}"),
+            _Rule("bad_quantity", bad, f"{name} is {{{name}:g}}, expected {lowest}"),
         ]
     return rules
 
@@ -153,7 +153,7 @@ def _trade_rules() -> list[_Rule]:
     gap = _Rule(
         "id_gap",
         pl.col("trade_id") > pl.col("trade_id").shift(1) + 1,
-        lambda r: f"{r['trade_id'] - r['was_trade_id'] - 1:,} trades missing before trade_id {r['trade_id']}",
+        "trade_id {trade_id} after {was_trade_id}: trades are missing",
     )
     return [*_times("ts"), *_ids("trade_id"), *_prices(("price",), ("qty",), "above 0"), gap]
 
@@ -161,9 +161,7 @@ def _trade_rules() -> list[_Rule]:
 def _quote_rules() -> list[_Rule]:
     import polars as pl
 
-    crossed = _Rule(
-        "crossed", pl.col("bid") >= pl.col("ask"), lambda r: f"bid {r['bid']:.10g} at or above ask {r['ask']:.10g}"
-    )
+    crossed = _Rule("crossed", pl.col("bid") >= pl.col("ask"), "bid {bid:.10g} at or above ask {ask:.10g}")
     sizes = _prices(("bid", "ask"), ("bid_qty", "ask_qty"), "at least 0")
     return [*_times("either"), *_ids("update_id"), *sizes, crossed]
 
@@ -174,11 +172,11 @@ def _depth_rules() -> list[_Rule]:
     level = pl.struct("is_snapshot", "final_id", "side", "price").is_duplicated()
     again = level & (pl.struct("is_snapshot", "final_id", "side", "price").is_first_distinct().not_())
     return [
-        _Rule("no_time", instants().is_null(), lambda r: "no instant"),
-        _Rule("no_id", pl.col("first_id").is_null() | pl.col("final_id").is_null(), lambda r: "no first_id or final_id"),
-        _Rule("no_side", pl.col("side").is_null() | pl.col("is_snapshot").is_null(), lambda r: "no side or is_snapshot"),
+        _Rule("no_time", instants().is_null(), "no instant"),
+        _Rule("no_id", pl.col("first_id").is_null() | pl.col("final_id").is_null(), "no first_id or final_id"),
+        _Rule("no_side", pl.col("side").is_null() | pl.col("is_snapshot").is_null(), "no side or is_snapshot"),
         *_prices(("price",), ("qty",), "at least 0"),
-        _Rule("duplicate", again, lambda r: f"the level {r['side']} {r['price']:.10g} twice in update {r['final_id']}"),
+        _Rule("duplicate", again, "the level {side} {price:.10g} twice in update {final_id}"),
     ]
 
 
@@ -186,7 +184,9 @@ def updates_of(frame: pl.DataFrame) -> pl.DataFrame:
     """Depth by update: the first row of each that is no snapshot, in the order given."""
     import polars as pl
 
-    rows = frame.lazy().filter(~pl.col("is_snapshot")).select("row", "ts", "ts_local", "first_id", "final_id", "prev_id")
+    rows = (
+        frame.lazy().filter(~pl.col("is_snapshot")).select("row", "ts", "ts_local", "first_id", "final_id", "prev_id")
+    )
     return rows.filter((pl.col("final_id") != pl.col("final_id").shift(1)).fill_null(True)).collect()
 
 
@@ -199,11 +199,9 @@ def _update_faults(frame: pl.DataFrame, limit: int) -> list[TickReport]:
     gap = ~backward & pl.when(named).then(pl.col("prev_id") != last).otherwise(first != last + 1)
     disorder = pl.col("ts") < pl.col("ts").shift(1)
 
-    def ids(r: dict[str, Any]) -> str:
-        return f"update {r['first_id']} to {r['final_id']} after the one that ends at {r['was_final_id']}"
-
+    ids = "update {first_id} to {final_id} after the one that ends at {was_final_id}"
     rules = [
-        _Rule("disorder", disorder, lambda r: f"the update above is of {_clock(r['was_ts'])}"),
+        _Rule("disorder", disorder, "the update above is of {was_ts:%H:%M:%S.%f}"),
         _Rule("id_disorder", backward, ids),
         _Rule("id_gap", gap, ids),
     ]
@@ -221,18 +219,14 @@ def _snapshot_faults(frame: pl.DataFrame, limit: int) -> TickReport:
         updates.sort("final_id"), on="final_id", strategy="forward", check_sortedness=False
     )
     named = pl.col("next_prev").fill_null(0) > 0
-    loose = pl.when(named).then(pl.col("next_prev") > pl.col("final_id")).otherwise(
-        pl.col("next_first") > pl.col("final_id") + 1
+    loose = (
+        pl.when(named)
+        .then(pl.col("next_prev") > pl.col("final_id"))
+        .otherwise(pl.col("next_first") > pl.col("final_id") + 1)
     )
     lost = joined.with_columns(at).filter(loose)
-    text = "updates are missing between the snapshot {} and the first one after it, {}"
-    return found_at(
-        "snapshot_gap", lost.head(limit).to_dicts(), len(lost), lambda r: text.format(r["final_id"], r["next_first"])
-    )
-
-
-def _clock(instant: Any) -> str:
-    return f"{instant:%H:%M:%S.%f}"[:-3] if instant else "no instant"
+    text = "updates are missing between the snapshot {final_id} and the first one after it, {next_first}"
+    return found_at("snapshot_gap", lost.head(limit).to_dicts(), len(lost), text)
 
 
 #: Which columns say what a row is, whoever received it and whenever.

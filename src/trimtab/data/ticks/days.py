@@ -78,7 +78,9 @@ def coverage(store: Store, instrument: Instrument, kind: Kind) -> Coverage:
     paths = [path_of(store, instrument, kind, day) for day in there]
     ends = (instants().min().alias("first"), instants().max().alias("last"))
     try:
-        first, last = (pl.scan_parquet(path).select(ends).collect().row(0)[k] for k, path in ((0, paths[0]), (1, paths[-1])))
+        first, last = (
+            pl.scan_parquet(path).select(ends).collect().row(0)[k] for k, path in ((0, paths[0]), (1, paths[-1]))
+        )
         rows = sum(pl.scan_parquet(path).select(pl.len()).collect().item() for path in paths)
     except pl.exceptions.PolarsError:
         for day in there:
@@ -105,7 +107,7 @@ def read_day(
 def write_day(
     store: Store, instrument: Instrument, kind: Kind, day: dt.date, frame: pl.DataFrame, *, replace: bool = False
 ) -> Stored:
-    """Put ticks of a day beside those that are stored of it, all or nothing; what is there already is not written again.
+    """Put ticks of a day beside those that are stored of it, all or nothing; what is there is not written again.
 
     replace  drop what is stored of that day
 
@@ -131,8 +133,8 @@ def write_day(
             whole, new = in_order(pl.concat([old, fresh]), kind), fresh
             if not whole["ts"].drop_nulls().is_sorted() and "is_snapshot" not in whole.columns:
                 raise TrimtabError(
-                    f"{instrument.symbol} {kind.name} of {day}: beside what is stored, the new ticks are not in the order "
-                    "of time; to put them in the place of that day, import with --replace"
+                    f"{instrument.symbol} {kind.name} of {day}: beside what is stored, the new ticks are not in "
+                    "the order of time; to put them in the place of that day, import with --replace"
                 )
         _write_atomically(path, lambda p: whole.write_parquet(p, **_PARQUET))
     return Stored(len(whole), len(new), written=True)

@@ -123,7 +123,9 @@ def _batches(parts: Iterator[pl.DataFrame], kind: Kind, path: Path, first_line: 
             yield pl.DataFrame([pl.Series("row", range(row, row + len(part)), pl.Int64), *typed])
             row += len(part)
     except pl.exceptions.PolarsError as error:
-        raise TrimtabError(f"{path}: not readable from row {row:,} on ({_first_line(error)}): is it complete?") from None
+        raise TrimtabError(
+            f"{path}: not readable from row {row:,} on ({_first_line(error)}): is it complete?"
+        ) from None
 
 
 def _typed(part: pl.DataFrame, name: str, kind: Kind, path: Path, place: int) -> pl.Series:
@@ -230,7 +232,7 @@ def _text(plain: Path, path: Path) -> Generator[IO[str]]:
 
 def _layout(head: str, path: Path) -> _Layout:
     """The columns of a CSV, from its header or from their number and what they hold."""
-    first = next(csv.reader([head.partition("\n")[0].rstrip("\r")]), [])
+    first = next(csv.reader([head.partition("\n")[0].rstrip("\r")]), list[str]())
     if not first:
         raise TrimtabError(f"{path}: the file is empty")
     if not _is_number(first[0]):
@@ -245,7 +247,7 @@ def _layout(head: str, path: Path) -> _Layout:
         if twice:
             raise TrimtabError(f"{path}: two columns for {twice}: {', '.join(first)}")
         return _Layout(names, header=True)
-    truth = [field.lower() in ("true", "false") for field in first]
+    truth = [_is_truth(field) for field in first]
     if len(first) in (7, 8) and not truth[5] and truth[6]:
         raise TrimtabError(_AGGREGATED.format(path=path))
     if len(first) not in _BARE or not truth[5]:
@@ -262,7 +264,7 @@ _AGGREGATED: Final = (
 
 def _cell(head: str, layout: _Layout, name: str) -> str:
     lines = head.splitlines()
-    fields = next(csv.reader(lines[int(layout.header) : 1 + int(layout.header)]), [])
+    fields = next(csv.reader(lines[int(layout.header) : 1 + int(layout.header)]), list[str]())
     at = layout.names.index(name)
     return fields[at] if at < len(fields) else ""
 
@@ -277,7 +279,7 @@ def _is_number(text: str) -> bool:
 
 def _fault(plain: Path, path: Path, layout: _Layout, used: dict[str, pl.DataType]) -> str:
     """Which line and column a CSV goes wrong at, in words; empty where nothing is found. Reads it a second time."""
-    readers = {"Float64": _is_number, "Int64": _is_whole, "Boolean": lambda text: text.lower() in ("true", "false")}
+    readers = {"Float64": _is_number, "Int64": _is_whole, "Boolean": _is_truth}
     with _text(plain, path) as file:
         rows = csv.reader(file)
         if layout.header:
@@ -288,11 +290,17 @@ def _fault(plain: Path, path: Path, layout: _Layout, used: dict[str, pl.DataType
             for name, text in zip(layout.names, fields, strict=False):
                 read = readers.get(str(used[name]))
                 if name in TRADES.columns and read is not None and text and not read(text):
-                    return f"{path}: line {rows.line_num}, column {name}: {text!r}, expected {_EXPECTED[str(used[name])]}"
+                    return (
+                        f"{path}: line {rows.line_num}, column {name}: {text!r}, expected {_EXPECTED[str(used[name])]}"
+                    )
     return ""
 
 
 _EXPECTED: Final = {"Float64": "a number", "Int64": "a whole number", "Boolean": "true or false"}
+
+
+def _is_truth(text: str) -> bool:
+    return text.lower() in ("true", "false")
 
 
 def _is_whole(text: str) -> bool:

@@ -118,8 +118,6 @@ def _by_day(file: TickFile, tell: Callable[[int], None]) -> Iterator[tuple[dt.da
 
 def _parts(batch: pl.DataFrame, times: pl.Series) -> list[tuple[pl.DataFrame, dt.date]]:
     """A batch by day."""
-    import polars as pl
-
     dates = times.dt.date()
     first, last = dates.min(), dates.max()
     if first == last and isinstance(first, dt.date):
