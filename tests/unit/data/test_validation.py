@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from trimtab.data.quality import calendars
 from trimtab.data.validation import Report, iso, validate
 
 MakeBars = Callable[..., pl.DataFrame]
@@ -27,13 +28,19 @@ def with_cell(frame: pl.DataFrame, column: str, row: int, value: object) -> pl.D
     return frame.with_columns(pl.Series(column, values, dtype=frame[column].dtype))
 
 
+@pytest.fixture
+def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where exchange-calendars is not installed."""
+    monkeypatch.setattr(calendars, "library", lambda: "")
+
+
 def hits(report: Report) -> list[tuple[str, int]]:
     return [(f.fault, f.row) for f in report.findings]
 
 
 def test_good_bars_have_no_findings(bars: MakeBars) -> None:
     report = check(bars(500))
-    assert report == Report((), {}, 500, 0)
+    assert report == Report((), {}, 500, 0, "24/7")
     assert check(bars(0)) == Report((), {}, 0, 0)
 
 
@@ -128,12 +135,17 @@ def test_gaps_round_the_clock(bars: MakeBars) -> None:
     assert report.n_warnings == 2
 
 
-def test_gaps_between_daily_sessions(bars: MakeBars) -> None:
+def test_gaps_between_daily_sessions_without_a_calendar(bars: MakeBars, no_library: None) -> None:
     frame = bars(60, "1d")
     weekdays = frame.filter(pl.col("open_time").dt.weekday() <= 5)
     assert check(weekdays, "1d", "XNYS").counts == {}
     holiday = weekdays.filter(pl.col("open_time").dt.date() != dt.date(2021, 1, 18))
-    assert check(holiday, "1d", "XNYS").counts == {}
+    report = check(holiday, "1d", "XNYS")
+    assert report.counts == {}
+    assert (
+        report.hours
+        == "weekdays and usual hours, without holidays; holidays are not known: pip install 'trimtab[calendars]'"
+    )
     closed = weekdays.filter(~pl.col("open_time").dt.date().is_between(dt.date(2021, 1, 14), dt.date(2021, 1, 18)))
     report = check(closed, "1d", "XNYS")
     assert report.counts == {"gap": 1}
@@ -141,7 +153,7 @@ def test_gaps_between_daily_sessions(bars: MakeBars) -> None:
     assert "3 weekdays missing after 2021-01-13" in report.findings[0].message
 
 
-def test_gaps_in_intraday_sessions(bars: MakeBars) -> None:
+def test_gaps_in_intraday_sessions_without_a_calendar(bars: MakeBars, no_library: None) -> None:
     local = pl.col("open_time").dt.convert_time_zone("America/New_York")
     frame = bars(24 * 40, start="2021-11-01T00:00").filter(
         (local.dt.weekday() <= 5) & local.dt.hour().is_between(9, 15)
@@ -173,14 +185,18 @@ def test_zero_volume_stale_runs_and_outliers(bars: MakeBars) -> None:
     assert hits(check(frame)) == [("zero_volume", 7)]
     close = frame["close"].to_numpy().copy()
     close[100:112] = close[100]
-    flat = bars(300).with_columns(close=pl.Series(close), high=pl.lit(200.0), low=pl.lit(10.0))
+    flat = around(bars(300).with_columns(close=pl.Series(close)))
     assert hits(check(flat)) == [("stale", 100)]
     jump = bars(300)["close"].to_numpy().copy()
-    jump[200:] /= 7
-    split = bars(300).with_columns(close=pl.Series(jump), high=pl.lit(200.0), low=pl.lit(10.0))
-    report = check(split)
+    jump[200:] /= 6.6  # no split that anybody does
+    report = check(around(bars(300).with_columns(close=pl.Series(jump))))
     assert hits(report) == [("outlier", 200)]
-    assert "-85" in report.findings[0].message
+    assert "-84.9%" in report.findings[0].message
+
+
+def around(frame: pl.DataFrame) -> pl.DataFrame:
+    """The bars as they are where only closes are known."""
+    return frame.with_columns(open=pl.col("close"), high=pl.col("close"), low=pl.col("close"))
 
 
 def test_findings_are_limited_and_counts_are_not(bars: MakeBars) -> None:
@@ -232,7 +248,7 @@ def test_known_gaps_of_real_crypto(shared: Path, file: str, gaps: int, missing: 
 
 
 @pytest.mark.parametrize("symbol", ["SPY", "IWM", "AAPL", "IBM"])
-def test_known_gaps_of_real_equities(shared: Path, symbol: str) -> None:
+def test_known_gaps_of_real_equities_without_a_calendar(shared: Path, symbol: str, no_library: None) -> None:
     """September 2001, the day of mourning after New Year 2007, and the storm of October 2012; nothing else."""
     frame = pl.read_parquet(shared / "data/equity_us" / f"{symbol}_1d.parquet")
     report = check(frame, "1d", "XNYS")
@@ -247,7 +263,7 @@ def test_known_gaps_of_real_equities(shared: Path, symbol: str) -> None:
     assert pairs == 3 + 1 + 1  # four days in a row, two, two
 
 
-def test_known_gaps_of_real_hourly_equities(shared: Path) -> None:
+def test_known_gaps_of_real_hourly_equities_without_a_calendar(shared: Path, no_library: None) -> None:
     """The trading halt of 2013-08-22 (Nasdaq) is in AAPL only; both opened late on 2002-09-11."""
     for symbol, gaps in (("SPY", 3), ("AAPL", 4)):
         report = check(pl.read_parquet(shared / "data/equity_us" / f"{symbol}_1h.parquet"), "1h", "XNYS")
