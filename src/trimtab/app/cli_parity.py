@@ -51,14 +51,14 @@ def parity(
       trimtab parity results/3f1c paper/9a77 --html parity.html
       trimtab parity results/3f1c paper/9a77 --tolerance 1e-9 --json
     """
-    from trimtab.research import parity_page
+    from trimtab.research import pages, parity_page
     from trimtab.research.parity import parity as compare
 
     if page is not None:
-        parity_page.check_path(page)
+        pages.check_path(page)
     found = compare(first, second, tolerance=_fraction(tolerance), within=within)
     if page is not None:
-        parity_page.write_page(found, page)
+        pages.write_page(parity_page.render_page(found), page)
     if as_json:
         console.write_json(parity_page.plain(found) | {"page": None if page is None else str(page)})
     else:

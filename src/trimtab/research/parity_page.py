@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from trimtab.research.parity import CAUSES, Difference, Parity
-from trimtab.types import DAY, TrimtabError
+from trimtab.types import DAY
 from trimtab.words import utc
 
 #: Differences that the page lists.
@@ -118,42 +116,16 @@ def _plain(p: Parity, d: Difference, at: Any) -> dict[str, Any]:
     return found
 
 
-def check_path(path: Path) -> None:
-    """TrimtabError, before the work is done, if a page cannot be written there."""
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise TrimtabError(f"--html {path}: expected a file name that ends in .html")
-    if not path.parent.is_dir():
-        raise TrimtabError(f"--html {path}: there is no folder {path.parent}; make it first")
-
-
-def write_page(p: Parity, path: Path) -> None:
-    """The page, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(render_page(p), encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise TrimtabError(f"--html {path}: cannot be written ({error.strerror}); choose another place") from error
-
-
 def render_page(p: Parity) -> str:
     """The page as text, in the report's style and with its script."""
-    import jinja2
-    from plotly.offline import get_plotlyjs
+    from trimtab.research.pages import render
 
-    from trimtab.research import figures
-    from trimtab.research.report import script_json
-
-    charts = {name: json.loads(str(figure.to_json())) for name, figure in charts_of(p).items()}
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("trimtab.research", ""), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    payload = script_json({"charts": charts, "prices": [], "palette": figures.PALETTE})
-    return environment.get_template("parity.html.j2").render(
+    return render(
+        "parity.html.j2",
+        charts_of(p),
         p=p,
         verdict=headline(p),
         window=" to ".join(utc(ts)[:10] for ts in p.window),
-        charts=charts,
         causes=[
             {
                 "name": name,
@@ -169,8 +141,6 @@ def render_page(p: Parity) -> str:
         ],
         rows=[_row(p, d) for d in p.differences[:MOST]],
         total=len(p.differences),
-        payload=payload,
-        plotly=get_plotlyjs().replace("</script", "<\\/script"),
     )  # fmt: skip
 
 
