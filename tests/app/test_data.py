@@ -62,7 +62,7 @@ def test_json_is_all_that_is_on_stdout(data: Path) -> None:
     assert as_json("list")[0]["bars"] == 3
     shown = as_json("show", "SPY", "--rows", 1)
     assert [row["close"] for row in shown["series"][0]["rows"]] == [1.5, 1.4]
-    assert as_json("validate")[0]["errors"] == 0
+    assert as_json("validate")["series"][0]["errors"] == 0
 
 
 def test_bad_input_is_refused_and_the_rest_imported(data: Path) -> None:
@@ -228,7 +228,7 @@ def test_real_files_through_the_command(data: Path, shared: Path) -> None:
     done = as_json("import", *files, "--venue", "bitvavo")
     missing = {d["symbol"]: (d["counts"]["gap"], d["missing"]) for d in done["imported"]}
     assert missing == {"ADAEUR": (7, 25), "BTCEUR": (9, 24), "ETHEUR": (6, 20), "LTCEUR": (9, 24), "XRPEUR": (6, 20)}
-    report = {r["name"]: r["missing"] for r in as_json("validate")}
+    report = {r["name"]: r["missing"] for r in as_json("validate")["series"]}
     assert report["BTCEUR"] == 24
     n = as_json("sql", "select symbol, count(*) n from bars group by 1 order by 1")
     assert {r["symbol"]: r["n"] for r in n} == {f.name[:6]: len(pl.read_parquet(f)) for f in files}

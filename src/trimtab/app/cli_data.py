@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.app import cli_advice, cli_download, cli_import, cli_synthetic, cli_ticks, console
-from trimtab.app.cli_import import Reading, counted, plain_report, table
-from trimtab.app.cli_options import DataOption, JsonOption, grouped
+from trimtab.app import cli_advice, cli_download, cli_import, cli_synthetic, cli_ticks, cli_validate, console
+from trimtab.app.cli_import import table
+from trimtab.app.cli_options import DataOption, JsonOption
 from trimtab.data import macro
 from trimtab.data import store as stores
-from trimtab.data.catalogue import check_calendar
-from trimtab.data.importing import SUFFIXES, read_source
 from trimtab.data.store import Store, find_instrument, instruments, open_store, read_bars, timeframes
 from trimtab.data.timeframes import canonical
-from trimtab.data.validation import Report, validate
+from trimtab.data.validation import validate
 from trimtab.types import DAY, Instrument, TrimtabError
 
 if TYPE_CHECKING:
@@ -29,6 +27,7 @@ app.command("import")(cli_import.import_)
 app.command("download")(cli_download.download_)
 app.command("update")(cli_download.update_)
 app.command("synthetic")(cli_synthetic.synthetic)
+app.command("validate")(cli_validate.validate_)
 app.add_typer(cli_ticks.app, name="ticks")
 
 
@@ -221,90 +220,7 @@ def _cell(value: Any) -> str:
     return escape(str(value))
 
 
-# --- validate, sql ---------------------------------------------------------------------------------------------------
-
-
-@app.command("validate")
-@grouped
-def validate_(
-    targets: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="SYMBOL|FILE", help="Instruments of the store, or files; default: the whole store."),
-    ] = None,
-    calendar: Annotated[
-        str, typer.Option("--calendar", help="Of files: 24/7, 24/5 or an exchange such as XNYS.")
-    ] = "24/7",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Findings listed of each fault.")] = 20,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail the check too.")] = False,
-    data: DataOption = None,
-    as_json: JsonOption = False,
-    *,
-    reading: Reading,
-) -> None:
-    """Validate bars: errors (duplicates, impossible prices …) and warnings (gaps, outliers …).
-
-    Works on the store, and on files before they are imported. Repairs nothing
-    and writes nothing; exit code 1 on errors.
-
-    [bold]Examples[/bold]
-      trimtab data validate
-      trimtab data validate BTCEUR --limit 100
-      trimtab data validate spy_1d.csv --calendar XNYS
-    """
-    check_calendar(calendar)
-    store = open_store(data) if targets else _filled(data)
-    found: list[tuple[str, str, Report]] = []
-    wanted = targets or [i.symbol for i in instruments(store)]
-    with console.progress(shown=not as_json) as progress:
-        for i, target in enumerate(wanted):
-            progress(f"validating {target}", i, len(wanted))
-            for name, step, frame, hours in _series(store, target, reading, calendar):
-                found.append((name, step, validate(frame, step, hours, now=time.time_ns(), limit=limit)))
-    if as_json:
-        console.write_json([{"name": n, "timeframe": t, "rows": r.rows, **plain_report(r)} for n, t, r in found])
-    else:
-        for name, step, report in found:
-            _print_report(name, step, report)
-    if any(r.n_errors or (strict and r.n_warnings) for _, _, r in found):
-        raise typer.Exit(1)
-
-
-def _series(store: Store, target: str, reading: Reading, calendar: str) -> list[tuple[str, str, pl.DataFrame, str]]:
-    path = Path(target)
-    if path.exists() or path.suffix.lower() in SUFFIXES:
-        timeframe = reading.names(path)[1]
-        frame, _ = read_source(reading.source(path))
-        return [(target, timeframe, frame, calendar)]
-    instrument = find_instrument(store, target)
-    steps = (canonical(reading.timeframe),) if reading.timeframe else timeframes(store, instrument)
-    return [(target, t, read_bars(store, instrument, t), instrument.calendar) for t in steps]
-
-
-def _print_report(name: str, timeframe: str, report: Report) -> None:
-    out = console.stdout()
-    bars, errors = _count(report.rows, "bar"), _count(report.n_errors, "error") if report.n_errors else "no errors"
-    faults = f"{errors}; {counted(report)}" if report.counts else "no errors, no warnings"
-    out.print(
-        f"{name} {timeframe}: {bars}, {faults}" + (f"; {report.missing:,} bars missing" if report.missing else ""),
-        style="bold red" if report.n_errors else "bold",
-        markup=False,
-        soft_wrap=True,
-    )
-    listed: dict[str, int] = {}
-    for f in report.findings:
-        listed[f.fault] = listed.get(f.fault, 0) + 1
-        line = f"  {f.severity:7} {f.fault:18} row {f.row:>8,}  {f.instant:20} {f.message}"
-        out.print(line, style="red" if f.severity == "error" else "dim", markup=False, soft_wrap=True)
-        if listed[f.fault] < report.counts[f.fault] and listed[f.fault] == _shown(report, f.fault):
-            out.print(f"          … and {report.counts[f.fault] - listed[f.fault]:,} more of {f.fault}", style="dim")
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
-def _shown(report: Report, fault: str) -> int:
-    return sum(f.fault == fault for f in report.findings)
+# --- sql -------------------------------------------------------------------------------------------------------------
 
 
 @app.command()
@@ -337,3 +253,7 @@ def sql(
     console.stdout().print(_frame_table(frame.head(rows)))
     if len(frame) > rows:
         console.say(f"{len(frame) - rows:,} more rows: raise --rows, or use --json")
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
