@@ -77,7 +77,7 @@ def import_(
         console.write_json({"imported": [_plain(d) for d in done], "refused": lines})
     else:
         _print_imported(done, store)
-    for _, message in refused:
+    for message in dict.fromkeys(message for _, message in refused):
         console.say(message)
     if refused:
         raise typer.Exit(2)
@@ -238,9 +238,8 @@ def _print_found(i: Instrument, kind: Kind, report: TickReport, book: BookReport
         return
     told = f"{i.symbol} book: known after {book.known:,} of {book.updates:,} updates"
     if book.compared:
-        told += (
-            f"; prices agree with the quotes after {book.prices:,} of {book.compared:,}, quantities {book.quantities:,}"
-        )
+        told += f"; prices agree with the quotes after {book.prices:,} of {book.compared:,}"
+        told += f", quantities after {book.quantities:,}"
     _print_report(told, book.faults)
     if not book.compared:
         out.print("  no quotes to compare it with", style="dim")
@@ -263,7 +262,7 @@ def _print_report(said: str, report: TickReport) -> None:
     faults = "no errors, no warnings" if not report.counts else _counted(report)
     missing = f"; {report.missing:,} trades missing" if report.missing else ""
     style = "bold red" if report.n_errors else "bold"
-    out.print(f"{said}, {faults}{missing}", style=style, markup=False, soft_wrap=True)
+    out.print(f"{said}; {faults}{missing}", style=style, markup=False, soft_wrap=True)
     for f in report.findings:
         line = f"  {f.severity:7} {f.fault:18} row {f.row:>9,}  {f.instant:24} {f.message}"
         out.print(line, style="red" if f.severity == "error" else "dim", markup=False, soft_wrap=True)
@@ -303,7 +302,7 @@ def bars_(
       trimtab data ticks bars BTCUSDT --every 1m --store-as BTCUSDT
       trimtab data ticks bars BTCUSDT --dollars 5e6 --out dollar_bars.parquet
     """
-    from trimtab.data.ticks.bars import Span, threshold_bars, time_bars
+    from trimtab.data.ticks.bars import Span, length_of_bars, threshold_bars, time_bars
 
     given = [name for name, value in (("--every", every), ("--volume", volume), ("--dollars", dollars)) if value]
     if len(given) != 1:
@@ -311,8 +310,9 @@ def bars_(
         raise TrimtabError(f"expected one of --every, --volume and --dollars; given: {said}")
     if out is not None and out.suffix.lower() not in (".parquet", ".csv"):
         raise TrimtabError(f"--out {out}: expected a name that ends in .parquet or .csv")
-    if store_as and not every:
-        raise TrimtabError(f"--store-as {store_as}: the store keeps bars of time; write these with --out")
+    if store_as and (not every or length_of_bars(every) not in TIMEFRAMES.values()):
+        kept = ", ".join(TIMEFRAMES)
+        raise TrimtabError(f"--store-as {store_as}: the store keeps bars of {kept}; write these with --out")
     store = open_store(data)
     instrument = find_instrument(store, symbol)
     span = Span(instant_of("--start", start) if start else None, instant_of("--end", end) if end else None)
@@ -341,8 +341,7 @@ def _stored(
     from trimtab.data.timeframes import canonical
     from trimtab.types import NotEnoughData
 
-    timeframe = canonical(every)
-    if timeframe not in TIMEFRAMES or made.frame.is_empty():
+    if made.frame.is_empty():
         raise NotEnoughData(f"{instrument.symbol}: no whole bar of {every} in {made.trades:,} trades: nothing to store")
     known = {i.symbol: i for i in instruments(store)}.get(name)
     if known is not None and _what(known) != _what(instrument):
@@ -350,7 +349,7 @@ def _stored(
     target = known or msgspec.structs.replace(instrument, symbol=name)
     source = Source(path=Path(f"bars of the ticks of {instrument.symbol}"))
     frame = made.frame.select(COLUMNS)
-    done = import_frame(store, frame, target, timeframe, now=time.time_ns(), replace=replace, source=source)
+    done = import_frame(store, frame, target, canonical(every), now=time.time_ns(), replace=replace, source=source)
     return plain_imported(done)
 
 
@@ -362,8 +361,11 @@ def _plain_bars(made: TickBars, instrument: Instrument, stored: dict[str, Any] |
 def _print_bars(made: TickBars, out: Path | None, stored: dict[str, Any] | None) -> None:
     screen = console.stdout()
     shown = table("Open time", "Close time", "#open", "#high", "#low", "#close", "#volume", "#trades")
-    ends = made.frame if len(made.frame) <= 6 else made.frame.head(3).extend(made.frame.tail(3))
-    for row in ends.iter_rows(named=True):
+    few = len(made.frame) <= 6
+    ends = made.frame if few else made.frame.head(3).extend(made.frame.tail(3))
+    for n, row in enumerate(ends.iter_rows(named=True)):
+        if n == 3 and not few:
+            shown.add_row("…")
         times = [f"{row[name]:%Y-%m-%d %H:%M:%S.%f}"[:-3].removesuffix(".000") for name in ("open_time", "close_time")]
         prices = [f"{row[name]:,.8g}" for name in ("open", "high", "low", "close", "volume")]
         shown.add_row(*times, *prices, f"{row['trades']:,}")

@@ -152,6 +152,8 @@ def _readable(path: Path) -> bool:
 
 def _fresh(old: pl.DataFrame, new: pl.DataFrame, kind: Kind, what: str) -> pl.DataFrame:
     """Rows of updates that are not stored yet."""
+    import polars as pl
+
     facts, update = FACTS[kind.name], _UPDATE[kind.name]
     by = kind.order[0]
     if len(old) == len(new) and old.select(facts).equals(new.select(facts)):

@@ -188,7 +188,7 @@ def _csv(path: Path, plain: Path) -> TickFile:
     if "ts" in used and _is_number(_cell(head, layout, "ts")):
         used["ts"] = pl.Int64()
     whole = pl.scan_csv(plain, has_header=False, skip_rows=int(layout.header), schema=used, glob=False)
-    batches = whole.select([name for name in TRADES.columns if name in used]).collect_batches(chunk_size=BATCH)
+    batches = whole.collect_batches(chunk_size=BATCH)  # all columns: a line with too many is only noticed so
     rows = int(plain.stat().st_size / max(len(head) / max(head.count("\n"), 1), 1)) if plain.suffix == ".csv" else 0
     first = 1 + int(layout.header)
     return TickFile(path, TRADES, rows, first, _of_csv(batches, plain, path, layout, used))
@@ -202,6 +202,10 @@ def _of_csv(
     row = 0
     try:
         for part in parts:
+            short = part["is_buyer_maker"].is_null().arg_true() if "is_buyer_maker" in used else pl.Series([])
+            if len(short):
+                line = row + int(short[0]) + 1 + layout.header
+                raise TrimtabError(f"{path}: line {line}, column is_buyer_maker: empty, expected true or false")
             typed = [_typed(part, name, TRADES, path, row + 1 + layout.header) for name in TRADES.columns]
             yield pl.DataFrame([pl.Series("row", range(row, row + len(part)), pl.Int64), *typed])
             row += len(part)

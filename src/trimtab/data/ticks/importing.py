@@ -89,31 +89,39 @@ def _by_day(file: TickFile, tell: Callable[[int], None]) -> Iterator[tuple[dt.da
     import polars as pl
 
     waiting: dict[dt.date, list[pl.DataFrame]] = {}
-    over: set[dt.date] = set()
     latest: dt.datetime | None = None
     done = 0
     for batch in file.batches:
         times = batch.select(instants().alias("at"))["at"]
-        if times.null_count():
-            row = int(batch["row"][int(times.is_null().arg_true()[0])])
-            raise TrimtabError(f"{file.path}: {file.place(row)} has no instant (ts): no day to store it in")
+        latest = _in_time(file, batch, times, latest)
         for part, day in _parts(batch, times):
-            if day in over:
-                raise TrimtabError(
-                    f"{file.path}: {file.place(int(part['row'][0]))} is of {day}, after rows of a later day: expected "
-                    "the order of time; sort the file and import it again"
-                )
             waiting.setdefault(day, []).append(part)
         done += len(batch)
         tell(done)
-        last = times.max()
-        latest = max(latest, last) if latest and isinstance(last, dt.datetime) else last  # type: ignore[assignment]
         for day in sorted(waiting):
-            if latest and latest - _LATE >= dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), dt.UTC):
-                over.add(day)
+            if latest - _LATE >= dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), dt.UTC):
                 yield day, pl.concat(waiting.pop(day))
     for day in sorted(waiting):
         yield day, pl.concat(waiting.pop(day))
+
+
+def _in_time(file: TickFile, batch: pl.DataFrame, times: pl.Series, latest: dt.datetime | None) -> dt.datetime:
+    """The latest instant so far; TrimtabError where a row has none, or is so far behind that its day may be over."""
+    import polars as pl
+
+    if times.null_count():
+        row = int(batch["row"][int(times.is_null().arg_true()[0])])
+        raise TrimtabError(f"{file.path}: {file.place(row)} has no instant (ts): no day to store it in")
+    before = pl.Series([latest], dtype=times.dtype)
+    so_far = pl.concat([before, times.rename("")]).cum_max().slice(1)
+    late = (so_far - times > _LATE).arg_true()
+    if len(late):
+        k = int(late[0])
+        raise TrimtabError(
+            f"{file.path}: {file.place(int(batch['row'][k]))} is of {times[k]:%Y-%m-%dT%H:%M:%SZ}, after rows of "
+            f"{so_far[k]:%Y-%m-%dT%H:%M:%SZ}: expected the order of time; sort the file and import it again"
+        )
+    return so_far[-1]
 
 
 def _parts(batch: pl.DataFrame, times: pl.Series) -> list[tuple[pl.DataFrame, dt.date]]:
