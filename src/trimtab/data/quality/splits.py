@@ -92,8 +92,8 @@ def split_faults(b: Bars, moves: Moves, length: int, events: Sequence[Event]) ->
 
 
 def _explains(event: Event, opens: I64, row: int) -> bool:
-    """Whether a bar is the first one of an event's day; a label may be off by the hours of a time zone."""
-    return opens[row - 1] < event.ts + DAY // 2 and event.ts - DAY // 2 <= opens[row]
+    """Whether a bar is the first one of an event's day, which may be labelled by the evening before it."""
+    return any(opens[row - 1] < ts <= opens[row] for ts in (event.ts, event.ts - DAY // 2))
 
 
 def _stays(close: F64, row: int, jump: float) -> bool:
