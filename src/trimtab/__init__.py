@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from trimtab.research.backtest import backtest, simulate
     from trimtab.research.run import Run
     from trimtab.research.sweep import sweep
+    from trimtab.strategies.framed import frame_strategy
     from trimtab.types import (
         AllocatorUse,
         Caps,
         CashFlow,
         Costs,
         Execution,
+        Indicator,
         Instrument,
         LimitRule,
         Limits,
@@ -39,6 +41,7 @@ __all__ = [
     "CashFlow",
     "Costs",
     "Execution",
+    "Indicator",
     "Instrument",
     "LimitRule",
     "Limits",
@@ -55,6 +58,7 @@ __all__ = [
     "TrimtabError",
     "__version__",
     "backtest",
+    "frame_strategy",
     "load",
     "simulate",
     "sweep",
@@ -66,6 +70,7 @@ _HOMES = {
     "simulate": "trimtab.research.backtest",
     "sweep": "trimtab.research.sweep",
     "Run": "trimtab.research.run",
+    "frame_strategy": "trimtab.strategies.framed",
 }
 
 

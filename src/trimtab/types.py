@@ -351,10 +351,30 @@ class Refusal(NamedTuple):
     reason: str
 
 
+class Indicator(msgspec.Struct, frozen=True):
+    """A field that is derived from a model's own rows of one instrument, by Polars expressions or by code on a frame.
+
+    name            what `Strategy.fields` calls it
+    make(p, frame)  -> an expression, or a Series as long as the frame; null is NaN, a bool 0 or 1
+    fields          of the bars that it reads, and `ticks`; the frame has them beside `ts`, the close instants (ns, UTC)
+    warmup          rows before the first value, or a function of Params: a value that has fewer before it is NaN
+
+    A frame is rows of the model's timeframe up to some row, not all of them: those of one block of time and `warmup`
+    rows before it (see strategies.indicators). What is not observed is null in it. No value may depend on later rows,
+    nor on where the frame begins, as `trimtab check` finds out.
+    """
+
+    name: str
+    make: Callable[..., Any]
+    fields: tuple[str, ...]
+    warmup: int | Callable[..., int]
+
+
 class Strategy(msgspec.Struct, frozen=True, kw_only=True):
     """A strategy is a value: compiled `init(p) -> s` and `step(p, s, x) -> (s, forecast)` with what is known of them.
 
     fields          the K axis of x, in this order; x is (L, K), this row only, for the strategy's L legs
+    indicators      those of the fields that are derived from others
     params, ranges  a NamedTuple of defaults; per name the inclusive (low, high) that is searched and accepted
     warmup(p)       rows of its timeframe before the first forecast that is not NaN
     n_legs          instruments that one forecast is about; 0: all that the model trades
@@ -377,10 +397,20 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True):
     legs: Callable[..., Any] | None = None
     across: Callable[..., Any] | None = None
     fit: Fit | None = None
+    indicators: tuple[Indicator, ...] = ()
 
     def legs_of(self, instruments: int) -> int:
         """Legs of one unit of a model that trades so many instruments."""
         return self.n_legs or instruments
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The fields of the bars that a model of it is fed: those of its own, then what only its indicators read."""
+        if not self.indicators:
+            return self.fields
+        derived = {each.name for each in self.indicators}
+        inputs = (field for each in self.indicators for field in each.fields)
+        return tuple(dict.fromkeys((*(f for f in self.fields if f not in derived), *inputs)))
 
 
 class SizerUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -122,6 +122,7 @@ def check(
 def describe(strategy: Strategy) -> dict[str, Any]:
     """What is known of a strategy, as plain values."""
     from trimtab.strategies.fitting import every_of, window_of
+    from trimtab.strategies.indicators import rows_before
     from trimtab.types import DAY
 
     params = strategy.params._asdict()
@@ -134,6 +135,10 @@ def describe(strategy: Strategy) -> dict[str, Any]:
         "idea": idea_of(strategy),
         "about": about(strategy),
         "fields": list(strategy.fields),
+        "indicators": [
+            {"name": each.name, "fields": list(each.fields), "warmup": rows_before(strategy, each, strategy.params)}
+            for each in strategy.indicators
+        ],
         "legs": strategy.n_legs,
         "timeframes": list(strategy.timeframes),
         "asset_classes": list(strategy.asset_classes),
@@ -145,7 +150,9 @@ def describe(strategy: Strategy) -> dict[str, Any]:
 
 def about(strategy: Strategy) -> str:
     """The text of the strategy's module: idea, formula, source, when it fails."""
-    module = sys.modules.get(type(strategy.params).__module__)
+    from trimtab.strategies.framed import home_of
+
+    module = sys.modules.get(home_of(strategy))
     return inspect.cleandoc(module.__doc__ or "") if module else ""
 
 

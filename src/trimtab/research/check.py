@@ -1,8 +1,8 @@
 """`trimtab check`: the laws of design, run on one strategy. What a broken law usually means is part of the answer.
 
 A step sees one row at a time, so it cannot look ahead by mistake in the usual way; what breaks a strategy is memory
-outside State, an index past the row, a table from a file, or a warm-up that is not what it says. The laws find these on
-the user's own bars or on synthetic ones.
+outside State, an index past the row, a table from a file, or a warm-up that is not what it says. An indicator sees a
+frame, and may look at its later rows. The laws find these on the user's own bars or on synthetic ones.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from trimtab.research import (
+    check_anchor,
     check_contract,
     check_fit,
     check_forecasts,
@@ -45,6 +46,10 @@ def _has_across(strategy: Strategy) -> bool:
     return strategy.across is not None
 
 
+def _has_indicators(strategy: Strategy) -> bool:
+    return bool(strategy.indicators)
+
+
 class Law(NamedTuple):
     """A law by name: how it is checked, what a pass means, and whether it applies to a strategy."""
 
@@ -60,6 +65,7 @@ LAWS: Final[tuple[Law, ...]] = (
     Law("split", check_forecasts.split, "cut anywhere and resumed from a snapshot: the same forecasts, bit for bit"),
     Law("prefix", check_forecasts.prefix, "nothing after a row changes its forecast: no look-ahead"),
     Law("determinism", check_forecasts.determinism, "the same twice, side by side and in a fresh process"),
+    Law("anchor", check_anchor.anchor, "where the frames of indicators begin does not matter: 1e-9", _has_indicators),
     Law("purity", check_contract.purity, "knows only its parameters, its state and its row, and leaves the row alone"),
     Law("range", check_robustness.in_range, "forecasts are NaN or within -1 to 1, also on still and wild prices"),
     Law("warm-up", check_memory.warm_up, "the first forecast comes after the declared warm-up"),
@@ -89,8 +95,9 @@ def check_strategy(
     seed      of the synthetic bars and of the random cuts: the same seed finds the same breaks
     progress  told (law, laws done, laws in all)
 
-    A law that has no meaning for the strategy (fit, legs, across) is left out, and so are all others where the contract
-    is broken. TrimtabError for parameters and timeframes that do not fit, NotEnoughData for a panel that is too short.
+    A law that has no meaning for the strategy (fit, anchor, legs, across) is left out, and so are all others where the
+    contract is broken. TrimtabError for parameters and timeframes that do not fit, NotEnoughData for a panel that is
+    too short.
     """
     given = dict(params or {})
     found = _contradiction(strategy, given)

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, cast
 import numpy as np
 
 from trimtab.research.check_subject import Finding, Subject, bits, leaves, shared_members
+from trimtab.strategies.framed import home_of
 from trimtab.types import F64, Strategy
 
 #: What numba says -> what is wrong and what to do; {0} is the first group.
@@ -133,7 +134,7 @@ def explain(strategy: Strategy, params: Any, x: F64, error: Exception) -> tuple[
 
 def file_of(strategy: Strategy) -> str:
     """The file a strategy was written in, without its folder; its name where there is none."""
-    file = getattr(sys.modules.get(strategy.step.__module__), "__file__", None)
+    file = getattr(sys.modules.get(home_of(strategy)), "__file__", None)
     return Path(str(file)).name if file else strategy.name
 
 
@@ -148,7 +149,7 @@ def _disagreement(strategy: Strategy, params: Any, x: F64) -> tuple[str, str, st
     try:
         first = strategy.init(params)
         before = [(path, type_of(v)) for path, v in leaves(first)]
-        made = strategy.step(params, first, x[0].copy())[0]
+        made = strategy.step(params, first, np.resize(x[0], (x.shape[1], len(strategy.fields))))[0]
     except Exception:  # the caller already tells what was raised
         return None
     if type(made) is not type(first):
@@ -178,7 +179,8 @@ def reached(strategy: Strategy) -> list[Reached]:
     found: dict[str, Reached] = {}
     seen: set[int] = set()
     fit = strategy.fit.of if strategy.fit else None
-    for function in (strategy.init, strategy.step, strategy.legs, strategy.across, fit):
+    made = (indicator.make for indicator in strategy.indicators)
+    for function in (strategy.init, strategy.step, strategy.legs, strategy.across, fit, *made):
         if function is not None:
             for item in _reach(function, seen):
                 found.setdefault(item.name, item)
@@ -232,6 +234,7 @@ def _is_library(module: str | None) -> bool:
         "trimtab",
         "numba",
         "numpy",
+        "polars",
         "scipy",
         *sys.stdlib_module_names,
     }
@@ -296,7 +299,7 @@ def _copied_from(subject: Subject, values: F64) -> str | None:
         return None
     for unit in subject.units:
         for leg, symbol in enumerate(unit.symbols):
-            for k, field in enumerate(subject.strategy.fields):
+            for k, field in enumerate(subject.strategy.reads):
                 column = unit.x[:, leg, k]
                 with np.errstate(all="ignore"):
                     series = {"": column, "changes of ": np.diff(column), "returns of ": column[1:] / column[:-1] - 1.0}
@@ -308,6 +311,7 @@ def _copied_from(subject: Subject, values: F64) -> str | None:
 
 def untouched(subject: Subject) -> list[Finding]:
     """x belongs to the panel: a step that writes into it changes the bars of everyone else."""
+    subject = subject.derived()
     for unit in subject.units:
         x = unit.x.copy()
         out = np.full(len(x), np.nan)
@@ -318,10 +322,10 @@ def untouched(subject: Subject) -> list[Finding]:
             return [
                 subject.broken(
                     "purity",
-                    f"step wrote {x[row, leg, k]:g} over the {subject.strategy.fields[k]} of {unit.symbols[leg]} "
+                    f"step wrote {x[row, leg, k]:g} over the {subject.strategy.reads[k]} of {unit.symbols[leg]} "
                     f"({unit.x[row, leg, k]:g}): x is the panel's own memory, so the next model sees changed bars. "
                     "Usual cause: an in-place edit such as x[0, 0] = … or x *= …. Work on a copy, or on a number",
-                    subject.strategy.fields[k],
+                    subject.strategy.reads[k],
                     (unit, row),
                 )
             ]

@@ -16,6 +16,7 @@ _WINDOWS: Final = 6
 
 def fit(subject: Subject) -> list[Finding]:
     """Abstains until the first fit; the same window gives the same answer, of State's types, and stays as it was."""
+    subject = subject.derived()
     strategy, fit = subject.strategy, subject.strategy.fit
     if fit is None:
         return []

@@ -22,6 +22,7 @@ from trimtab.research.check_subject import (
     first_difference,
     fold,
     fold_until_error,
+    looks_ahead,
     shared_members,
     source_of,
     stored,
@@ -102,6 +103,11 @@ def _resumed(
             "keeping the previous state's array, which step then writes in place. Copy it (array.copy()), or keep the "
             "one number that is needed"
         )
+    elif subject.strategy.indicators and row is not None:
+        cause = (
+            "an indicator looks at later rows of its frame (see prefix), or `make` remembers something outside its "
+            "arguments, or draws at random"
+        )
     elif neighbours_seen(subject, unit) is not None:
         cause = "step reads beyond its row, where live has no next row (see prefix)"
     else:
@@ -129,7 +135,8 @@ def _one_by_one(subject: Subject, unit: Unit, whole: F64) -> Finding | None:
     return subject.broken(
         "split",
         f"{unit.name}: one row at a time (as live runs it) the forecast of row {unit.place(row)} is {out[row]:g}, "
-        f"in one go it is {whole[row]:g}. Usual cause: step reads beyond its row, or State is not all it remembers",
+        f"in one go it is {whole[row]:g}. Usual cause: step, or an indicator, reads beyond its row, or State is not "
+        "all it remembers",
         "forecast",
         (unit, row),
     )
@@ -167,13 +174,20 @@ def _shortened(subject: Subject, unit: Unit, whole: F64) -> Finding | None:
 
 
 def _peeked(subject: Subject, unit: Unit, row: int, field: str | None, seen: str) -> Finding:
-    legs, fields = unit.x.shape[1:]
+    legs, fields = unit.x.shape[1], len(subject.strategy.fields)
+    indexed = (
+        "step indexes past its row, which compiled code does not catch but reads from the next one: "
+        f"x is ({legs}, {fields}), so x[0 … {legs - 1}, 0 … {fields - 1}] is all there is; more legs need n_legs, "
+        "more fields a name in STRATEGY.fields"
+    )
+    named = ", ".join(each.name for each in subject.strategy.indicators)
+    framed = (
+        f"{named} looks at later rows of its frame: a shift(-1), a centred window, a mean, maximum or last value of "
+        "the whole frame, a fill backwards. Take rolling_, ewm_ or cum_ functions and shifts of 1 or more"
+    )
     return subject.broken(
         "prefix",
-        f"{unit.name}: look-ahead: {seen} of row {unit.place(row)}. Usual cause: step indexes past its row, which "
-        "compiled code does not catch but reads from the next one: "
-        f"x is ({legs}, {fields}), so x[0 … {legs - 1}, 0 … {fields - 1}] is all there is; more legs need n_legs, "
-        "more fields a name in STRATEGY.fields",
+        f"{unit.name}: look-ahead: {seen} of row {unit.place(row)}. Usual cause: {framed if named else indexed}",
         field,
         (unit, row),
     )
@@ -183,7 +197,7 @@ def _future_changed(subject: Subject, unit: Unit, whole: F64) -> Finding | None:
     """Change one field of one leg after row t, in the same memory; nothing up to t may move."""
     cuts = cuts_of(subject, "prefix", len(unit.x))
     for leg in range(unit.x.shape[1]):
-        for k, field in enumerate(subject.strategy.fields):
+        for k, field in enumerate(subject.strategy.reads):
             for name, change in CHANGES:
                 for cut in cuts:
                     x = unit.x.copy()
@@ -240,7 +254,8 @@ def determinism(subject: Subject) -> list[Finding]:
         found = _fold_agrees(subject, unit, once)
         if found:
             return [found]
-    found = _side_by_side(subject) or _elsewhere(subject)
+    # Rows that are stepped in other parts differ where an indicator looks ahead; the law of prefix tells.
+    found = (None if looks_ahead(subject) else _side_by_side(subject)) or _elsewhere(subject)
     return [found] if found else []
 
 
@@ -248,7 +263,7 @@ def _fold_agrees(subject: Subject, unit: Unit, dense: F64) -> Finding | None:
     """The loop of a backtest, which skips unchanged forecasts, decides at the same rows."""
     if subject.strategy.legs is not None:
         return None
-    made = decisions(subject.strategy, subject.params, unit.x.copy(), True, unit.ts)
+    made = decisions(subject.strategy, subject.params, unit.x.copy(), True, unit.ts, subject.origin(unit))
     kept = np.flatnonzero(~np.isnan(dense))
     if np.array_equal(made.row, kept) and first_difference(made.value, dense[kept]) is None:
         return None
@@ -287,7 +302,7 @@ def _elsewhere(subject: Subject) -> Finding | None:
         return None
     unit = subject.units[0]
     here = forecasts_hash(fold(subject, unit.ts, unit.x)[1])
-    there = forecasts_elsewhere(source, subject.params._asdict(), unit.ts, unit.x)
+    there = forecasts_elsewhere(source, subject.params._asdict(), unit.ts, unit.x, subject.timeframe)
     constants = constants_of(subject.strategy)
     moved = [name for name in constants if there.constants.get(name, constants[name]) != constants[name]]
     if there.error:

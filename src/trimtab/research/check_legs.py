@@ -15,10 +15,11 @@ _CLOSE: Final = 1e-9
 
 def legs(subject: Subject) -> list[Finding]:
     """Leg weights: as many as legs, finite, with sum |w| = |f|; asking for them changes nothing."""
+    subject = subject.derived()
     for unit in subject.units:
         end, dense = fold(subject, unit.ts, unit.x)
         kept = np.flatnonzero(~np.isnan(dense))
-        made = decisions(subject.strategy, subject.params, unit.x.copy(), True, unit.ts)
+        made = decisions(subject.strategy, subject.params, unit.x.copy(), True, unit.ts, subject.origin(unit))
         count = unit.x.shape[1]
         rows, weights = made.row[::count], made.value.reshape(-1, count)
         if not np.array_equal(rows, kept):

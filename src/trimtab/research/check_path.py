@@ -188,8 +188,8 @@ def _changed_after(panel: Panel, cut: int) -> list[tuple[str, F64]]:
 def _rows_break(subject: Subject, panel: Panel, other: Panel, cut: int) -> tuple[str, int] | None:
     """The rows that models step on, up to the cut."""
     for unit in subject.units:
-        index, x = rows_of(panel, unit.symbols, subject.timeframe, subject.strategy.fields)
-        index_other, x_other = rows_of(other, unit.symbols, subject.timeframe, subject.strategy.fields)
+        index, x = rows_of(panel, unit.symbols, subject.timeframe, subject.strategy.reads)
+        index_other, x_other = rows_of(other, unit.symbols, subject.timeframe, subject.strategy.reads)
         n, m = (int(np.searchsorted(i, cut, side="right")) for i in (index, index_other))
         if n != m or not np.array_equal(index[:n], index_other[:n]):
             return f"the rows of {unit.name}", int(index[min(n, m) - 1]) if min(n, m) else 0

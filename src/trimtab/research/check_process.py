@@ -2,7 +2,7 @@
 
 A strategy that leans on the clock, on addresses or on hashes of text has other constants there (compiled code may hide
 that, for the disk cache keeps the old ones); one that draws random numbers has other forecasts. FOLDER holds `ask.json`
-(strategy, params), `ts.npy` (R,) and `x.npy` (R, L, K).
+(strategy, params, timeframe), `ts.npy` (R,) and `x.npy` (R, L, K).
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ class Elsewhere(NamedTuple):
     error: str
 
 
-def forecasts_elsewhere(source: str, params: Mapping[str, Any], ts: I64, x: F64) -> Elsewhere:
+def forecasts_elsewhere(source: str, params: Mapping[str, Any], ts: I64, x: F64, timeframe: str) -> Elsewhere:
     """Hashes of the forecasts and of the file's constants in a new process with another hash seed."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "ask.json").write_text(json.dumps({"strategy": source, "params": dict(params)}))
+        ask = {"strategy": source, "params": dict(params), "timeframe": timeframe}
+        Path(folder, "ask.json").write_text(json.dumps(ask))
         np.save(Path(folder, "ts.npy"), ts)
         np.save(Path(folder, "x.npy"), x)
         done = subprocess.run(  # nosec B603
@@ -63,11 +64,12 @@ def main(folder: Path) -> str:
     from trimtab.research.check_contract import constants_of
     from trimtab.strategies import find, params_of
     from trimtab.strategies.folding import forecasts
+    from trimtab.strategies.indicators import Origin
 
     ask = json.loads((folder / "ask.json").read_text())
     strategy = find(ask["strategy"])
     x, ts = np.load(folder / "x.npy"), np.load(folder / "ts.npy")
-    out = forecasts(strategy, params_of(strategy, ask["params"]), x, ts)
+    out = forecasts(strategy, params_of(strategy, ask["params"]), x, ts, Origin(ask["timeframe"]))
     return json.dumps({"forecasts": forecasts_hash(out), "constants": constants_of(strategy)})
 
 

@@ -20,15 +20,15 @@ def stress_of(subject: Subject, unit: Unit) -> Generator[tuple[str, F64]]:
     still = np.repeat(unit.x[:1], min(len(unit.x), 3 * subject.warmup + 200), axis=0)
     yield "a series that stands still", still
     jumpy = unit.x.copy()
-    prices = [k for k, f in enumerate(subject.strategy.fields) if f in ("open", "high", "low", "close", "ticks")]
+    prices = [k for k, f in enumerate(subject.strategy.reads) if f in ("open", "high", "low", "close", "ticks")]
     jumpy[len(jumpy) // 2 :, :, prices] *= 20.0
     yield "a price that rises twentyfold in one bar", jumpy
     small = unit.x.copy()
     small[:, :, prices] *= 1e-4
     yield "prices of a cent or less", small
-    if "volume" in subject.strategy.fields:
+    if "volume" in subject.strategy.reads:
         silent = unit.x.copy()
-        silent[len(silent) // 3 :, :, subject.strategy.fields.index("volume")] = 0.0
+        silent[len(silent) // 3 :, :, subject.strategy.reads.index("volume")] = 0.0
         yield "bars without volume", silent
 
 
@@ -78,7 +78,7 @@ def missing(subject: Subject) -> list[Finding]:
         at = subject.warmup + (len(unit.x) - subject.warmup) // 4
         tail = at + min(2 * subject.warmup + 50, (len(unit.x) - at) // 2)
         for leg in range(unit.x.shape[1]):
-            for k, field in enumerate(subject.strategy.fields):
+            for k, field in enumerate(subject.strategy.reads):
                 if field in ("close", "ticks"):
                     continue  # a bar without a close is never stepped
                 for length in (1, 3):

@@ -16,12 +16,16 @@ from trimtab.schedule.buckets import divides
 from trimtab.strategies import BUILT_IN, find, params_of
 from trimtab.strategies.fitting import Memory
 from trimtab.strategies.folding import Folds, folds_of, memory_of, resume_dense
+from trimtab.strategies.framed import home_of
+from trimtab.strategies.indicators import Origin, no_past, with_indicators
 from trimtab.types import BAR_FIELDS, F64, I64, TIMEFRAMES, Instrument, NotEnoughData, Panel, Strategy, TrimtabError
 
 #: Units that are folded; a wide universe adds time and no evidence.
 MOST_UNITS: Final = 4
 #: Rows that must remain after warm-up, or nothing could be said.
 LEAST_ROWS: Final = 50
+#: Rows after the warm-up that indicators are made of in parts, to see whether they look ahead.
+_AHEAD: Final = 400
 _SYNTHETIC_ROWS: Final = (1_500, 20_000)
 
 
@@ -74,9 +78,28 @@ class Subject(NamedTuple):
         """The memory of a unit before its first row."""
         return memory_of(self.strategy, self.params if params is None else params, self.units[0].x.shape[1])
 
+    def origin(self, unit: Unit) -> Origin:
+        """What the rows of a unit are of."""
+        return Origin(self.timeframe, unit.symbols, self.strategy.name)
+
     def dense(self, memory: Memory, ts: I64, x: F64, out: F64, params: Any = None) -> Memory:
         """Step rows x into out, fits included where they are due; the memory that went in is used up."""
-        return resume_dense(self.strategy, self.params if params is None else params, memory, ts, x, out)[0]
+        chosen, origin = self.params if params is None else params, Origin(self.timeframe)
+        return resume_dense(self.strategy, chosen, memory, ts, x, out, origin)[0]
+
+    def derived(self, moved: int = 0) -> Subject:
+        """The strategy with its indicators as plain fields, on rows that have them.
+
+        moved  ns by which the blocks of indicators begin later
+        """
+        strategy = self.strategy
+        if not strategy.indicators:
+            return self
+        units: list[Unit] = []
+        for unit in self.units:
+            origin, past = self.origin(unit)._replace(moved=moved), no_past(strategy, unit.x.shape[1])
+            units.append(unit._replace(x=with_indicators(strategy, self.params, origin, past, unit.ts, unit.x)[0]))
+        return self._replace(strategy=msgspec.structs.replace(strategy, indicators=()), units=tuple(units))
 
     def rng(self, law: str) -> np.random.Generator:
         """Random numbers of one law: the same in every process."""
@@ -96,7 +119,7 @@ class Subject(NamedTuple):
 
 def missing_fields(strategy: Strategy, panel: Panel) -> list[str]:
     """The fields that a strategy reads and the panel does not have."""
-    return [f for f in strategy.fields if f not in panel.fields and f != "ticks"]
+    return [f for f in strategy.reads if f not in panel.fields and f != "ticks"]
 
 
 def subject_of(strategy: Strategy, panel: Panel, params: Mapping[str, Any], seed: int) -> Subject:
@@ -118,7 +141,7 @@ def subject_of(strategy: Strategy, panel: Panel, params: Mapping[str, Any], seed
     groups = [tuple(symbols[k : k + legs]) for k in range(0, len(symbols) - legs + 1, legs)][:MOST_UNITS]
     units: list[Unit] = []
     for group in groups:
-        index, x = rows_of(panel, group, timeframe, strategy.fields)
+        index, x = rows_of(panel, group, timeframe, strategy.reads)
         units.append(Unit("/".join(group), group, index, panel.ts[index], np.array(x, dtype=np.float64, order="C")))
     longest = max(len(unit.rows) for unit in units)
     if longest < warmup + LEAST_ROWS:
@@ -150,7 +173,7 @@ def synthetic_for(strategy: Strategy, warmup: int, seed: int) -> Panel:
         rows = min(3 * warmup + LEAST_ROWS, 8 * most)
     # Pairs take turns between clocks: of eight, the four that one basket can step on together.
     count = max(4, 2 * strategy.n_legs) if strategy.n_legs else 8
-    return _with_slower(synthetic_panel(seed, rows, count, timeframe), strategy.fields)
+    return _with_slower(synthetic_panel(seed, rows, count, timeframe), strategy.reads)
 
 
 def _with_slower(panel: Panel, fields: Sequence[str]) -> Panel:
@@ -207,7 +230,7 @@ def timeframe_for(strategy: Strategy, panel: Panel) -> str:
 
 def source_of(strategy: Strategy) -> str | None:
     """What another process can find the strategy by: its file or its name; None where it has neither."""
-    module = strategy.step.__module__
+    module = home_of(strategy)
     if module.startswith("trimtab_strategy_"):
         file = getattr(sys.modules.get(module), "__file__", None)
         return str(file) if file and Path(str(file)).is_file() else None
@@ -242,6 +265,19 @@ def fold_until_error(subject: Subject, ts: I64, x: F64) -> tuple[F64, Exception 
     return out, None
 
 
+def looks_ahead(subject: Subject) -> bool:
+    """Are indicators others where their frames end with each row, or nearly so, than in whole blocks?"""
+    strategy, params = subject.strategy, subject.params
+    for unit, whole in zip(subject.units, subject.derived().units, strict=True) if strategy.indicators else ():
+        past, end = no_past(strategy, unit.x.shape[1]), min(len(unit.x), subject.warmup + _AHEAD)
+        for t in range(0, end, 7):
+            part = slice(t, t + 7)
+            x, past = with_indicators(strategy, params, subject.origin(unit), past, unit.ts[part], unit.x[part])
+            if first_difference(whole.x[part].ravel(), x.ravel()) is not None:
+                return True
+    return False
+
+
 # --- comparing -------------------------------------------------------------------------------------------------------
 
 
@@ -256,7 +292,8 @@ def leaves(value: Any, path: str = "State") -> Generator[tuple[str, Any]]:
     names = getattr(value, "_fields", None)
     if isinstance(value, Memory):
         yield from leaves(value.state, path)
-        yield from ((f"Memory.{name}", kept) for name, kept in zip(("ts", "rows"), value[1:], strict=True))
+        yield from ((f"Memory.{name}", kept) for name, kept in zip(("ts", "rows"), value[1:3], strict=True))
+        yield from leaves(value.past, "Memory.past")
     elif isinstance(value, tuple):
         items = cast("tuple[Any, ...]", value)
         for k, item in enumerate(items):

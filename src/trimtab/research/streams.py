@@ -32,6 +32,7 @@ from trimtab.portfolio.standing import (
 from trimtab.research.prepared import market_of, model_rows
 from trimtab.strategies import find, params_of
 from trimtab.strategies.folding import decisions, forecasts, memory_of, resume_dense, spread
+from trimtab.strategies.indicators import Origin
 from trimtab.types import (
     F64,
     I64,
@@ -107,13 +108,14 @@ def model_streams(m: int, model: Model, strategy: Strategy, params: Any, panel: 
     share = share_of(model, strategy, len(units))
     blocks = blocks_of(model, strategy, params, panel, units)
     if strategy.across is not None:
-        index, table, refused = _table_of(strategy, params, blocks, panel.ts)
+        index, table, refused = _table_of(model, strategy, params, panel, units, blocks)
         made = spread(strategy, params, table, every)
         first = np.array([u[0] for u in units])
         return [Stream(m, index[made.row], first[made.leg], made.value, share, tuple(itertools.chain(*refused)))]
     found: list[Stream] = []
     for unit, (index, x) in zip(units, blocks, strict=True):
-        made = decisions(strategy, params, x, every, _instants(strategy, panel.ts, index))
+        origin = origin_of(model, strategy, panel, unit)
+        made = decisions(strategy, params, x, every, _instants(strategy, panel.ts, index), origin)
         found.append(Stream(m, index[made.row], np.array(unit)[made.leg], made.value, share, made.refused))
     return found
 
@@ -123,7 +125,7 @@ def blocks_of(
 ) -> list[tuple[I64, F64]]:
     """The rows of each unit of a model; NotEnoughData where none of them is long enough for a forecast."""
     timeframe, need = model.timeframe or panel.timeframe, strategy.warmup(params)
-    blocks = [model_rows(panel, unit, timeframe, strategy.fields) for unit in units]
+    blocks = [model_rows(panel, unit, timeframe, strategy.reads) for unit in units]
     longest = max(len(index) for index, _ in blocks)
     if longest <= need:
         raise NotEnoughData(
@@ -135,12 +137,23 @@ def blocks_of(
 
 
 def _instants(strategy: Strategy, ts: I64, index: I64) -> I64 | None:
-    """The instants of a unit's rows: only a fit reads them, and to gather them costs as much as the fold."""
-    return ts[index] if strategy.fit else None
+    """The instants of a unit's rows: only fits and indicators read them, and to gather them costs as much as a fold."""
+    return ts[index] if strategy.fit or strategy.indicators else None
+
+
+def origin_of(model: Model, strategy: Strategy, panel: Panel, unit: Sequence[int]) -> Origin:
+    """What the rows of a unit are of."""
+    timeframe = canonical(model.timeframe or panel.timeframe)
+    return Origin(timeframe, tuple(panel.symbols[i] for i in unit), model.name or strategy.name)
 
 
 def _table_of(
-    strategy: Strategy, params: Any, blocks: Sequence[tuple[Any, F64]], ts: I64
+    model: Model,
+    strategy: Strategy,
+    params: Any,
+    panel: Panel,
+    units: Sequence[Sequence[int]],
+    blocks: Sequence[tuple[Any, F64]],
 ) -> tuple[Any, F64, list[tuple[Refusal, ...]]]:
     """Forecasts of all units on the union of their rows: index (R,), (R, units); NaN where a unit has no bar.
 
@@ -149,10 +162,11 @@ def _table_of(
     index = np.unique(np.concatenate([rows for rows, _ in blocks]))
     table = np.full((len(index), len(blocks)), np.nan)
     refused: list[tuple[Refusal, ...]] = []
-    for k, (rows, x) in enumerate(blocks):
+    for k, (unit, (rows, x)) in enumerate(zip(units, blocks, strict=True)):
         out = np.full(len(rows), np.nan)
-        memory, when = memory_of(strategy, params, x.shape[1]), _instants(strategy, ts, rows)
-        refused.append(resume_dense(strategy, params, memory, when, x, out)[1])
+        memory, when = memory_of(strategy, params, x.shape[1]), _instants(strategy, panel.ts, rows)
+        origin = origin_of(model, strategy, panel, unit)
+        refused.append(resume_dense(strategy, params, memory, when, x, out, origin)[1])
         table[np.searchsorted(index, rows), k] = out
     return index, table, refused
 
@@ -178,7 +192,7 @@ def said_of(spec: Spec, model: Model, strategy: Strategy, params: Any, panel: Pa
     every = looks_always(spec, model, strategy)
     found: list[Said] = []
     if strategy.across is not None:
-        index, table, refused = _table_of(strategy, params, blocks, panel.ts)
+        index, table, refused = _table_of(model, strategy, params, panel, units, blocks)
         made = spread(strategy, params, table, every)
         for k, (unit, (own, _)) in enumerate(zip(units, blocks, strict=True)):
             mine = made.leg == k
@@ -188,13 +202,14 @@ def said_of(spec: Spec, model: Model, strategy: Strategy, params: Any, panel: Pa
             found.append(Said(np.array(unit), Events(row, value[:, None].copy(), multiple), refused[k]))
         return found
     for unit, (index, x) in zip(units, blocks, strict=True):
-        made = decisions(strategy, params, x, every, _instants(strategy, panel.ts, index))
+        when, origin = _instants(strategy, panel.ts, index), origin_of(model, strategy, panel, unit)
+        made = decisions(strategy, params, x, every, when, origin)
         row, value = made.row[:: len(unit)], made.value.reshape(-1, len(unit))
         forecast = np.full(len(index), np.nan)
         if len(unit) == 1:
             forecast[row] = value[:, 0]
         elif use is not None:
-            forecast = forecasts(strategy, params, x, _instants(strategy, panel.ts, index))
+            forecast = forecasts(strategy, params, x, when, origin)
         multiple = _multiples(use, model, panel, unit, forecast)[row]
         found.append(Said(np.array(unit), Events(index[row], value, multiple), made.refused))
     return found

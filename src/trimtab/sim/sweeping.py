@@ -43,7 +43,7 @@ def sweep(sets, x, index, share, start_book, book, log, market, weights, setup, 
 
 def sweep_of(strategy: Strategy) -> Callable[..., Any] | None:
     """sweep(sets, x, index, …) of a strategy of one leg, see research.sweep; None where it has no such loop."""
-    if strategy.n_legs != 1 or strategy.across is not None or strategy.fit is not None:
+    if strategy.n_legs != 1 or strategy.across is not None or strategy.fit or strategy.indicators:
         return None
     module, params = strategy.step.__module__, strategy.params
     folds = folds_of(strategy).fold.__module__

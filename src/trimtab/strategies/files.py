@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, cast
 
-from trimtab.types import Fit, Strategy, TrimtabError
+from trimtab.types import BAR_FIELDS, Fit, Indicator, Strategy, TrimtabError
 
 #: How the names of strategy files' modules begin.
 MODULE: Final = "trimtab_strategy_"
@@ -140,7 +140,41 @@ def _fault(s: Any) -> str:
         return f"n_legs is {s.n_legs!r}; expected 1 or more, or 0 for all that the model trades."
     if s.n_legs != 1 and s.legs is None:
         return f"legs is missing; expected legs(p, s, x, f) -> weights of the {s.n_legs or 'L'} legs."
-    return _fit_fault(s.fit) or _params_fault(s.params, s.ranges)
+    return _indicators_fault(s.indicators, fields) or _fit_fault(s.fit) or _params_fault(s.params, s.ranges)
+
+
+def _indicators_fault(indicators: Any, fields: tuple[str, ...]) -> str:
+    if not isinstance(indicators, tuple):
+        return f"indicators is {indicators!r}; expected a tuple of trimtab.Indicator(name, make, fields, warmup)."
+    found = cast(tuple[Any, ...], indicators)
+    names = [getattr(each, "name", None) for each in found]
+    for k, each in enumerate(found):
+        if not isinstance(each, Indicator):
+            return f"indicators[{k}] is {each!r}; expected trimtab.Indicator(name, make, fields, warmup)."
+        fault = _indicator_fault(each, names, fields)
+        if fault:
+            return f"indicators[{k}].{fault}"
+    return ""
+
+
+def _indicator_fault(each: Any, names: list[Any], fields: tuple[str, ...]) -> str:
+    if not (isinstance(each.name, str) and each.name.isidentifier()) or each.name in (*BAR_FIELDS, "ticks", "ts"):
+        return f"name is {each.name!r}; expected letters, digits and underscores, and not the name of a bar's field."
+    if names.count(each.name) > 1:
+        return f"name is {each.name!r}, as another's; expected different names."
+    if each.name not in fields:
+        return f"name is {each.name!r}, which STRATEGY.fields does not have: expected it there, where step reads it."
+    if not callable(each.make):
+        return f"make is {each.make!r}; expected a function make(p, frame) that returns a Polars expression."
+    own: Any = each.fields
+    if not (isinstance(own, tuple) and own and len(set(cast(tuple[Any, ...], own))) == len(own)):
+        return f"fields is {own!r}; expected a tuple of one or more different column names, such as ('close',)."
+    nested = next((field for field in own if field in names), None)
+    if nested is not None:
+        return f"fields has {nested!r}, an indicator; expected fields of the bars: compute the one inside the other."
+    if not callable(each.warmup) and (isinstance(each.warmup, bool) or not isinstance(each.warmup, int)):
+        return f"warmup is {each.warmup!r}; expected a number of rows, or a function of the parameters."
+    return ""
 
 
 def _fit_fault(fit: Any) -> str:

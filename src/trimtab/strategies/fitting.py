@@ -1,7 +1,8 @@
 """When a strategy's `fit` is due, and how its answer becomes part of State: both drivers call this.
 
 What a unit carries from row to row is a `Memory`: its State and, for a strategy with a fit, the rows that the next
-window needs. Saving a Memory is a snapshot: a fold that goes on from it fits at the same instants on the same windows.
+window needs; with indicators, those that the next frame needs. Saving a Memory is a snapshot: a fold that goes on from
+it fits at the same instants on the same windows.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final, NamedTuple, cast
 import numpy as np
 
 from trimtab.schedule import crossed
+from trimtab.strategies.indicators import NOTHING, Past
 from trimtab.types import F64, I64, Fit, Refusal, Strategy, TrimtabError
 from trimtab.words import utc
 
@@ -21,16 +23,18 @@ NEVER: Final = np.iinfo(np.int64).min
 
 
 class Memory(NamedTuple):
-    """What one unit remembers: State, the last instant, and the last rows, up to one fewer than a window (…, L, K)."""
+    """What one unit remembers: State, the last instant, the last rows, up to one fewer than a window (…, L, K), and the
+    past of its indicators."""
 
     state: Any
     ts: int
     rows: F64
+    past: Past = NOTHING
 
 
-def begin(state: Any, legs: int, fields: int) -> Memory:
+def begin(state: Any, legs: int, fields: int, past: Past = NOTHING) -> Memory:
     """The memory of a unit that has seen no row."""
-    return Memory(state, NEVER, np.empty((0, legs, fields)))
+    return Memory(state, NEVER, np.empty((0, legs, fields)), past)
 
 
 def window_of(strategy: Strategy, p: Any) -> int:
@@ -89,7 +93,7 @@ def advanced(memory: Memory, state: Any, ts: I64, x: F64, window: int) -> Memory
         return memory._replace(state=state)
     keep = max(window - 1, 0)
     rows = x[len(x) - keep :] if len(x) >= keep else np.concatenate((memory.rows, x))[-keep:]
-    return Memory(state, int(ts[-1]), rows.copy())
+    return memory._replace(state=state, ts=int(ts[-1]), rows=rows.copy())
 
 
 def refitted(strategy: Strategy, fit: Fit, p: Any, s: Any, x: F64, ts: int) -> tuple[Any, Refusal | None]:

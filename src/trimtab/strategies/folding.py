@@ -30,6 +30,7 @@ from trimtab.strategies.fitting import (
     window_at,
     window_of,
 )
+from trimtab.strategies.indicators import Origin, no_past, with_indicators
 from trimtab.types import F64, I64, Refusal, Strategy, TrimtabError
 
 #: Rows are fetched 512 ahead: across pages, which the processor does not do by itself. In memory that is half the time.
@@ -221,12 +222,28 @@ class Decisions(NamedTuple):
 
 def memory_of(strategy: Strategy, params: Any, legs: int) -> Memory:
     """The memory of a unit before its first row."""
-    return begin(folds_of(strategy).start(params), legs, len(strategy.fields))
+    return begin(folds_of(strategy).start(params), legs, len(strategy.fields), no_past(strategy, legs))
 
 
 def nothing_before(strategy: Strategy, legs: int) -> Any:
     """What a fold compares its first forecast with: nothing equals it."""
     return np.nan if strategy.n_legs else np.full(legs, np.nan)
+
+
+#: Of rows of which nothing is said: enough for a strategy without indicators.
+UNSAID: Final = Origin()
+
+
+def _seen(
+    strategy: Strategy, params: Any, memory: Memory, ts: I64 | None, x: F64, origin: Origin
+) -> tuple[Memory, F64]:
+    """Rows as `step` reads them, with the indicators of the strategy; the memory after them, but for State and fit."""
+    if not strategy.indicators:
+        return memory, x
+    if ts is None:
+        raise TrimtabError(f"strategy {strategy.name} has indicators: folding it needs the instants of its rows")
+    seen, past = with_indicators(strategy, params, origin, memory.past, ts, x)
+    return memory._replace(past=past), seen
 
 
 def _in_segments(
@@ -249,16 +266,25 @@ def _in_segments(
 
 
 def resume(
-    strategy: Strategy, params: Any, memory: Memory, last: Any, ts: I64 | None, x: F64, every: bool
+    strategy: Strategy,
+    params: Any,
+    memory: Memory,
+    last: Any,
+    ts: I64 | None,
+    x: F64,
+    every: bool,
+    origin: Origin = UNSAID,
 ) -> tuple[Decisions, Memory, Any]:
     """Fold further rows of one unit: what is new, the memory after them, and the last forecast (weights, of a basket).
 
-    ts   (R,) close instants, increasing; only a strategy with a fit reads them
-    x    (R, L, K)
-    last what the fold before gave back, or `nothing_before`
+    ts      (R,) close instants, increasing; only a strategy with a fit or indicators reads them
+    x       (R, L, K) of `Strategy.reads`
+    last    what the fold before gave back, or `nothing_before`
+    origin  what the rows are of; a strategy with indicators needs its timeframe
 
     A memory that went in must not be used again.
     """
+    memory, x = _seen(strategy, params, memory, ts, x, origin)
     size = x.shape[0] * x.shape[1]
     row, leg, value = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size)
     folds = folds_of(strategy)
@@ -277,10 +303,11 @@ def resume(
 
 
 def resume_dense(
-    strategy: Strategy, params: Any, memory: Memory, ts: I64 | None, x: F64, out: F64
+    strategy: Strategy, params: Any, memory: Memory, ts: I64 | None, x: F64, out: F64, origin: Origin = UNSAID
 ) -> tuple[Memory, tuple[Refusal, ...]]:
-    """Fold further rows of one unit into out (R,), the forecast of every row; NaN abstains."""
+    """Fold further rows of one unit into out (R,), the forecast of every row; NaN abstains. See `resume`."""
     dense = folds_of(strategy).dense
+    memory, x = _seen(strategy, params, memory, ts, x, origin)
 
     def loop(state: Any, first: int, end: int) -> Any:
         return dense(params, state, x[first:end], out[first:end])
@@ -288,22 +315,23 @@ def resume_dense(
     return _in_segments(strategy, params, memory, ts, x, loop)
 
 
-def decisions(strategy: Strategy, params: Any, x: F64, every: bool, ts: I64 | None = None) -> Decisions:
+def decisions(
+    strategy: Strategy, params: Any, x: F64, every: bool, ts: I64 | None = None, origin: Origin = UNSAID
+) -> Decisions:
     """Fold a strategy over all rows of one unit: x (R, L, K) -> the forecasts (leg weights, for L > 1) that are new.
 
-    ts  (R,) close instants, which a strategy with a fit needs
+    ts, origin  close instants (R,), which a strategy with a fit needs; one with indicators needs both, see `resume`
     """
     legs = x.shape[1]
-    made, _, _ = resume(
-        strategy, params, memory_of(strategy, params, legs), nothing_before(strategy, legs), ts, x, every
-    )
+    memory, last = memory_of(strategy, params, legs), nothing_before(strategy, legs)
+    made, _, _ = resume(strategy, params, memory, last, ts, x, every, origin)
     return made
 
 
-def forecasts(strategy: Strategy, params: Any, x: F64, ts: I64 | None = None) -> F64:
-    """Every forecast of one unit: x (R, L, K), for a fit with ts (R,) -> (R,); NaN abstains."""
+def forecasts(strategy: Strategy, params: Any, x: F64, ts: I64 | None = None, origin: Origin = UNSAID) -> F64:
+    """Every forecast of one unit: x (R, L, K), ts and origin as `decisions` -> (R,); NaN abstains."""
     out = np.full(x.shape[0], np.nan)
-    resume_dense(strategy, params, memory_of(strategy, params, x.shape[1]), ts, x, out)
+    resume_dense(strategy, params, memory_of(strategy, params, x.shape[1]), ts, x, out, origin)
     return out
 
 
