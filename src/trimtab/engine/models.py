@@ -17,6 +17,7 @@ from trimtab.schedule import crossed
 from trimtab.strategies import find, params_of
 from trimtab.strategies.fitting import NEVER, every_of, refitted, window_of
 from trimtab.strategies.folding import folds_of
+from trimtab.strategies.indicators import Origin, Past, frame_of, no_past, rows_before, with_indicators
 from trimtab.strategies.stepping import TICKS, gathered, held, sizes_of, steps_of
 from trimtab.types import F64, I64, Instrument, Refusal, Spec, Strategy, TrimtabError
 from trimtab.words import utc
@@ -65,6 +66,7 @@ class ModelRows:
         self._every = resizes(spec.rebalance) if self.is_plain else looks_always(spec, model, strategy)
         self._columns = _columns(strategy, grid, self.name)
         self._ticks = np.array([i.tick_size for i in grid.instruments], np.float64)
+        self._derived = _Derived(self, grid) if strategy.indicators else None
         self._steps = steps_of(strategy)
         self._states = held(self._steps, [self._state() for _ in range(units)])
         self._forecast, self._fresh = np.full(units, np.nan), np.zeros(units, np.bool_)
@@ -99,13 +101,16 @@ class ModelRows:
 
         Raises whatever the strategy does.
         """
+        seen = _Seen(bars, self.at, self._columns, self._ticks)
+        if any_bar and self._derived is not None:
+            seen = self._derived.read(ts, seen)
         if any_bar and self._fit is not None:
-            self._refit(self._fit, ts, bars)
+            self._refit(self._fit, ts, seen)
         sized = self._sized
         if sized is None:
-            return self._row(bars, told, n) if any_bar else n
+            return self._row(seen, told, n) if any_bar else n
         if any_bar:
-            self._row(bars, told, -1)
+            self._row(seen, told, -1)
             self._read(sized, bars)
         else:
             sized.said = np.zeros(len(self.at), np.bool_)
@@ -117,13 +122,15 @@ class ModelRows:
             told.value[n : n + k] = value[order] * self.share
         return n + k
 
-    def _row(self, bars: F64, told: Told, n: int) -> int:
+    def _row(self, seen: _Seen, told: Told, n: int) -> int:
         made = self._steps.row(
-            self.params, self._states, bars, self.at, self._columns, self._ticks, self._forecast, self._weight,
-            self._fresh, self._last, self._order, self.share, self._every, told.instrument, told.value, n,
+            self.params, self._states, *seen, self._forecast, self._weight, self._fresh, self._last, self._order,
+            self.share, self._every, told.instrument, told.value, n,
         )  # fmt: skip
         if made < 0:
             self._blame(-1 - made)
+        if self._derived is not None and made > n:
+            told.instrument[n:made] = self.at.ravel()[told.instrument[n:made]]
         return made
 
     def _blame(self, u: int) -> None:
@@ -151,9 +158,9 @@ class ModelRows:
         seen = np.where(said, value[:, 0], np.nan) if self.at.shape[1] == 1 else forecast.copy()
         sized.read(seen, bars[self.at[:, 0], self._columns[0]], fresh, said)
 
-    def _refit(self, fit: _Fits, ts: int, bars: F64) -> None:
+    def _refit(self, fit: _Fits, ts: int, seen: _Seen) -> None:
         """Let the fit look where it is due, before its unit is stepped."""
-        x = gathered(bars, self.at, self._columns, self._ticks, self._fresh)
+        x = gathered(*seen, self._fresh)
         for u in fit.read(ts, x, self._fresh):
             told = next((told for told in self.recalled if told.unit == u), None)
             if told is not None:
@@ -199,7 +206,7 @@ class ModelRows:
 
     def save(self) -> dict[str, Any]:
         states = [leaves(self._steps.take(self._states, u)) for u in range(len(self.at))]
-        parts = [part.save() if part else None for part in (self._fit, self._sized)]
+        parts = [part.save() if part else None for part in (self._fit, self._sized, self._derived)]
         return {"states": states, "last": self._last, "stopped": [self.is_stopped, self._is_flat], "parts": parts}
 
     def load(self, saved: dict[str, Any]) -> None:
@@ -208,19 +215,19 @@ class ModelRows:
         self._states = held(self._steps, [rebuilt(self._state(), told) for told in saved["states"]])
         self._last = alike(self._last, saved["last"])
         self.is_stopped, self._is_flat = saved["stopped"]
-        for part, own in zip((self._fit, self._sized), saved["parts"], strict=True):
+        for part, own in zip((self._fit, self._sized, self._derived), saved["parts"], strict=True):
             if part is not None:
                 part.load(own)
 
 
 def _columns(strategy: Strategy, grid: Grid, name: str) -> I64:
-    """(1 + K,) the columns of the close and of what a strategy reads."""
-    unknown = [f for f in strategy.fields if f not in (*grid.fields, "ticks")]
+    """(1 + K,) the columns of the close and of what a strategy is fed."""
+    unknown = [f for f in strategy.reads if f not in (*grid.fields, "ticks")]
     if unknown:
         raise TrimtabError(
             f"model {name}: the feed has no field {unknown[0]!r}: it has {', '.join(grid.fields)}, and ticks"
         )
-    own = [TICKS if f == "ticks" else grid.fields.index(f) for f in strategy.fields]
+    own = [TICKS if f == "ticks" else grid.fields.index(f) for f in strategy.reads]
     return np.array([grid.fields.index("close"), *own], np.int64)
 
 
@@ -235,6 +242,56 @@ class Factors(NamedTuple):
         """(U,); alone: whatever regimes and the book's allocator say."""
         whole = ONE if alone else self.book * self.regimes
         return np.full(units, whole) if self.parts is None else self.parts * whole
+
+
+class _Seen(NamedTuple):
+    """Where a step finds its rows, see `stepping.gather`: bars (N, K'), at (U, L), columns (1 + K,), ticks (N,)."""
+
+    bars: F64
+    at: I64
+    columns: I64
+    ticks: F64
+
+
+class _Derived:
+    """The indicators of a model: its rows with them, as bars of which each leg of each unit has one."""
+
+    def __init__(self, rows: ModelRows, grid: Grid) -> None:
+        self._strategy, self._params = strategy, params = rows.strategy, rows.params
+        units, legs = rows.at.shape
+        units_of: list[list[int]] = rows.at.tolist()
+        self._origins = [Origin(rows.timeframe, tuple(grid.symbols[i] for i in unit)) for unit in units_of]
+        for each in strategy.indicators:  # a warm-up that is none is refused now
+            rows_before(strategy, each, params)
+        self._past = [no_past(strategy, legs) for _ in range(units)]
+        self._fresh = np.zeros(units, np.bool_)
+        self._rows = np.full((units, legs, 1 + len(strategy.fields)), np.nan)  # a close that is there, then x
+        bars = self._rows.reshape(units * legs, -1)
+        places = np.arange(len(bars)).reshape(units, legs)
+        self._seen = _Seen(bars, places, np.arange(bars.shape[1]), np.zeros(len(bars)))
+        frame_of((), np.zeros(1, np.int64), np.zeros((1, 0)))  # Polars is imported now and not at the first row
+
+    def read(self, ts: int, seen: _Seen) -> _Seen:
+        """A row of the model's bars; only where all legs of a unit have one it is a row of theirs."""
+        x = gathered(*seen, self._fresh)
+        self._rows[:] = np.nan
+        when = np.array([ts])
+        for u in np.flatnonzero(self._fresh).tolist():
+            made, self._past[u] = with_indicators(
+                self._strategy, self._params, self._origins[u], self._past[u], when, x[u : u + 1]
+            )
+            self._rows[u, :, 0], self._rows[u, :, 1:] = 1.0, made[0]
+        return self._seen
+
+    def save(self) -> Any:
+        return [list(past) for past in self._past]
+
+    def load(self, saved: Any) -> None:
+        own = self._past[0].rows.shape[1:]
+        for ts, rows in saved:
+            if len(ts) != len(rows) or rows.shape[1:] != own:
+                raise TrimtabError("a saved memory of models has rows of another size: start without it")
+        self._past = [Past(*each) for each in saved]
 
 
 class _Fits:

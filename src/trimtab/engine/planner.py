@@ -36,7 +36,7 @@ from trimtab.types import (
 from trimtab.words import utc
 
 #: Raised when what `save` writes means something else.
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 
 #: Refusals that are kept for who has not looked yet.
 UNREAD: Final = 1_000

@@ -66,14 +66,15 @@ def _worst(a: F64, b: F64, close: float) -> int | None:
 
 def _moved(subject: Subject, indicator: Indicator, unit: Unit, leg: int, seen: tuple[int, float, float]) -> Finding:
     row, value, other = seen
+    where = f"{indicator.name} of {unit.symbols[leg]} at row {unit.place(row)}"
     before = rows_before(subject.strategy, indicator, subject.params)
     size = "" if np.isnan(value - other) else f": a difference of {abs(value - other):.2g}"
     return subject.broken(
         "anchor",
-        f"{indicator.name} of {unit.symbols[leg]} at row {unit.place(row)} is {value:.12g}, and {other:.12g} in blocks "
-        f"that begin at other rows{size}. Usual cause: it remembers more than the {before:,} rows that its warmup says: "
-        "a window counts more rows, an ewm fades slower (40 half-lives come to 1e-12), a cum_ counts from the first row "
-        "of the frame. Raise the warmup, or take a rolling_ of it",
+        f"{where} is {value:.12g}, and {other:.12g} in blocks that begin at other rows{size}. Usual cause: it "
+        f"remembers more than the {before:,} rows that its warmup says. A window counts more rows, an ewm fades slower "
+        "(40 half-lives come to 1e-12), a cum_ counts from the first row of the frame. Raise the warmup, or take a "
+        "rolling_ of it",
         indicator.name,
         (unit, row),
     )

@@ -1,9 +1,9 @@
 """Derived fields of a model's rows, in blocks of time that lie where they lie whatever the data (L2).
 
 An indicator is given a frame and not all of history. Blocks of time are counted from the epoch; the value of a row
-comes from a frame of `warmup` rows before its block and the block itself. A backtest makes whole blocks at once, an engine
-the block up to its newest row, of which only the last value counts: where a value does not depend on later rows, the
-two are the same operations on the same numbers. Where it does, they differ, and `trimtab check` says so.
+comes from a frame of `warmup` rows before its block and the block itself. A backtest makes whole blocks at once, an
+engine the block up to its newest row, of which only the last value counts: where a value does not depend on later rows,
+the two are the same operations on the same numbers. Where it does, they differ, and `trimtab check` says so.
 """
 
 from __future__ import annotations
