@@ -14,7 +14,7 @@ SAME_BARS: Final = 3  # bars in a row that are the same in every price and in a 
 OUTLIER_SCALE: Final = 20.0  # local robust standard deviations of log returns beyond which a return is listed
 LOCAL_BARS: Final = 250  # returns that make up a stretch of time with a volatility of its own
 _FEWEST: Final = 20  # returns below which nothing is known about their size
-_TO_DEVIATION: Final = 1.4826  # of a normal distribution: median absolute deviation to standard deviation
+_TO_DEVIATION: Final = 1.4826  # of a normal distribution: median absolute size to standard deviation
 
 
 def price_faults(b: Bars) -> list[Hit]:
@@ -75,7 +75,7 @@ def _runs(as_before: np.ndarray) -> tuple[I64, I64]:
 def local_deviation(returns: F64) -> F64:
     """The robust standard deviation of returns around each of them: (R,) -> (R,), inf where too few are known.
 
-    1.4826 median absolute deviations of each LOCAL_BARS returns; of a stretch and its two neighbours the largest
+    1.4826 times the median absolute return of each LOCAL_BARS; of a stretch and its two neighbours the largest
     counts, so that a market that wakes up is not taken for a fault. Stretches in which most returns are zero have the
     deviation of the whole series.
     """
@@ -99,8 +99,8 @@ def local_deviation(returns: F64) -> F64:
 
 
 def _deviation(blocks: F64) -> F64:
-    middle = np.median(blocks, axis=1, keepdims=True)
-    return _TO_DEVIATION * np.median(np.abs(blocks - middle), axis=1)
+    # Around zero, not around the median: what only drifts is no outlier in every bar.
+    return _TO_DEVIATION * np.median(np.abs(blocks), axis=1)
 
 
 class Moves(NamedTuple):
