@@ -375,7 +375,8 @@ def _print_bars(made: TickBars, out: Path | None, stored: dict[str, Any] | None)
     )
     screen.print(told, markup=False, soft_wrap=True)
     if made.lacking:
-        console.say(f"{made.lacking:,} bars lack trades, by the ids: trimtab data ticks validate says where")
+        lack = "1 bar lacks" if made.lacking == 1 else f"{made.lacking:,} bars lack"
+        console.say(f"{lack} trades, by the ids: trimtab data ticks validate says where")
     if out is not None:
         screen.print(f"Written to {out}", markup=False, soft_wrap=True)
     if stored is not None:

@@ -3,7 +3,8 @@
 A trade belongs to the time bar that its instant is in, its beginning included and its end not; a bar without a trade is
 absent. Of the ends only what is whole is a bar, and nothing says where a file was cut but the clock: the first bar
 counts if it begins at 00:00 UTC and has a trade in its first minute, the last one if it ends at 24:00 and has a trade
-in its last minute; or if trades of the day before, or after, are stored.
+in its last minute; or if trades of the day before, or after, are stored. Of an exchange with sessions, bars longer than
+1m are whole where the minutes at their ends are there.
 
 A volume (dollar) bar closes with the trade that brings its sum of quantities (of price times quantity) to the
 threshold. That trade belongs to it as a whole, however far the sum goes beyond; the next bar begins from nothing with
@@ -120,7 +121,8 @@ def time_bars(store: Store, instrument: Instrument, every: str, span: Span = EVE
     whole = _united(parts)
     every_day = days(store, instrument, TRADES)
     around = (_next_to(there[0], -1) in every_day, _next_to(there[-1], 1) in every_day)
-    whole = whole.filter(_inside(whole, ends[0], ends[-1], around))
+    if not by_sessions:
+        whole = whole.filter(_inside(whole, ends[0], ends[-1], around))
     lacking = _lacking(whole)
     if by_sessions:
         whole = _by_sessions(whole, canonical(every), instrument.calendar)
