@@ -42,6 +42,8 @@ BENCHMARKS: dict[str, Benchmark] = {
         "start-up with a warm and a cold cache; what a second process compiles", _deferred("start", "start_figures")
     ),
     "store": Benchmark("1 M bars: import, load, peak memory of a backtest", _deferred("start", "store_figures")),
+    "quality": Benchmark("1 M bars validated: round the clock, New York", _deferred("quality", "figures")),
+    "ticks": Benchmark("10 M trades: import, bars of time and of volume", _deferred("ticks", "figures")),
     "journal": Benchmark("the journal: commits, events in and out, verification", _deferred("journal", "figures")),
     "planner": Benchmark("the engine's planner: a row of models", _deferred("planner", "figures")),
     "engine": Benchmark("decisions, the core alone, a year of hours, recovery", _deferred("engine", "figures")),
