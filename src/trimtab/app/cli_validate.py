@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 #: Findings of each fault that are printed of each series: of the whole store, and where it was named.
 _FEW, _MANY = 3, 20
-#: Places of a line of coverage.
+#: Places of a line of coverage, and of a name beside it.
 _PLACES: Final = 24
+_NAME: Final = 24
 
 
 class _Series(NamedTuple):
@@ -74,8 +75,8 @@ def validate_(
     """Validate bars: errors (duplicates, impossible prices …) and warnings (gaps, outliers, splits …).
 
     Works on the store, and on files before they are imported. Exchanges are
-    held against their own calendar (pip install 'trimtab[calendars]'). Each
-    series gets a score from 0 to 100 and a line of coverage.
+    held against their own calendar (with the extra `calendars`). Each series
+    gets a score from 0 to 100 and a line of coverage.
 
     Writes nothing, or the page of --html. With --quarantine bad rows move to
     quarantine/ in the store with what is wrong with them, and the good rows of
@@ -269,7 +270,8 @@ def _summary(found: Found) -> Any:
     for c, line in zip(found.series, coverage_lines(found.series), strict=True):
         report = c.assessment.report
         figures = (report.n_errors, report.n_warnings, report.missing)
-        drawn.add_row(escape(c.title), score_text(c), *(f"{n:,}" for n in figures), line)
+        name = c.title if len(c.title) <= _NAME else "…" + c.title[-_NAME + 1 :]  # the end of a path tells more
+        drawn.add_row(escape(name), score_text(c), *(f"{n:,}" for n in figures), line)
     drawn.caption = "# all bars are there, + at least 99%, 9 at least 90% … 0 less than 10%"
     drawn.caption_justify = "left"
     return drawn

@@ -27,6 +27,8 @@ def test_list_names_every_promised_figure_and_its_peers() -> None:
         "sweep.memory",
         "start",
         "store",
+        "quality",
+        "ticks",
         "journal",
         "planner",
         "engine",
