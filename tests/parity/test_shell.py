@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.parity.conftest import FULL, HARD, MODELS, PLAIN, SETUPS
+from tests.parity.engaged import Silent
 from tests.parity.test_engine import LENGTH, Given
 from tests.parity.test_plain_fold import Bars, Case, open_orders, same_book
 from trimtab.engine import core
@@ -30,26 +31,6 @@ from trimtab.types import Panel, Weights
 from trimtab.venues import Report
 from trimtab.venues.link import Faults, PaperLink
 from trimtab.venues.paper import PaperVenue
-
-
-class Silent:
-    """Looks on and keeps the records."""
-
-    def __init__(self) -> None:
-        self.records: list[core.Record] = []
-        self.alerts: list[str] = []
-
-    def booked(self, entries: Sequence[Entry]) -> None: ...
-
-    def recorded(self, record: core.Record) -> None:
-        self.records.append(record)
-
-    def alerted(self, ts: int, text: str) -> None:
-        self.alerts.append(text)
-
-    def decided(self, state: core.State, row: int, latency: float) -> None: ...
-
-    def ticked(self, shell: Shell) -> None: ...
 
 
 class Account:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chaos.world import FIRST, LENGTH, NAMES, Said, bars_of, setup_of, state_of
+from tests.chaos.world import FIRST, NAMES, Said, bars_of, setup_of, state_of
+from tests.unit.engine.account import account, sent
 from trimtab.engine import core
 from trimtab.engine.reconcile import (
     ROUNDING,
@@ -21,21 +22,10 @@ from trimtab.engine.reconcile import (
     is_same,
     strange,
 )
-from trimtab.engine.state import Sent, State
-from trimtab.rules.book import ORDER, STOP_LOSS, TARGET
+from trimtab.engine.state import State
+from trimtab.rules.book import STOP_LOSS, TARGET
 from trimtab.rules.fills import Execution
 from trimtab.venues import Filled, Snapshot
-
-STILL = bars_of([100.0, 50.0], [0.0, 0.0], [1e6, 1e6])
-
-
-def account(rows: int = 1) -> State:
-    """An account of two instruments and one wallet that has seen so many rows, at 100 and 50."""
-    state = state_of(setup_of(False, False, False), Said())
-    for k in range(rows):
-        for event in (core.Bars(FIRST + k * LENGTH, STILL), core.Close(FIRST + k * LENGTH)):
-            state, _ = core.handle(state, event)
-    return state
 
 
 def snapshot(state: State, lots: tuple[int, ...] = (0, 0), cash: float = 0.0, **told: object) -> Snapshot:
@@ -43,17 +33,6 @@ def snapshot(state: State, lots: tuple[int, ...] = (0, 0), cash: float = 0.0, **
     book = state.book
     said = Snapshot(9, book.positions["lots"] + np.array(lots), book.cash + cash, {})
     return said._replace(**told)  # type: ignore[arg-type]
-
-
-def sent(
-    state: State, number: int, instrument: int = 0, slot: int = TARGET, lots: int = 10, leaving: bool = False
-) -> str:
-    """An order that a venue may hold; its id."""
-    record = np.zeros(1, ORDER)[0]
-    record["order_id"], record["lots"], record["instrument"] = number, lots, instrument
-    cid = core.cid_of(state, number)
-    state.sent[cid] = Sent(number, instrument, slot, record, leaving)
-    return cid
 
 
 # --- what differs ----------------------------------------------------------------------------------------------------
