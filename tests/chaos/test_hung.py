@@ -60,11 +60,11 @@ def test_a_call_that_hangs(what: str, make: Maker) -> None:
         task = asyncio.create_task(world.shell.run(0))
         await asyncio.sleep(1.0)
         world.shell.stop()
-        await asyncio.wait({task}, timeout=1.0)
+        await asyncio.wait({task}, timeout=5.0)
         assert task.done()
 
     world.do(go)
-    assert any("no answer within 0.2 s" in text for text in world.alerts)
+    assert any("no answer within" in text for text in world.alerts)
     assert what == "snapshot" or (world.shell.state.is_up and len(calls) == 1)
     assert not any(sent.is_leaving for sent in world.shell.state.sent.values()), "it was asked about"
 
@@ -83,7 +83,7 @@ def test_the_switch_while_a_call_hangs(make: Maker) -> None:
         world.line.send = send  # type: ignore[method-assign]
         await asyncio.sleep(2.0)
         world.shell.stop()
-        await asyncio.wait_for(task, 1.0)
+        await asyncio.wait_for(task, 5.0)
 
     world.do(go)
     assert world.shell.state.book.head[0]["killed"] == 2
@@ -112,7 +112,7 @@ def test_reports_that_break_off(make: Maker) -> None:
         task = asyncio.create_task(world.shell.run(0))
         await asyncio.sleep(3.5)
         world.shell.stop()
-        await asyncio.wait({task}, timeout=1.0)
+        await asyncio.wait({task}, timeout=5.0)
         assert task.done()
 
     world.do(go)
@@ -138,7 +138,7 @@ def test_nobody_waits_for_a_call_that_hangs(word: str, make: Maker) -> None:
             await asyncio.sleep(2.0)
             assert world.shell.state.book.head[0]["killed"] == 2
         world.shell.stop()
-        await asyncio.wait({task}, timeout=2.0)
+        await asyncio.wait({task}, timeout=5.0)
         assert task.done()
 
     world.do(go)

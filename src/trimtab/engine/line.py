@@ -217,18 +217,27 @@ class Line:
         all of them, before anything that was missed makes a new order."""
         try:
             fills = await self.call(self.venue.since, core.known_trade(self.state, core.LOOKS[0]))
-            known = [*(await self.call(self.venue.snapshot)).orders, *(f.cid for f in fills if isinstance(f, Filled))]
-            newest = max(known, key=lambda cid: core.number_of(self.state, cid), default="")
-            numbered = -1
-            while numbered != (numbered := int(self.state.book.head[0]["orders"])):
-                for cid in core.next_cids(self.state):
-                    await self.send(self.told(await self.call(self.venue.ask, cid)))
-                if core.number_of(self.state, newest) > int(self.state.book.head[0]["orders"]):
-                    found = await self.call(self.venue.ask, newest)
-                    none = Ended(newest, 0, TARGET, NOT_PLACED, 0, self.ledger.now())
-                    await self.send(self.told(found or [none]))
+            named = [*(await self.call(self.venue.snapshot)).orders, *(f.cid for f in fills if isinstance(f, Filled))]
+            numbered = int(self.state.book.head[0]["orders"])
+            said = await self._asked_ahead(
+                [cid for cid in named if core.number_of(self.state, cid) > numbered], numbered
+            )
+            *others, last = sorted(said, key=lambda cid: core.number_of(self.state, cid)) or [""]
+            for cid in [last, *others] if said else []:
+                await self.send(self.told(said[cid] or [Ended(cid, 0, TARGET, NOT_PLACED, 0, self.ledger.now())]))
         except (Ambiguous, Unreachable) as error:
             await self.send(self.cut_off(error))
+
+    async def _asked_ahead(self, named: Sequence[str], numbered: int) -> dict[str, list[Report]]:
+        """What the venue says of ids behind the last number: of those that it has named, and those that it knows."""
+        said: dict[str, list[Report]] = {}
+        ahead = [*named, *core.next_cids(self.state, numbered)]
+        while ahead:
+            for cid in dict.fromkeys(ahead):
+                said[cid] = await self.call(self.venue.ask, cid)
+            known = [core.number_of(self.state, cid) for cid, reports in said.items() if reports or cid in named]
+            ahead = [cid for cid in core.next_cids(self.state, max(known, default=numbered)) if cid not in said]
+        return {cid: reports for cid, reports in said.items() if reports or cid in named}
 
     async def _reconnect(self) -> None:
         try:

@@ -8,8 +8,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.engine.state import EngineCommand, Record, Sent, State, cid_of, count, forget, own
+from trimtab.engine.state import NOTHING_NEW, EngineCommand, Halt, Record, Sent, State, cid_of, count, forget, own
 from trimtab.rules.book import ORDER, SLOTS, TARGET
+from trimtab.rules.breakers import kill
+from trimtab.rules.reports import order_row
 from trimtab.types import FILLED, Order
 from trimtab.venues import Amend, Cancel, Decided, Submit
 
@@ -25,7 +27,7 @@ def commands(state: State, decided: bool) -> list[EngineCommand]:
         gone = {c.instrument: c.cid for c in found if isinstance(c, Cancel) and c.slot == TARGET}
         found.extend(_placed(state, gone))
         state.numbered = numbered
-    if filled:
+    if filled and state.protects:
         found.extend(_amended(state, set(log.fills["instrument"][:filled].tolist())))
     if decided:
         found.append(_context(state))
@@ -34,6 +36,15 @@ def commands(state: State, decided: bool) -> list[EngineCommand]:
             found.append(_record(state))
         log.used[:] = 0
     return found
+
+
+def halt(state: State, flatten: bool, reason: str, ts: int) -> list[EngineCommand]:
+    """Stop the book until a person resumes it; it does not wait for the next row. flatten: positions are closed too."""
+    kill(state.book, state.log, max(state.tape.t, 0), ts, int(flatten))
+    at_rest = state.tape.t >= 0 and not state.is_open
+    if at_rest:
+        order_row(state.bound.address, NOTHING_NEW, state.tape.t, 1)
+    return [*commands(state, at_rest), Halt(reason)]
 
 
 def _withdrawn(state: State, ended: NDArray[np.void]) -> list[EngineCommand]:

@@ -206,6 +206,7 @@ class State:
     sent: dict[str, Sent] = field(default_factory=dict[str, Sent])
     seen: dict[str, None] = field(default_factory=dict[str, None])
     gone: dict[str, Sent] = field(default_factory=dict[str, Sent])  # that have ended, of late: fills may still come
+    protects: bool = True  # limits place orders of their own at the venue
     numbered: int = 0  # the last order id that was told
     is_open: bool = False  # a row is open: its close is still to come
     is_up: bool = True
@@ -216,7 +217,11 @@ def begin(setup: Setup, tape: Tape, book: Book, planner: Wants, prefix: str) -> 
     """An account before its first row."""
     n, m = len(setup.terms), setup.models
     log = new_log(1, n, m, 0, np.empty(0, np.int64))
-    return State(setup, tape, book, planner, prefix, log, Bound(book, log, tape.market, setup), np.empty((n, 0)))
+    limits = setup.limits
+    return State(
+        setup, tape, book, planner, prefix, log, Bound(book, log, tape.market, setup), np.empty((n, 0)),
+        protects=min(limits.stop_loss, limits.take_profit, limits.trailing_stop) < np.inf,
+    )  # fmt: skip
 
 
 def cid_of(state: State, order_id: int) -> str:
@@ -268,9 +273,9 @@ def known_trade(state: State, back: int) -> str:
     return trades[-min(LOOKS[0], len(trades))] if back >= REMEMBERED and trades else next(reversed(trades), "")
 
 
-def next_cids(state: State) -> list[str]:
-    """Ids that the next orders will have. A venue that knows one of them has it from a journal that lost its end."""
-    numbered = int(state.book.head[0]["orders"])
+def next_cids(state: State, numbered: int) -> list[str]:
+    """Ids of the orders behind a number. A venue that knows one which is still to come has it from a journal that has
+    lost its end."""
     return [cid_of(state, numbered + k) for k in range(1, _AHEAD + 1)]
 
 
