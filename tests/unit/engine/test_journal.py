@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -255,74 +252,7 @@ def test_a_journal_that_is_not_there_is_not_made_by_reading(path: Path):
     assert not path.exists()
 
 
-# --- the lease -------------------------------------------------------------------------------------------------------
-
-HOLD = """
-import sys
-from trimtab.engine.journal import open_journal
-journal = open_journal(sys.argv[1], "paper")
-print("held", journal.took_over_from is not None, flush=True)
-sys.stdin.read()
-if len(sys.argv) > 2: journal.close()
-"""
-
-
-def holder(path: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path), *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-
-
-def told(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def test_a_second_process_is_refused_and_told_who_holds_it_since_when(path: Path):
-    with holder(path) as first:
-        assert told(first) == "held False"
-        with pytest.raises(JournalFailed, match=rf"held by process {first.pid} since 20..-..-..T.*one writer"):
-            open_journal(path, "paper")
-        assert verify(path).whole  # readers need no lease
-        first.kill()
-
-
-def test_the_lease_of_a_dead_process_is_taken_over_and_one_that_was_given_back_is_not(path: Path):
-    with holder(path) as first:
-        assert told(first) == "held False"
-        first.kill()
-    with open_journal(path, "paper") as journal:
-        assert journal.took_over_from is not None
-        assert journal.took_over_from.pid == first.pid
-    with holder(path, "close") as second:
-        assert told(second) == "held False"
-        second.communicate()
-    with open_journal(path, "paper") as journal:
-        assert journal.took_over_from is None
-
-
-def test_deleting_the_lock_file_lets_nobody_in_while_the_holder_lives(path: Path):
-    with holder(path) as first:
-        assert told(first) == "held False"
-        path.with_name(f"{path.name}.lock").unlink()
-        with pytest.raises(JournalFailed, match=f"held by process {first.pid}"):
-            open_journal(path, "paper")
-        first.kill()
-    open_journal(path, "paper").close()
-
-
-@pytest.mark.parametrize("changed", [{"boot": "of another start"}, {"begun": 1}, {"pid": 2**22 + 1}])
-def test_a_process_of_another_start_or_with_a_used_number_holds_nothing(changed: dict[str, Any], path: Path):
-    open_journal(path, "paper").close()
-    mine = lease.this_process(5)
-    if not mine.begun:
-        pytest.skip("this system does not tell when a process began")
-    db = sqlite3.connect(path)
-    db.execute("INSERT INTO lease VALUES (1, ?, ?, ?, ?, ?)", mine._replace(pid=os.getppid())._replace(**changed))
-    db.commit()
-    db.close()
-    with open_journal(path, "paper") as journal:
-        assert journal.took_over_from is not None
+# --- opening and closing ---------------------------------------------------------------------------------------------
 
 
 def test_whoever_could_not_open_a_journal_does_not_hold_it(path: Path):
@@ -334,37 +264,6 @@ def test_whoever_could_not_open_a_journal_does_not_hold_it(path: Path):
     db = sqlite3.connect(path)
     assert lease.holder_of(db) is None
     db.close()
-
-
-def test_one_process_does_not_open_a_journal_twice(path: Path):
-    with open_journal(path, "paper"), pytest.raises(JournalFailed, match=f"held by process {os.getpid()}"):
-        open_journal(path, "paper")
-    open_journal(path, "paper").close()
-
-
-def test_signs_of_life_go_along_with_appends_and_need_not_wait_for_one(path: Path):
-    clock = Clock()
-    with open_journal(path, "paper", clock=clock) as journal:
-
-        def beat() -> int:
-            found = lease.holder_of(journal._db)
-            assert found is not None
-            return found.heartbeat
-
-        begun = clock.now
-        clock.now += SECOND // 2
-        journal.append([Entry(1, fill(1))])
-        journal.heartbeat()
-        assert beat() == begun
-        clock.now += SECOND
-        journal.append([Entry(1, fill(2))])
-        assert beat() == clock.now
-        clock.now += SECOND
-        journal.heartbeat()
-        assert beat() == clock.now
-        clock.now -= 3_600 * SECOND  # the clock is set back
-        journal.heartbeat()
-        assert beat() == clock.now
 
 
 def test_a_heartbeat_lays_the_log_into_the_file_so_that_commits_need_not(path: Path):
