@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 #: Findings of each fault that are printed of each series: of the whole store, and where it was named.
 _FEW, _MANY = 3, 20
 #: Places of a line of coverage, and of a name beside it.
-_PLACES: Final = 24
-_NAME: Final = 24
+_PLACES: Final = 18
+_NAME: Final = 20
 
 
 class _Series(NamedTuple):
@@ -264,15 +264,16 @@ def _summary(found: Found) -> Any:
     from trimtab.research.quality_page import grid_of, score_text
 
     months, _ = grid_of(found.series)
-    ends = f"{months[0]} … {months[-1]}" if months else ""
-    drawn = table("Series", "#Score", "#Errors", "#Warnings", "#Missing", f"Coverage {ends}")
-    drawn.columns[0].no_wrap = drawn.columns[-1].no_wrap = True
+    drawn = table("Series", "#Score", "#Errors", "#Warnings", "#Missing", "Coverage")
+    for column in (drawn.columns[0], drawn.columns[-1]):
+        column.no_wrap = True
     for c, line in zip(found.series, coverage_lines(found.series), strict=True):
         report = c.assessment.report
         figures = (report.n_errors, report.n_warnings, report.missing)
         name = c.title if len(c.title) <= _NAME else "…" + c.title[-_NAME + 1 :]  # the end of a path tells more
         drawn.add_row(escape(name), score_text(c), *(f"{n:,}" for n in figures), line)
-    drawn.caption = "# all bars are there, + at least 99%, 9 at least 90% … 0 less than 10%"
+    if months:
+        drawn.caption = f"{months[0]} to {months[-1]}: # all bars, + from 99%, 9 from 90% … 0 below 10%"
     drawn.caption_justify = "left"
     return drawn
 

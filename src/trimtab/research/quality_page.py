@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Findings of each series that the page lists.
 MOST: Final = 200
 #: Height of the heat-map: pixels for each series, and for the rest.
-_ROW, _FRAME = 22, 90
+_ROW, _FRAME = 22, 60
 
 
 class Checked(NamedTuple):
@@ -237,21 +237,10 @@ def coverage_chart(series: Sequence[Checked]) -> Any:
             ygap=3,
             text=text,
             hovertemplate="%{y}<br>%{x|%b %Y}: %{text} of the bars<extra></extra>",
-            colorbar={
-                "tickvals": [0.0, 0.1, 0.2236, 0.5, 1.0],
-                "ticktext": ["100%", "99%", "95%", "75%", "0%"],
-                "orientation": "h",
-                "x": 1.0,
-                "xanchor": "right",
-                "y": 1.0,
-                "yanchor": "bottom",
-                "len": 0.6,
-                "thickness": 8,
-                "outlinewidth": 0,
-                "tickfont": {"size": 12, "color": figures.MUTED},
-            },
+            showscale=False,
         )
     )
+    figure.update_layout(margin={"t": 8})
     figure.update_xaxes(hoverformat="%b %Y")
     figure.update_yaxes(
         tickformat=None, showgrid=False, nticks=len(series), tickfont={"size": 12, "color": figures.INK}
