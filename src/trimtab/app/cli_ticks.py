@@ -131,10 +131,12 @@ def _print_imported(done: Sequence[ImportedTicks], store: Store) -> None:
 
     if not any(d.days for d in done):
         return
-    listed = table("Symbol", "Kind", "First day", "Last day", "#Days", "#Rows", "#New", "Warnings")
+    listed = table("Symbol", "Kind", "First day", "Last day", "#Rows", "#New", "Warnings")
+    for column in listed.columns[:4]:
+        column.no_wrap = True
     for d in done:
         there = sorted(d.days) or ["–"]
-        figures = [f"{len(d.days):,}", f"{d.rows:,}", f"{d.new:,}"]
+        figures = [f"{d.rows:,}", f"{d.new:,}"]
         listed.add_row(escape(d.instrument.symbol), d.kind, there[0], there[-1], *figures, _counted(d.report))
     console.stdout().print(listed)
     console.stdout().print(
@@ -210,9 +212,11 @@ def validate_(
                 raise TrimtabError(f"{i.symbol}: no {only or 'ticks'} are stored; see `trimtab data ticks list`")
             for k in stored:
                 report = validate_ticks(store, i, k, limit=limit, tell=progress)
-                progress(f"rebuilding the book of {i.symbol}", 0, 0)
-                sound = k is DEPTH and not report.n_errors
-                found.append((i, k, report, check_book(store, i, limit=limit) if sound else None))
+                book = None
+                if k is DEPTH and not report.n_errors:
+                    progress(f"rebuilding the book of {i.symbol}", 0, 0)
+                    book = check_book(store, i, limit=limit)
+                found.append((i, k, report, book))
     if as_json:
         console.write_json([_plain_found(*f) for f in found])
     else:

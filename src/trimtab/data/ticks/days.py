@@ -136,6 +136,8 @@ def write_day(
                     f"{instrument.symbol} {kind.name} of {day}: beside what is stored, the new ticks are not in "
                     "the order of time; to put them in the place of that day, import with --replace"
                 )
+        for left in path.parent.glob(f".{path.name}.*.part"):  # of a writer that was killed: the lock is ours
+            left.unlink()
         _write_atomically(path, lambda p: whole.write_parquet(p, **_PARQUET))
     return Stored(len(whole), len(new), written=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,7 +77,10 @@ def test_an_import_that_is_cut_off_goes_on(
     whole = days.days(store, coin, TRADES)
     assert 1 <= len(whole) < 4
     before = stamps(store)
+    left = path_of(store, coin, TRADES, dt.date(2024, 3, 7)).with_name(".2024-03-07.parquet.killed.part")
+    left.write_bytes(b"half")
     done = import_ticks(store, path, coin)
+    assert not left.exists()
     assert [day for day, what in done.days.items() if not what.written] == [str(day) for day in whole]
     assert {path: stamp for path, stamp in stamps(store).items() if path in before} == before
     assert stored(store, coin).select(trades(1).columns).equals(trades(4_000, days=4))
