@@ -13,6 +13,7 @@ from trimtab.app.cli_import import table
 from trimtab.app.cli_options import DataOption, JsonOption
 from trimtab.data import macro
 from trimtab.data import store as stores
+from trimtab.data.quality.findings import number_of
 from trimtab.data.store import Store, find_instrument, instruments, open_store, read_bars, timeframes
 from trimtab.data.timeframes import canonical
 from trimtab.data.validation import validate
@@ -175,7 +176,7 @@ def _print_instrument(i: Instrument) -> None:
 def _print_series(s: dict[str, Any], rows: int) -> None:
     out = console.stdout()
     out.print(
-        f"\n{s['timeframe']}: {_count(s['bars'], 'bar')}, {s['first']} to {s['last']}, {s['missing']:,} missing in "
+        f"\n{s['timeframe']}: {number_of(s['bars'], 'bar')}, {s['first']} to {s['last']}, {s['missing']:,} missing in "
         f"{s['counts'].get('gap', 0)} gaps",
         markup=False,
     )
@@ -253,7 +254,3 @@ def sql(
     console.stdout().print(_frame_table(frame.head(rows)))
     if len(frame) > rows:
         console.say(f"{len(frame) - rows:,} more rows: raise --rows, or use --json")
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -15,7 +15,7 @@ from trimtab.app.cli_options import DataOption, JsonOption, grouped
 from trimtab.data.catalogue import check_calendar
 from trimtab.data.events import read_events
 from trimtab.data.importing import SUFFIXES, read_source
-from trimtab.data.quality.findings import Hit, columns_of
+from trimtab.data.quality.findings import Hit, columns_of, number_of
 from trimtab.data.quality.labels import Closes, compare
 from trimtab.data.quality.quarantine import Moved, quarantine, quarantine_file
 from trimtab.data.quality.universe import Span, survivors
@@ -233,11 +233,11 @@ def _print_report(c: Checked) -> None:
     from trimtab.research.quality_page import score_text
 
     out, report = console.stdout(), c.assessment.report
-    errors = _count(report.n_errors, "error") if report.n_errors else "no errors"
+    errors = number_of(report.n_errors, "error") if report.n_errors else "no errors"
     faults = f"{errors}; {counted(report)}" if report.counts else "no errors, no warnings"
-    missing = f"; {_count(report.missing, 'bar')} missing" if report.missing else ""
+    missing = f"; {number_of(report.missing, 'bar')} missing" if report.missing else ""
     out.print(
-        f"{c.title}: score {score_text(c)}, {_count(report.rows, 'bar')}, {faults}{missing}",
+        f"{c.title}: score {score_text(c)}, {number_of(report.rows, 'bar')}, {faults}{missing}",
         style="bold red" if report.n_errors else "bold",
         markup=False,
         soft_wrap=True,
@@ -308,12 +308,8 @@ def _sign(bars: float, missing: float) -> str:
 
 def _moved(m: Moved) -> str:
     name = f"{m.symbol} {m.timeframe}"
-    order = f", {_count(m.moved, 'row')} put in order" if m.moved else ""
+    order = f", {number_of(m.moved, 'row')} put in order" if m.moved else ""
     if not m.taken:
-        return f"Quarantine: {name}: nothing to take out of {_count(m.kept, 'bar')}{order}."
+        return f"Quarantine: {name}: nothing to take out of {number_of(m.kept, 'bar')}{order}."
     why = ", ".join(f"{fault} {n:,}" for fault, n in m.reasons.items())
-    return f"Quarantine: {name}: {_count(m.kept, 'bar')} kept, {m.taken:,} taken out ({why}) to {m.path}{order}."
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+    return f"Quarantine: {name}: {number_of(m.kept, 'bar')} kept, {m.taken:,} taken out ({why}) to {m.path}{order}."

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from trimtab.data.columns import find_columns, read_times
+from trimtab.data.quality.findings import number_of
 from trimtab.data.store import COLUMNS, EXTRAS, Store, instruments, read_bars, timeframes, write_bars
 from trimtab.data.timeframes import canonical
 from trimtab.data.validation import ERRORS, Finding, Report, validate
@@ -179,9 +180,8 @@ def _refuse_loss(old: pl.DataFrame, new: pl.DataFrame, source: Source, instrumen
 def refusal(source: Source, report: Report) -> str:
     """All faults of a refused file as text; rows are counted as lines of a CSV file, header included."""
     offset, unit = (2, "line") if source.path.suffix.lower() not in _PARQUET else (0, "row")
-    lines = [
-        f"{source.path}: refused, nothing stored: {_count(report.n_errors, 'fault')} in {_count(report.rows, 'row')}"
-    ]
+    faults, rows = number_of(report.n_errors, "fault"), number_of(report.rows, "row")
+    lines = [f"{source.path}: refused, nothing stored: {faults} in {rows}"]
     for fault in ERRORS:
         listed = [f for f in report.findings if f.fault == fault]
         lines += [_line(f, unit, offset) for f in listed]
@@ -189,10 +189,6 @@ def refusal(source: Source, report: Report) -> str:
         if beyond:
             lines.append(f"  … and {beyond} more of {fault}")
     return "\n".join([*lines, "Mend the source, then import it again."])
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def _line(finding: Finding, unit: str, offset: int) -> str:

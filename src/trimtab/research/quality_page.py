@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from trimtab.data.quality.findings import number_of
 from trimtab.data.quality.quarantine import Moved
 from trimtab.data.quality.scoring import Coverage
 from trimtab.data.validation import Assessment
@@ -56,10 +57,10 @@ def headline(found: Found) -> str:
     told = f"{len(found.series)} series, {rows:,} bars: "
     wrong = [c.title for c in found.series if c.assessment.report.n_errors]
     if wrong:
-        told += f"{_count(found.n_errors, 'error')} in {_listed(wrong)}"
+        told += f"{number_of(found.n_errors, 'error')} in {_listed(wrong)}"
     else:
         told += "no errors"
-    told += f", {_count(found.n_warnings, 'warning')}"
+    told += f", {number_of(found.n_warnings, 'warning')}"
     low = min(found.series, key=lambda c: c.assessment.score.score, default=None)
     if low is not None and len(found.series) > 1:
         told += f"; the lowest score is {score_text(low)} ({low.title})"
@@ -70,10 +71,6 @@ def score_text(checked: Checked) -> str:
     """99.9, and 100 only where nothing was found that counts."""
     score = checked.assessment.score.score
     return "100" if score == 100.0 else f"{min(score, 99.9):.1f}".removesuffix(".0")
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def _listed(names: list[str]) -> str:

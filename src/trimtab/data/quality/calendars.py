@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from trimtab.data.quality.findings import Hit, counted, iso, where, whole
+from trimtab.data.quality.findings import Hit, iso, number_of, where, whole
 from trimtab.data.quality.gaps import Gaps, lacks, no_regular_hours
 from trimtab.data.quality.times import usual_of
 from trimtab.schedule.sessions import is_round_the_clock, local_times, session_of
@@ -205,14 +205,14 @@ def _stretches(grid: _Grid, opens: I64, first: I64, count: I64) -> Hit:
         begins = grid.session[first[i] - 1] != sessions[0]
         ends = grid.session[first[i] + count[i]] != sessions[-1]
         whole_days = int(sessions[-1] - sessions[0]) - 1 + int(begins) + int(ends)
-        return told + (f", {counted(whole_days, 'whole session')}" if whole_days > 0 else "")
+        return told + (f", {number_of(whole_days, 'whole session')}" if whole_days > 0 else "")
 
     return Hit("gap", _rows_after(opens, grid.times[first]), say)
 
 
 def _short(grid: _Grid, opens: I64, first: I64, count: I64, opening: np.ndarray[Any, np.dtype[np.bool_]]) -> Hit:
     def say(i: int) -> str:
-        lost, place = counted(int(count[i]), "bar"), "start" if opening[i] else "end"
+        lost, place = number_of(int(count[i]), "bar"), "start" if opening[i] else "end"
         return f"{lost} missing at the session's {place}, from {iso(int(grid.times[first[i]]))}"
 
     return Hit("short_session", _rows_after(opens, grid.times[first]), say)

@@ -129,6 +129,6 @@ def whole(fault: str, say: str) -> Hit:
     return Hit(fault, np.zeros(1, dtype=np.int64), always(say))
 
 
-def counted(n: int, noun: str) -> str:
+def number_of(n: int, noun: str) -> str:
     """1 bar, 2 bars."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

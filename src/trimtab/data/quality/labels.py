@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from trimtab.data.quality.calendars import Sessions
-from trimtab.data.quality.findings import Hit, counted, whole
+from trimtab.data.quality.findings import Hit, number_of, whole
 from trimtab.data.quality.times import usual_of
 from trimtab.schedule.sessions import is_round_the_clock, local_times, session_of
 from trimtab.types import DAY, F64, I64, MINUTE, TIMEFRAMES
@@ -52,7 +52,7 @@ def _day_labels(opens: I64, calendar: str, sessions: Sessions) -> list[Hit]:
     at = np.minimum(np.searchsorted(sessions.days, shifted[best]), len(sessions.days) - 1)
     ahead = sessions.closes[at] > opens + DAY
     step = "a day" if abs(best) == 1 else "a weekday"
-    proof = f"{counted(closed, 'label')} on days when {calendar} is closed, and none if they are moved by {step}"
+    proof = f"{number_of(closed, 'label')} on days when {calendar} is closed, and none if they are moved by {step}"
     if best > 0 and ahead.mean() > _OTHER:
         return [whole("early_label", f"labels are {step} early, so bars are known before they happened: {proof}")]
     return [whole("late_label", f"labels are {step} late: {proof}")] if best < 0 else []
