@@ -31,7 +31,8 @@ from trimtab.rules.tape import Tape, live_setup
 from trimtab.sim.market import build_market
 from trimtab.sim.setup import complete
 from trimtab.types import BAR_FIELDS, GTC, LIMIT, MARKET, TIMEFRAMES, Costs, Instrument, Limits, Panel, Weights
-from trimtab.venues import Ambiguous, Cancel, Order_, Report, Snapshot, Submit, Unreachable
+from trimtab.venues import Ambiguous, Cancel, Order_, Report, Submit, Unreachable
+from trimtab.venues.link import PaperLink
 from trimtab.venues.paper import PaperVenue
 
 SYMBOLS = ("AAA", "BBB")
@@ -118,34 +119,30 @@ def venue_of(setup: Setup) -> PaperVenue:
     return PaperVenue(mine, book, Tape(BAR_FIELDS, mine, LENGTH, np.empty(0, np.int64)))
 
 
-class Line:
+class Line(PaperLink):
     """What is between an engine and its venue; faults are placed, not drawn.
 
     fates    of the next orders and cancels: "", "lost" (it does not arrive) or "unanswered"
     spoil    of the next row's reports, one after the other and then from the first again: "", "drop", "late", "twice"
     turn     by how many places the next row's reports are turned round
-    cut      nothing goes through
+    cut      nothing goes through until it is healed
     mute     the next row's reports do not; everything else does
     guard    is asked before anything is let through
     """
 
     def __init__(self, venue: PaperVenue, guard: Callable[[Order_], None]) -> None:
-        self.venue = venue
+        super().__init__(venue)
         self.guard = guard
         self.fates: deque[str] = deque()
         self.spoil: list[str] = []
         self.turn = 0
-        self.cut = self.mute = False
+        self.mute = False
         self.late: list[Report] = []
         self.arrived: list[Order_] = []
 
     def heal(self) -> None:
         self.fates.clear()
-        self.spoil, self.turn, self.cut, self.mute = [], 0, False, False
-
-    def _reach(self) -> None:
-        if self.cut:
-            raise Unreachable("the line is cut")
+        self.spoil, self.turn, self.cut, self.mute = [], 0, 0, False
 
     async def send(self, command: Order_) -> list[Report]:
         self._reach()
@@ -175,18 +172,6 @@ class Line:
         turn = self.turn % len(found) if found else 0
         self.spoil, self.turn = [], 0
         return found[turn:] + found[:turn]
-
-    async def ask(self, cid: str) -> list[Report]:
-        self._reach()
-        return self.venue.ask(cid)
-
-    async def since(self, trade_id: str) -> list[Report]:
-        self._reach()
-        return self.venue.since(trade_id)
-
-    async def snapshot(self) -> Snapshot:
-        self._reach()
-        return self.venue.snapshot()
 
     async def reports(self) -> AsyncIterator[Report]:
         """What is late is said by `World.speak`, between two rows."""

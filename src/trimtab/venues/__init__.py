@@ -187,24 +187,31 @@ class Unreachable(Exception):
 class Venue(Protocol):
     """A venue as the engine's rim uses it. Every call may raise Ambiguous or Unreachable.
 
-    What a call answers, and what else happens meanwhile, comes as reports.
+    What a call answers, and what else happens meanwhile, comes as reports. tests/contract/venues holds every venue to
+    what is said here.
     """
 
-    async def send(self, command: Order_) -> list[Report]: ...
+    async def send(self, command: Order_) -> list[Report]:
+        """Do what is asked. An order under an id that was used before is never a second order: what is known of the
+        first is the answer. To cancel what is gone, or was never here, does no harm."""
+        ...
 
     async def row(self, ts: int, bars: F64) -> list[Report]:
         """A row of the market has closed: what happened inside it, where the venue only learns it from bars."""
         ...
 
     async def ask(self, cid: str) -> list[Report]:
-        """All that the venue knows of one order; empty: it is nowhere, at a time when it would have to be."""
+        """All that the venue knows of one order, its fills first and then how it stands or ended; empty: it is nowhere,
+        at a time when it would have to be."""
         ...
 
     async def since(self, trade_id: str) -> list[Report]:
         """Fills after one of them, in order; empty id: from the first that the venue keeps."""
         ...
 
-    async def snapshot(self) -> Snapshot: ...
+    async def snapshot(self) -> Snapshot:
+        """The account as of one instant: lots and cash are what its fills have made of them."""
+        ...
 
     def reports(self) -> AsyncIterator[Report]:
         """What it says without being asked, as it happens and for as long as anybody listens."""

@@ -43,15 +43,19 @@ DRILL: Final = Faults(0.05, 0.05, 0.05, 0.05, 0.05, 0.1, 0.01, 3)
 
 
 class PaperLink:
-    """A PaperVenue as the engine's rim uses it; faults: what the line does to it, drawn from `seed`."""
+    """A PaperVenue as the engine's rim uses it.
+
+    faults  what the line does to it, drawn from `seed`; it may be changed at any time
+    cut     rows for which nothing comes through
+    """
 
     def __init__(self, venue: PaperVenue, faults: Faults | None = None, seed: int = 0) -> None:
         self.venue = venue
-        self._faults = faults
+        self.faults = faults
+        self.cut = 0
         self._draw = random.Random(seed)  # nosec B311  # not for secrets
         self._late: list[Report] = []
         self._told: asyncio.Queue[Report] = asyncio.Queue()
-        self._cut = 0
         #: Times that each fault has struck.
         self.struck: dict[str, int] = dict.fromkeys(Faults._fields[:-1], 0)
 
@@ -68,13 +72,13 @@ class PaperLink:
 
     async def row(self, ts: int, bars: F64) -> list[Report]:
         reports = self.venue.row(ts, bars)
-        if self._faults is None:
-            return reports
-        if self._cut > 0:
-            self._cut -= 1
+        if self.cut > 0:
+            self.cut -= 1
             raise Unreachable("the line is cut")
+        if self.faults is None:
+            return reports
         if self._strikes("cut"):
-            self._cut = self._faults.cut_rows
+            self.cut = self.faults.cut_rows
         return self._spoiled(reports)
 
     def _spoiled(self, reports: list[Report]) -> list[Report]:
@@ -117,13 +121,13 @@ class PaperLink:
         self._told.put_nowait(report)
 
     def _reach(self) -> None:
-        if self._cut > 0:
+        if self.cut > 0:
             raise Unreachable("the line is cut")
 
     def _strikes(self, fault: str) -> bool:
-        if self._faults is None:
+        if self.faults is None:
             return False
-        struck = self._draw.random() < getattr(self._faults, fault)
+        struck = self._draw.random() < getattr(self.faults, fault)
         self.struck[fault] += struck
         return struck
 

@@ -41,6 +41,9 @@ _STANDING: Final = ("arrived", "day", "triggered", "reason", "waited")
 #: Numbers of orders that a venue makes itself begin here, so that they are never those of an order that it was sent.
 _OWN: Final = 2**40
 
+#: How many trades back a question about an order reaches: fewer than an account remembers, so that none is new to it.
+_REACH: Final = 10_000
+
 #: (instrument, slot, order id) -> its columns.
 Standing = dict[tuple[int, int, int], tuple[int, ...]]
 
@@ -62,7 +65,7 @@ class PaperVenue:
         self._bound = Bound(book, self._log, tape.market, setup)
         self._cids = dict(cids or {})  # order id -> cid, of target orders that are open
         self._ids = {cid: order for order, cid in self._cids.items()}
-        self._known: dict[str, list[Report]] = {}  # cid -> what became of orders that have ended, of late
+        self._known: dict[str, list[Report]] = {}  # cid -> its fills, and at last its end; of late
         self._trades: deque[Filled | Liquidated] = deque(maxlen=100_000)
         self._offset = max(0, traded - int(book.head[0]["fills"]))
         self._own = _OWN  # the last number of an order that the venue has made itself
@@ -106,7 +109,7 @@ class PaperVenue:
 
     def _forget(self, cid: str, ended: Ended) -> Ended:
         del self._cids[self._ids.pop(cid)]
-        self._known[cid] = [ended]
+        self._known.setdefault(cid, []).append(ended)
         if len(self._known) > 110_000:
             for old in list(itertools.islice(self._known, 10_000)):  # at a time: to find the first alone takes as long
                 del self._known[old]
@@ -191,6 +194,8 @@ class PaperVenue:
             cid = self._cids.get(int(fill["order_id"]), "") if slot == TARGET else ""
             reason, waited = int(fill["reason"]), int(fill["waited"])
             made = Filled(trade_id, cid, i, slot, int(fill["lots"]), done, ts, reason, waited)
+            if cid:
+                self._known.setdefault(cid, []).append(made)
         self._trades.append(made)
         return made
 
@@ -219,15 +224,15 @@ class PaperVenue:
     # --- questions ---------------------------------------------------------------------------------------------------
 
     def ask(self, cid: str) -> list[Report]:
-        """All that is known of one order; empty: it never came here."""
-        if cid in self._known:
-            return self._known[cid]
+        """All that is known of one order, its fills first; empty: it never came here."""
+        after = int(self._trades[-1].trade_id) - _REACH if self._trades else 0
+        known = [r for r in self._known.get(cid, ()) if not isinstance(r, Filled) or int(r.trade_id) > after]
         order_id = self._ids.get(cid)
         if order_id is None:
-            return []
+            return known
         order = next(o for o in self.book.orders[:, TARGET] if o["order_id"] == order_id)
         stands = (int(order[name]) for name in _STANDING)
-        return [Working(cid, int(order["instrument"]), TARGET, *stands, lots=int(order["lots"]))]
+        return [*known, Working(cid, int(order["instrument"]), TARGET, *stands, lots=int(order["lots"]))]
 
     def since(self, trade_id: str) -> list[Report]:
         """Fills after one of them, in order; empty id: from the first that is kept."""
