@@ -14,7 +14,7 @@ from trimtab.rules.orders import REASONS
 from trimtab.sim.simulate import simulate
 from trimtab.types import HALTED, MARKET
 
-EXAMPLES = int(os.environ.get("TRIMTAB_LAW_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("TRIMTAB_LAW_EXAMPLES", "120"))
 
 
 @given(st.data())

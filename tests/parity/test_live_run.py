@@ -273,7 +273,7 @@ def shipped(name: str, data: Path, *settings: Override, **window: str) -> tuple[
 def test_the_book_of_stocks_and_coins(store: Path, place: Path) -> None:
     words = ("data", "synthetic", "equity=SPY,QQQ", "perpetual=BTC,ETH", "--seed", 7)
     ran(*words, "--start", "2019-01-01", "--end", "2020-12-01", "--data", store / "play")
-    spec, panel = shipped("multi_model.yaml", store / "play", start="2019-02-01", end="2020-11-01")
+    spec, panel = shipped("multi_model.yaml", store / "play", start="2019-02-01", end="2020-03-01")
     backtest = assert_same(spec, panel, place, fills=50)
     assert {name for name in backtest.attribution["by"] if name.startswith("regime")}
 

@@ -261,6 +261,7 @@ print(json.dumps(sum(e.is_start for _, e in seen.buffer)))
 """
 
 
+@pytest.mark.nightly
 def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
     """In a copy of the cache, because other tests add to the cache at the same time."""
     if cache_folder().is_dir():

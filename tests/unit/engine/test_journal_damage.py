@@ -18,7 +18,7 @@ from trimtab.engine import file as files
 from trimtab.engine.events import Entry, Filled, Halted, encode
 from trimtab.engine.journal import Journal, JournalFailed, open_journal, read, verify
 
-KILLS = 25
+KILLS = 12
 FRAME = 24 + 4096  # bytes of a page in the log, with its header
 LOG_HEADER = 32
 

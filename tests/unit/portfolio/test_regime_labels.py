@@ -241,6 +241,7 @@ def test_compiled_and_plain_steps_agree_to_the_last_bit():
     assert len(set(plain["adaptive"])) > 20
 
 
+@pytest.mark.nightly
 def test_a_second_process_compiles_nothing(tmp_path: Path):
     first = python(FOLDS + COUNTS, TRIMTAB_CACHE=str(tmp_path))
     second = python(FOLDS + COUNTS, TRIMTAB_CACHE=str(tmp_path))
