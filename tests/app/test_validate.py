@@ -195,3 +195,11 @@ def test_a_file_of_nothing_but_its_header_and_one_without_a_time(place: Path) ->
     (place / "X_1h.csv").write_text("open_time,open,high,low,close,volume\n")
     result = run("validate", "X_1h.csv")
     assert (result.exit_code, "a header, but no bars" in result.stderr) == (2, True)
+
+
+def test_a_calendar_that_does_not_fit_is_asked_for(place: Path) -> None:
+    days = hours(24 * 200).filter(pl.col("open_time").dt.hour() == 0)
+    days.filter(pl.col("open_time").dt.weekday() < 5).write_parquet(place / "SPY_1d.parquet")
+    assert told("SPY_1d.parquet")["notes"] == [
+        "SPY_1d.parquet 1d: 42% of the bars are missing: are timeframe and calendar right?"
+    ]

@@ -14,7 +14,7 @@ from trimtab.app.cli_import import Reading, Rules, counted, table
 from trimtab.app.cli_options import DataOption, JsonOption, grouped
 from trimtab.data.catalogue import check_calendar
 from trimtab.data.events import read_events
-from trimtab.data.importing import SUFFIXES, read_source
+from trimtab.data.importing import MOST_MISSING, SUFFIXES, read_source
 from trimtab.data.quality.findings import Hit, columns_of, number_of
 from trimtab.data.quality.labels import Closes, compare
 from trimtab.data.quality.quarantine import Moved, quarantine, quarantine_file
@@ -114,7 +114,7 @@ def validate_(
                 checked.append(_check(store, series, now, shown))
                 if series.stored and len(series.frame):
                     spans.append(_span(series))
-    found = quality_page.Found(checked, survivors(spans), moved)
+    found = quality_page.Found(checked, [*_doubts(checked), *survivors(spans)], moved)
     if page is not None:
         quality_page.write(found, page)
     if as_json:
@@ -201,6 +201,17 @@ def _check(store: Store, series: _Series, now: int, limit: int) -> Checked:
     return Checked(series.name, series.timeframe, span, found)
 
 
+def _doubts(checked: Sequence[Checked]) -> list[str]:
+    """Series with so much missing that they are more likely to be something else."""
+    notes: list[str] = []
+    for c in checked:
+        report = c.assessment.report
+        share = report.missing / max(report.missing + report.rows, 1)
+        if share >= MOST_MISSING:
+            notes.append(f"{c.title}: {share:.0%} of the bars are missing: are timeframe and calendar right?")
+    return notes
+
+
 def _span(series: _Series) -> Span:
     opens = series.frame["open_time"].dt.timestamp("ns")
     i = series.instrument
@@ -221,7 +232,7 @@ def _print(found: Found, page: Path | None) -> None:
         out.print()
         out.print(_summary(found))
     for note in found.notes:
-        out.print(f"Note: {note}.", style="dim", markup=False, soft_wrap=True)
+        out.print(f"Note: {note}{'' if note.endswith('?') else '.'}", style="dim", markup=False, soft_wrap=True)
     for m in found.moved:
         out.print(_moved(m), markup=False, soft_wrap=True)
     out.print(headline(found), style="bold red" if found.n_errors else "bold", markup=False, soft_wrap=True)

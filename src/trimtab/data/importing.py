@@ -37,7 +37,7 @@ _NO_TEXT: Final = "this is no text in UTF-8; expected CSV (save it as CSV UTF-8)
 _LISTED_CELLS: Final = 10
 _SEPARATORS: Final = (",", ";", "\t", "|")
 #: From this share of missing bars on, an import asks whether timeframe and calendar are right.
-_MOST_MISSING: Final = 0.2
+MOST_MISSING: Final = 0.2
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +116,7 @@ def import_file(
 def _doubts(done: Imported) -> list[str]:
     """A series with so many gaps that it is more likely to be something else."""
     missing = done.report.missing / (done.report.missing + done.rows)
-    if missing < _MOST_MISSING:
+    if missing < MOST_MISSING:
         return []
     hours = done.instrument.calendar
     return [

@@ -54,7 +54,7 @@ class Found(NamedTuple):
 def headline(found: Found) -> str:
     """The answer in one sentence."""
     rows = sum(c.assessment.report.rows for c in found.series)
-    told = f"{len(found.series)} series, {rows:,} bars: "
+    told = f"{len(found.series)} series, {number_of(rows, 'bar')}: "
     wrong = [c.title for c in found.series if c.assessment.report.n_errors]
     if wrong:
         told += f"{number_of(found.n_errors, 'error')} in {_listed(wrong)}"

@@ -73,7 +73,7 @@ def _hour_labels(opens: I64, length: int, calendar: str) -> list[Hit]:
     halves = np.unique(offset)
     parts = {int(o): _shift_of(moved[offset == o]) for o in halves}
     if len(set(parts.values())) == 1:
-        return _told(next(iter(parts.values())), length, "every session's bars", "or stamped in another zone")
+        return _told(next(iter(parts.values())), length, "every session's bars", "")
     for o, shift in parts.items():
         if shift is not None:
             half = "summer" if o == halves.max() else "winter"
@@ -100,14 +100,17 @@ def _shift_of(moved: I64) -> int | None:
 
 
 def _told(shift: int | None, length: int, what: str, why: str) -> list[Hit]:
+    """What to say of a shift in bars; why: empty where it is not known."""
     if not shift:
         return []
     size = f"{abs(shift) * length // MINUTE:,} minutes"
     if shift < 0:
-        known = "they are known before they happened"
-        return [whole("early_label", f"{what} begin {size} before the session does ({why}): {known}")]
-    cause = "stamped with the close of the bar" if shift == 1 else "late"
-    return [whole("late_label", f"{what} begin {size} after the session does: {cause}, {why}")]
+        known = "so they are known before they happened"
+        return [
+            whole("early_label", f"{what} begin {size} before the session, {known}: {why or 'times of another zone?'}")
+        ]
+    guess = "stamped with the close of the bar?" if shift == 1 else "times of another zone?"
+    return [whole("late_label", f"{what} begin {size} after the session does: {why or guess}")]
 
 
 # --- two series of one instrument ------------------------------------------------------------------------------------
