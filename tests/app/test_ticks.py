@@ -75,6 +75,17 @@ def test_from_a_dump_to_a_backtest(folder: Path) -> None:
     assert "Stored" in again.stdout
 
 
+def test_ticks_go_to_the_instrument_that_is_stored(folder: Path) -> None:
+    (folder / "SPY_1d.csv").write_text("date,open,high,low,close,volume\n2024-03-01,1,2,0.5,1.5,10\n")
+    bars = ["data", "import", "SPY_1d.csv", "-a", "equity", "--venue", "alpaca"]
+    assert CliRunner().invoke(app, bars).exit_code == 0
+    assert run("import", dump(folder), "--symbol", "SPY").exit_code == 0
+    assert [(row["symbol"], row["venue"]) for row in as_json("list")] == [("SPY", "alpaca")]
+    refused = run("import", dump(folder), "--symbol", "SPY", "--venue", "binance")
+    assert refused.exit_code == 2
+    assert "SPY is stored as equity at alpaca, not as crypto spot at binance" in refused.stderr
+
+
 def test_bars_are_written_where_they_are_wanted(folder: Path) -> None:
     run("import", dump(folder), "--venue", "binance")
     assert run("bars", "BTCUSDT", "--volume", 5, "--out", "v.parquet").exit_code == 0

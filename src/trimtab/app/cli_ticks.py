@@ -13,6 +13,7 @@ import typer
 from trimtab.app import console
 from trimtab.app.cli_import import Rules, plain_imported, table
 from trimtab.app.cli_options import DataOption, JsonOption, grouped, instant_of
+from trimtab.data.catalogue import ASSET_CLASSES
 from trimtab.data.store import COLUMNS, Store, find_instrument, instruments, open_store
 from trimtab.data.ticks import days
 from trimtab.data.ticks.kinds import DEPTH, Kind, kind_named
@@ -99,7 +100,11 @@ def _instrument(store: Store, rules: Rules, path: Path, symbol: str) -> Instrume
     old = known.get(name)
     if old is None:
         return rules.instrument(store, name)
-    new = changed(rules, venue=rules.venue or old.venue, kind=rules.kind or old.kind).instrument(store, name)
+    same = rules.venue in ("", old.venue) and rules.asset_class == ASSET_CLASSES[0]  # the default: nothing was said
+    asset_class = old.asset_class if same else rules.asset_class
+    kind = old.kind if asset_class == old.asset_class else ""
+    said = changed(rules, asset_class=asset_class, venue=rules.venue or old.venue, kind=rules.kind or kind)
+    new = said.instrument(store, name)
     if _what(old) != _what(new):
         raise TrimtabError(
             f"{name} is stored as {_what(old)}, not as {_what(new)}: import under another name, such as "
@@ -109,7 +114,8 @@ def _instrument(store: Store, rules: Rules, path: Path, symbol: str) -> Instrume
 
 
 def _what(instrument: Instrument) -> str:
-    return f"{instrument.asset_class} {instrument.kind} at {instrument.venue}"
+    what = dict.fromkeys((instrument.asset_class, instrument.kind))
+    return f"{' '.join(what)} at {instrument.venue}"
 
 
 def _plain(done: ImportedTicks) -> dict[str, Any]:
