@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Findings of each fault that are printed of each series: of the whole store, and where it was named.
 _FEW, _MANY = 3, 20
+#: Bars from which many missing ones are asked about.
+_FEWEST: Final = 20
 #: Places of a line of coverage, and of a name beside it.
 _PLACES: Final = 18
 _NAME: Final = 20
@@ -207,7 +209,7 @@ def _doubts(checked: Sequence[Checked]) -> list[str]:
     for c in checked:
         report = c.assessment.report
         share = report.missing / max(report.missing + report.rows, 1)
-        if share >= MOST_MISSING:
+        if share >= MOST_MISSING and report.rows >= _FEWEST:
             notes.append(f"{c.title}: {share:.0%} of the bars are missing: are timeframe and calendar right?")
     return notes
 

@@ -27,6 +27,7 @@ def test_list_names_every_promised_figure_and_its_peers() -> None:
         "sweep.memory",
         "start",
         "store",
+        "panel",
         "quality",
         "ticks",
         "journal",
