@@ -137,13 +137,13 @@ def test_a_mute_venue_is_asked_nothing_once_the_engine_stops(bench: Bench) -> No
     assert bench.venue.heard == ["x"]
 
 
-@pytest.mark.parametrize(("patience", "after", "least", "most"), [(60.0, 0.0, 0.3, 5.0), (60.0, 0.5, 0.5, 5.0)])
+@pytest.mark.parametrize(("hurry", "after", "least", "most"), [(0.3, 0.0, 0.3, 5.0), (1.5, 1.6, 1.6, 2.9)])
 def test_to_hurry_leaves_a_call_its_least(
-    patience: float, after: float, least: float, most: float, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    hurry: float, after: float, least: float, most: float, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """HURRY seconds in all: a call that has had them already ends at once."""
-    monkeypatch.setattr(line, "HURRY", 0.3)
-    bench.line.patience, bench.venue.takes = patience, 120.0
+    monkeypatch.setattr(line, "HURRY", hurry)
+    bench.line.patience, bench.venue.takes = 60.0, 120.0
 
     async def go() -> float:
         loop = asyncio.get_running_loop()
