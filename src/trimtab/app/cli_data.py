@@ -45,14 +45,20 @@ def list_(data: DataOption = None, as_json: JsonOption = False) -> None:
       trimtab data list
       trimtab data list --data /srv/bars --json
     """
+    from trimtab.data.ticks.days import ticking
+
     store = open_store(data)
     rows = [_coverage(store, i, t) for i in instruments(store) for t in timeframes(store, i)]
     rows += [_series_row(store, name, kept) for name, kept in macro.all_series(store).items()]
     if as_json:
         console.write_json(rows)
         return
-    if not rows:
+    ticks = ticking(store)
+    if not rows and not ticks:
         console.say(cli_advice.on_empty_store(store.root))
+        return
+    if not rows:
+        console.say(f"no bars, but ticks of {', '.join(i.symbol for i in ticks)}: trimtab data ticks list")
         return
     from rich.markup import escape
 

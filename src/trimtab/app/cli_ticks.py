@@ -370,15 +370,17 @@ def _plain_bars(made: TickBars, instrument: Instrument, stored: dict[str, Any] |
 
 def _print_bars(made: TickBars, out: Path | None, stored: dict[str, Any] | None) -> None:
     screen = console.stdout()
-    shown = table("Open time", "Close time", "#open", "#high", "#low", "#close", "#volume", "#trades")
+    shown = table("Open time", "#open", "#high", "#low", "#close", "#volume")
     few = len(made.frame) <= 6
     ends = made.frame if few else made.frame.head(3).extend(made.frame.tail(3))
     for n, row in enumerate(ends.iter_rows(named=True)):
         if n == 3 and not few:
             shown.add_row("…")
-        times = [f"{row[name]:%Y-%m-%d %H:%M:%S.%f}"[:-3].removesuffix(".000") for name in ("open_time", "close_time")]
+        opened = f"{row['open_time']:%Y-%m-%d %H:%M:%S.%f}"[:-3].removesuffix(".000")
         prices = [f"{row[name]:,.8g}" for name in ("open", "high", "low", "close", "volume")]
-        shown.add_row(*times, *prices, f"{row['trades']:,}")
+        shown.add_row(opened, *prices)
+    for column in shown.columns:
+        column.no_wrap = True
     screen.print(shown)
     told = (
         f"{len(made.frame):,} bars of {made.trades - made.left_out:,} trades; {made.left_out:,} trades in no whole bar"
