@@ -287,11 +287,11 @@ class _Derived:
         return [list(past) for past in self._past]
 
     def load(self, saved: Any) -> None:
+        found = [Past(*each) for each in saved]
         own = self._past[0].rows.shape[1:]
-        for ts, rows in saved:
-            if len(ts) != len(rows) or rows.shape[1:] != own:
-                raise TrimtabError("a saved memory of models has rows of another size: start without it")
-        self._past = [Past(*each) for each in saved]
+        if len(found) != len(self._past) or any(len(p.ts) != len(p.rows) or p.rows.shape[1:] != own for p in found):
+            raise TrimtabError("a saved memory of models has rows of another size: start without it")
+        self._past = found
 
 
 class _Fits:
