@@ -411,6 +411,24 @@ def test_a_series_is_used_after_its_publication_lag(tmp_path: Path, vendor: Vend
         find(bench.pager(), "SOMETHING")
 
 
+@pytest.mark.parametrize(
+    ("name", "label", "published"),
+    [
+        ("DGS10", "2024-03-08", "2024-03-08T23:00"),  # a Friday, Treasury's own page that evening
+        ("SOFR", "2024-03-08", "2024-03-11T12:00"),  # the next business day, 8:00 New York
+        ("DEXUSEU", "2024-03-04", "2024-03-11T20:15"),  # H.10: a Monday, for the week before
+        ("NFCI", "2024-03-08", "2024-03-13T12:30"),
+        ("PAYEMS", "2024-02-01", "2024-03-08T13:30"),
+        ("CPIAUCSL", "2024-02-01", "2024-03-12T12:30"),
+        ("GDP", "2024-01-01", "2024-04-25T12:30"),
+    ],
+)
+def test_a_lag_reaches_beyond_the_publication(name: str, label: str, published: str) -> None:
+    """Labels and releases of 2024 as the publishers' calendars have them."""
+    known = ns(dt.date.fromisoformat(label)) + FredSource().listing(name, b"").lag
+    assert known >= ns(dt.datetime.fromisoformat(f"{published}:00+00:00"))
+
+
 def test_pages_of_the_night_before_a_split(tmp_path: Path, vendor: Vendor, patience: Patience) -> None:
     """Yahoo's figures change some time in that night: what was kept then is not guessed at."""
     source = yahoo(vendor)

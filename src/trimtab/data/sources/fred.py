@@ -28,7 +28,13 @@ _EPOCH: Final = dt.date(1970, 1, 1)
 
 # Days from the date label to publication. A label is the first day of what it covers. Daily figures of markets are out
 # on the evening of their day, before 00:00 UTC of the next or shortly after: Treasury's curve at about 18:00 New York.
-_DAILY: Final = 2
+# Overnight rates and credit spreads come on the next business day, a Friday's on Monday; the Federal Reserve's exchange
+# rates (H.10) come on a Monday for the week before.
+_DAILY: Final = (
+    (re.compile(r"DGS\w+|DFII\w+|T10Y\w+|T5YI\w+|VIX\w+|VXN\w+|DTB\w+"), 2),
+    (re.compile(r"SOFR|DFF|BAML\w+"), 4),
+    (re.compile(r"DEX\w+|DTWEX\w+"), 9),
+)
 _LAGS: Final = {
     "VIXCLS": 1,  # at the market's close
     "WEI": 7,  # label: a Saturday; published on the Thursday after
@@ -42,8 +48,6 @@ _LAGS: Final = {
     "GDP": 125,  # a quarter's advance estimate at the end of the month after
     "GDPC1": 125,
 }
-_REVISED: Final = ("WEI", "ICSA", "NFCI", "CFNAI", "INDPRO", "PAYEMS", "UNRATE", "CPIAUCSL", "GDP", "GDPC1")
-_MARKETS: Final = re.compile(r"DGS\w+|DFII\w+|T10Y\w+|T5YI\w+|VIX\w+|VXN\w+|DTB\w+|DEX\w+|SOFR|DFF|BAML\w+|DTWEX\w+")
 
 
 class FredSource:
@@ -77,14 +81,15 @@ class FredSource:
         market = symbol.upper()
         if not re.fullmatch(r"[A-Z0-9_]{1,40}", market):
             raise Refused(f"fred: {symbol!r} is no name of a series; they are like DGS10, T10Y2Y, VIXCLS or CFNAI")
-        days = self.lag or _LAGS.get(market) or (_DAILY if _MARKETS.fullmatch(market) else 0)
+        daily = next((days for names, days in _DAILY if names.fullmatch(market)), 0)
+        days = self.lag or _LAGS.get(market) or daily
         if not days:
             raise Refused(
                 f"fred: how long after its date label {market} is published is not known here: give --lag, such as "
                 "--lag 45d for a monthly figure that is out in the middle of the month after"
             )
         vintage = "these are today's revised values: a backtest on them knows more than was known then"
-        return Listing(market, market, None, days * DAY, () if _MARKETS.fullmatch(market) else (vintage,))
+        return Listing(market, market, None, days * DAY, () if daily else (vintage,))
 
     def beside(self, listing: Listing) -> tuple[str, ...]:
         return ()
