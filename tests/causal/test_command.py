@@ -51,7 +51,7 @@ def test_a_cross_with_its_place_then_what_to_do_and_exit_1(write: Write, bars: P
     result = trimtab("check", tmp_path / "peek.py", "--data", bars)
     assert result.exit_code == 1
     line = next(line for line in result.stdout.splitlines() if line.startswith("✗ prefix"))
-    assert "FAIL  close row " in line
+    assert "FAIL  close of SYN1 row " in line
     assert "T00:00:00Z)" in line
     told = " ".join(result.stdout.split("What to do")[1].split())
     assert "Usual cause: step indexes past its row" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,13 +87,16 @@ def check(
     params: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter's value. Repeatable.")
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="What is only suspicious fails too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Hold a strategy against the laws: no look-ahead, and live will do what the backtest did.
 
-    One line per law; for a broken one the field, the row, the usual cause and
-    what to do. Runs on synthetic bars unless --data or --symbols say otherwise.
-    Writes nothing.
+    One line per law; for a broken one the field, the instrument, the row, the
+    size of the leak, the usual cause and what to do. Runs on synthetic bars
+    unless --data or --symbols say otherwise. Other number columns of files are
+    fields that a strategy can read; they are searched for later rows. Writes
+    nothing.
 
     Exit codes: 1 a law is broken, 2 a mistake in what was asked, 3 not enough data.
 
@@ -105,12 +109,13 @@ def check(
     from trimtab.strategies import find
 
     found = find(strategy)
-    panel = _panel(symbols, timeframe, data)
+    panel = _panel(symbols, timeframe, data, found.reads)
     given = _params(params)
+    root = data if symbols is not None else None
     with console.progress(shown=not as_json):
-        judged = check_strategy(found, panel, given) if given else check_strategy(found, panel)
+        judged = check_strategy(found, panel, given, series=_published(root) if panel is not None else None)
     findings = [finding_of(finding) for finding in judged]
-    passed = all(finding["passed"] for finding in findings)
+    passed = all(finding["passed"] and not (strict and finding["suspicious"]) for finding in findings)
     if as_json:
         console.write_json({"strategy": found.name, "passed": passed, "findings": findings})
     else:
@@ -165,7 +170,8 @@ def idea_of(strategy: Strategy) -> str:
 
 def finding_of(finding: Any) -> dict[str, Any]:
     """A Finding of the checker as plain values; its instant as ISO text, UTC."""
-    plain = {name: getattr(finding, name) for name in ("law", "passed", "field", "row", "message")}
+    names = ("law", "passed", "suspicious", "field", "instrument", "row", "size", "seen", "cause", "message")
+    plain = {name: getattr(finding, name) for name in names}
     ts = getattr(finding, "ts", None)
     if ts is not None:
         import numpy as np
@@ -190,8 +196,25 @@ def _params(settings: list[str] | None) -> dict[str, Any]:
     return found
 
 
-def _panel(symbols: str | None, timeframe: str, data: str | None) -> Any:
-    """The bars to check on: of the store, of files, or None for synthetic ones."""
+def _published(root: str | None) -> dict[str, Any]:
+    """Published series of the store, with the instants from which each value may be used."""
+    import numpy as np
+
+    from trimtab.data.macro import all_series, read_series
+    from trimtab.data.store import open_store
+    from trimtab.research.check import Slow
+
+    store = open_store(root)
+    found: dict[str, Any] = {}
+    for name, series in all_series(store).items():
+        frame = read_series(store, name)
+        labels = frame["open_time"].dt.timestamp("ns").to_numpy().astype(np.int64)
+        found[name] = Slow(labels + series.lag, frame["close"].to_numpy().copy())
+    return found
+
+
+def _panel(symbols: str | None, timeframe: str, data: str | None, reads: Sequence[str]) -> Any:
+    """The bars to check on, of the store or of files, with the slower fields that are read; None for synthetic ones."""
     from trimtab.types import TrimtabError
 
     if data is None and symbols is None:
@@ -199,10 +222,10 @@ def _panel(symbols: str | None, timeframe: str, data: str | None) -> Any:
     from trimtab.data.importing import SUFFIXES
 
     if symbols is not None:
-        return _stored(_listed(symbols), timeframe, data)
+        return _stored(_listed(symbols), timeframe, data, reads)
     named = _listed(str(data))
     if all(Path(name).is_file() for name in named):
-        return _panel_of_files([Path(name) for name in named], timeframe)
+        return _panel_of_files([Path(name) for name in named], timeframe, reads)
     if len(named) == 1 and Path(named[0]).is_dir():
         raise TrimtabError(
             f"--data {data} is a folder: --data names a store, --symbols what to read from it. Give both, e.g. "
@@ -215,11 +238,12 @@ def _panel(symbols: str | None, timeframe: str, data: str | None) -> Any:
         named,
         timeframe,
         None,
+        reads,
         "\n--data takes symbols of the store, files of bars, or a store's folder with --symbols (give both).",
     )
 
 
-def _stored(symbols: list[str], timeframe: str, root: str | None, also: str = "") -> Any:
+def _stored(symbols: list[str], timeframe: str, root: str | None, reads: Sequence[str], also: str = "") -> Any:
     """Bars of a store; `also` is said too where they are not in it."""
     from trimtab.data.panel import load
     from trimtab.types import TrimtabError
@@ -227,7 +251,7 @@ def _stored(symbols: list[str], timeframe: str, root: str | None, also: str = ""
     missing = cli_advice.on_missing_bars(symbols, root, near=(Path("demo/data"),))
     if missing:
         raise TrimtabError(missing + also)
-    return load(*symbols, timeframe=timeframe, root=root)
+    return load(*symbols, timeframe=timeframe, root=root, features=[name for name in reads if "@" in name])
 
 
 def _described(panel: Any) -> str:
@@ -241,16 +265,30 @@ def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _panel_of_files(paths: list[Path], timeframe: str) -> Any:
-    """Bars of files as they are: BTCEUR_1h.csv says symbol and timeframe."""
+def _panel_of_files(paths: list[Path], timeframe: str, reads: Sequence[str]) -> Any:
+    """Bars of files as they are, with their other columns of numbers: BTCEUR_1h.csv says symbol and timeframe."""
     from trimtab.data.catalogue import default_instrument
-    from trimtab.data.importing import Source, names_of, read_source
+    from trimtab.data.importing import names_of
     from trimtab.data.timeframes import canonical
+    from trimtab.research.check_subject import with_slower
     from trimtab.types import Panel, TrimtabError
 
     named = [names_of(path) for path in paths]
     said = {name for _, name in named if name} or {canonical(timeframe)}
     if len(said) > 1:
         raise TrimtabError(f"the files have different timeframes ({', '.join(sorted(said))}): give files of one")
-    frames = {symbol: read_source(Source(path=path))[0] for (symbol, _), path in zip(named, paths, strict=True)}
-    return Panel.from_frames(frames, said.pop(), [default_instrument(symbol) for symbol in frames])
+    frames = {symbol: _frame_of(path, reads) for (symbol, _), path in zip(named, paths, strict=True)}
+    panel = Panel.from_frames(frames, said.pop(), [default_instrument(symbol) for symbol in frames])
+    return with_slower(panel, reads)
+
+
+def _frame_of(path: Path, reads: Sequence[str]) -> Any:
+    """The bars of a file, and those of its other columns that are read."""
+    import polars as pl
+
+    from trimtab.data.importing import Source, read_source, read_table
+
+    frame = read_source(Source(path=path))[0]
+    table = read_table(path)
+    wanted = [name for name in reads if name in table.columns and name not in frame.columns]
+    return frame.with_columns(table[name].cast(pl.Float64, strict=False) for name in wanted)

@@ -15,6 +15,7 @@ import msgspec
 from trimtab.research import (
     check_anchor,
     check_contract,
+    check_fields,
     check_fit,
     check_forecasts,
     check_legs,
@@ -23,11 +24,12 @@ from trimtab.research import (
     check_path,
     check_robustness,
 )
+from trimtab.research.check_columns import Slow
 from trimtab.research.check_subject import Finding, Subject, missing_fields, subject_of, synthetic_for, warmup_of
 from trimtab.strategies import params_of
 from trimtab.types import NotEnoughData, Panel, Strategy, TrimtabError
 
-__all__ = ["LAWS", "Finding", "check_strategy"]
+__all__ = ["LAWS", "Finding", "Slow", "check_strategy"]
 
 
 def _always(strategy: Strategy) -> bool:
@@ -50,6 +52,10 @@ def _has_indicators(strategy: Strategy) -> bool:
     return bool(strategy.indicators)
 
 
+def _has_fields(strategy: Strategy) -> bool:
+    return bool(check_fields.made_before(strategy))
+
+
 class Law(NamedTuple):
     """A law by name: how it is checked, what a pass means, and whether it applies to a strategy."""
 
@@ -64,6 +70,7 @@ LAWS: Final[tuple[Law, ...]] = (
     Law("fit", check_fit.fit, "a function of its window alone; before the first one the strategy abstains", _has_fit),
     Law("split", check_forecasts.split, "cut anywhere and resumed from a snapshot: the same forecasts, bit for bit"),
     Law("prefix", check_forecasts.prefix, "nothing after a row changes its forecast: no look-ahead"),
+    Law("fields", check_fields.fields, "no column that came with the data knows later rows", _has_fields),
     Law("determinism", check_forecasts.determinism, "the same twice, side by side and in a fresh process"),
     Law("anchor", check_anchor.anchor, "where the frames of indicators begin does not matter: 1e-9", _has_indicators),
     Law("purity", check_contract.purity, "knows only its parameters, its state and its row, and leaves the row alone"),
@@ -86,6 +93,7 @@ def check_strategy(
     params: Mapping[str, Any] | None = None,
     *,
     seed: int = 0,
+    series: Mapping[str, Slow] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Finding]:
     """Run the laws on a strategy: one Finding per law that held, one or more per law that was broken.
@@ -93,11 +101,13 @@ def check_strategy(
     panel     the bars to check on; None: synthetic ones (`synthetic_panel`), long enough for its warm-up
     params    by name; the strategy's defaults for the rest
     seed      of the synthetic bars and of the random cuts: the same seed finds the same breaks
+    series    published series by name, with the instants from which each value may be used: columns of the panel that
+              show them earlier break the law of fields
     progress  told (law, laws done, laws in all)
 
-    A law that has no meaning for the strategy (fit, anchor, legs, across) is left out, and so are all others where the
-    contract is broken. TrimtabError for parameters and timeframes that do not fit, NotEnoughData for a panel that is
-    too short.
+    A law that has no meaning for the strategy (fit, fields, anchor, legs, across) is left out, and so are all others
+    where the contract is broken. TrimtabError for parameters and timeframes that do not fit, NotEnoughData for a panel
+    that is too short.
     """
     given = dict(params or {})
     found = _contradiction(strategy, given)
@@ -108,7 +118,7 @@ def check_strategy(
     absent = missing_fields(strategy, panel)
     if absent:
         return [_absent(field, panel) for field in absent]
-    subject = subject_of(strategy, panel, given, seed)
+    subject = subject_of(strategy, panel, given, seed, series)
     laws = [law for law in LAWS if law.applies(strategy)]
     findings: list[Finding] = []
     for n, law in enumerate(laws):

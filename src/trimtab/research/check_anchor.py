@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from trimtab.research.check_subject import Finding, Subject, Unit, fold, looks_ahead
+from trimtab.research.check_subject import Finding, Subject, Unit, fold, looks_ahead, size_of
 from trimtab.strategies.indicators import rows_before
 from trimtab.types import F64, Indicator
 
@@ -77,6 +77,7 @@ def _moved(subject: Subject, indicator: Indicator, unit: Unit, leg: int, seen: t
         "rolling_ of it",
         indicator.name,
         (unit, row),
+        size_of(value, other),
     )
 
 
@@ -89,4 +90,5 @@ def _flipped(subject: Subject, unit: Unit, seen: tuple[int, float, float]) -> Fi
         "but for rounding. Read `ticks` in place of close, whose sums are exact, or keep the side at a tie",
         "forecast",
         (unit, row),
+        size_of(value, other),
     )

@@ -48,11 +48,6 @@ _CAUSES: Final[tuple[tuple[str, str], ...]] = (
     (r"(?:got|unexpected|missing).*argument", "expected the signatures init(p) and step(p, s, x)"),
 )
 
-#: A module-level table this long can hold a price per bar; filter taps and coefficients are shorter.
-_TABLE: Final = 256
-#: A shorter one is looked at only for values of the bars themselves.
-_RUN: Final = 16
-
 
 def contract(subject: Subject) -> list[Finding]:
     """Does it compile, does State keep its types, does init give every unit memory of its own?"""
@@ -196,7 +191,7 @@ def constants_of(strategy: Strategy) -> dict[str, str]:
 
 def _reach(function: Callable[..., Any], seen: set[int]) -> Generator[Reached]:
     plain: Any = getattr(function, "py_func", function)
-    if not isinstance(plain, FunctionType) or id(plain) in seen or _is_library(plain.__module__):
+    if not isinstance(plain, FunctionType) or id(plain) in seen or is_library(plain.__module__):
         return
     seen.add(id(plain))
     arguments = plain.__code__.co_varnames[: plain.__code__.co_argcount]
@@ -218,7 +213,7 @@ def _named(code: CodeType, names: Mapping[str, Any]) -> Generator[tuple[str, Any
         if name not in names:
             continue
         value = names[name]
-        if isinstance(value, ModuleType) and not _is_library(value.__name__):
+        if isinstance(value, ModuleType) and not is_library(value.__name__):
             yield from ((f"{name}.{a}", getattr(value, a)) for a in code.co_names if hasattr(value, a))
         elif not isinstance(value, ModuleType):
             yield name, value
@@ -227,7 +222,7 @@ def _named(code: CodeType, names: Mapping[str, Any]) -> Generator[tuple[str, Any
             yield from _named(constant, names)
 
 
-def _is_library(module: str | None) -> bool:
+def is_library(module: str | None) -> bool:
     name = module or ""
     top = name.split(".")[0]
     return not name.startswith("trimtab.strategies.") and top in {
@@ -241,7 +236,7 @@ def _is_library(module: str | None) -> bool:
 
 
 def closed_world(subject: Subject) -> list[Finding]:
-    """A step may know p, s and x: no tables that were there before the first row, no memory elsewhere, no way out."""
+    """A step may know p, s and x: no memory elsewhere, no way out."""
     found: list[Finding] = []
     for item in reached(subject.strategy):
         if type(item.value).__module__ == "numba.core.withcontexts":
@@ -263,50 +258,7 @@ def closed_world(subject: Subject) -> list[Finding]:
                     item.name,
                 )
             )
-        else:
-            found.extend(_table(subject, item))
     return found
-
-
-def _table(subject: Subject, item: Reached) -> list[Finding]:
-    """A module-level table that is long enough to hold the future, or that holds the bars themselves."""
-    if not isinstance(item.value, list | tuple | np.ndarray):
-        return []
-    try:
-        values = np.asarray(cast(Any, item.value), dtype=np.float64)
-    except (TypeError, ValueError):
-        return []
-    copied = _copied_from(subject, values.ravel()) if values.size >= _RUN else None
-    if copied is None and max(values.shape, default=0) < _TABLE:
-        return []
-    told = f"holds {copied}" if copied else f"could hold a value for each of {max(values.shape):,} bars"
-    return [
-        subject.broken(
-            "prefix",
-            f"step reads the module-level array {item.name} of {values.size:,} values, which was there before the "
-            f"first row and {told}: no cut of history can take the future out of it. Usual cause: prices, signals or "
-            "fitted values read from a file. Bring them as a field of the panel, joined at the instant each was "
-            "known; a short table of constants is fine",
-            item.name,
-        )
-    ]
-
-
-def _copied_from(subject: Subject, values: F64) -> str | None:
-    """Which series of the data a table repeats, if half of its values are found there."""
-    finite = values[np.isfinite(values)]
-    if len(finite) < _RUN or len(np.unique(finite)) < _RUN:
-        return None
-    for unit in subject.units:
-        for leg, symbol in enumerate(unit.symbols):
-            for k, field in enumerate(subject.strategy.reads):
-                column = unit.x[:, leg, k]
-                with np.errstate(all="ignore"):
-                    series = {"": column, "changes of ": np.diff(column), "returns of ": column[1:] / column[:-1] - 1.0}
-                for kind, known in series.items():
-                    if len(np.unique(known)) >= _RUN and np.isin(finite, known).mean() > 0.5:
-                        return f"the {kind}{field} of {symbol} itself"
-    return None
 
 
 def untouched(subject: Subject) -> list[Finding]:
@@ -334,9 +286,4 @@ def untouched(subject: Subject) -> list[Finding]:
 
 def purity(subject: Subject) -> list[Finding]:
     """Everything a step knows comes in through p, s and x, and nothing but its return value goes out."""
-    return [*untouched(subject), *(f for f in closed_world(subject) if f.law == "purity")]
-
-
-def tables(subject: Subject) -> list[Finding]:
-    """Module-level tables that could hold the future."""
-    return [f for f in closed_world(subject) if f.law == "prefix"]
+    return [*untouched(subject), *closed_world(subject)]

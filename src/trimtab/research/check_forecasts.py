@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from trimtab.research.check_contract import constants_of, tables
+from trimtab.research.check_contract import constants_of
 from trimtab.research.check_process import forecasts_elsewhere, forecasts_hash
 from trimtab.research.check_subject import (
     Finding,
@@ -24,9 +24,11 @@ from trimtab.research.check_subject import (
     fold_until_error,
     looks_ahead,
     shared_members,
+    size_of,
     source_of,
     stored,
 )
+from trimtab.research.check_tables import tables
 from trimtab.strategies.folding import decisions
 from trimtab.types import F64
 
@@ -119,6 +121,7 @@ def _resumed(
     return subject.broken(
         "split", f"{unit.name}: cut after row {unit.place(cut - 1)} and resumed from a snapshot, {seen}: {cause}",
         shared[0] if shared else member, (unit, at),
+        None if row is None else size_of(whole[at], rest[row]),
     )  # fmt: skip
 
 
@@ -139,6 +142,7 @@ def _one_by_one(subject: Subject, unit: Unit, whole: F64) -> Finding | None:
         "all it remembers",
         "forecast",
         (unit, row),
+        size_of(out[row], whole[row]),
     )
 
 
@@ -155,9 +159,11 @@ def prefix(subject: Subject) -> list[Finding]:
     for unit in subject.units:
         _, whole = fold(subject, unit.ts, unit.x)
         found = _future_changed(subject, unit, whole) or _shortened(subject, unit, whole)
+        found = found or _filled_back(subject, unit)
         row = neighbours_seen(subject, unit) if found is None else None
         if row is not None:
-            found = _peeked(subject, unit, row, None, "what stands in memory before or after it changes the forecast")
+            told = "what stands in memory before or after it changes the forecast"
+            found = _peeked(subject, unit, row, None, told, None)
         if found:
             return [found, *tables(subject)]
     return tables(subject)
@@ -169,11 +175,14 @@ def _shortened(subject: Subject, unit: Unit, whole: F64) -> Finding | None:
         _, first = fold(subject, unit.ts, unit.x[:cut])
         row = first_difference(whole[:cut], first)
         if row is not None:
-            return _peeked(subject, unit, row, None, f"the first {cut} rows alone give another forecast")
+            told = f"the first {cut} rows alone give another forecast"
+            return _peeked(subject, unit, row, None, told, (whole[row], first[row]))
     return None
 
 
-def _peeked(subject: Subject, unit: Unit, row: int, field: str | None, seen: str) -> Finding:
+def _peeked(
+    subject: Subject, unit: Unit, row: int, field: str | None, seen: str, moved: tuple[float, float] | None
+) -> Finding:
     legs, fields = unit.x.shape[1], len(subject.strategy.fields)
     indexed = (
         "step indexes past its row, which compiled code does not catch but reads from the next one: "
@@ -187,10 +196,16 @@ def _peeked(subject: Subject, unit: Unit, row: int, field: str | None, seen: str
     )
     return subject.broken(
         "prefix",
-        f"{unit.name}: look-ahead: {seen} of row {unit.place(row)}. Usual cause: {framed if named else indexed}",
+        f"{unit.name}: look-ahead: {seen} of row {unit.place(row)}{_moved(moved)}. Usual cause: "
+        f"{framed if named else indexed}",
         field,
         (unit, row),
+        None if moved is None else size_of(*moved),
     )
+
+
+def _moved(forecasts: tuple[float, float] | None) -> str:
+    return "" if forecasts is None else f", from {forecasts[0]:.6g} to {forecasts[1]:.6g}"
 
 
 def _future_changed(subject: Subject, unit: Unit, whole: F64) -> Finding | None:
@@ -208,7 +223,27 @@ def _future_changed(subject: Subject, unit: Unit, whole: F64) -> Finding | None:
                         seen = (
                             f"{field} of {unit.symbols[leg]} {name} from row {unit.place(cut)} on changes the forecast"
                         )
-                        return _peeked(subject, unit, row, field, seen)
+                        return _peeked(subject, unit, row, field, seen, (whole[row], out[row]))
+    return None
+
+
+def _filled_back(subject: Subject, unit: Unit) -> Finding | None:
+    """Where a field has no values before a row, those after it do not take their place."""
+    for field in subject.strategy.reads if subject.strategy.indicators else ():
+        if field in ("close", "ticks"):
+            continue  # never missing in a row that is stepped
+        k = subject.strategy.reads.index(field)
+        for cut in cuts_of(subject, "prefix", len(unit.x))[2:6]:
+            holed, changed = unit.x.copy(), unit.x.copy()
+            holed[cut - 3 : cut, :, k] = np.nan
+            changed[cut - 3 : cut, :, k] = np.nan
+            changed[cut:, :, k] *= 1.37
+            before, after = (fold_until_error(subject, unit.ts, x)[0] for x in (holed, changed))
+            row = first_difference(before[:cut], after[:cut])
+            if row is not None:
+                seen = f"without {field} in the 3 rows before row {unit.place(cut)}, {field} from there on changes the "
+                moved = (before[row], after[row])
+                return _peeked(subject, unit, row, field, f"{seen}forecast", moved)
     return None
 
 
@@ -249,6 +284,7 @@ def determinism(subject: Subject) -> list[Finding]:
                     "argument: keep a seed in Params and the generator's numbers in State",
                     "forecast",
                     (unit, row),
+                    size_of(once[row], again[row]),
                 )
             ]
         found = _fold_agrees(subject, unit, once)
@@ -292,6 +328,7 @@ def _side_by_side(subject: Subject) -> Finding | None:
                         "default argument). Move it to State",
                         "forecast",
                         (unit, t + row),
+                        size_of(outs[n][t + row], alone[n][t + row]),
                     )
     return None
 

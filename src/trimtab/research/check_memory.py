@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from trimtab.research.check_subject import Finding, Subject, Unit, fold
+from trimtab.research.check_subject import Finding, Subject, Unit, fold, size_of
 from trimtab.types import F64
 
 #: Two forecasts closer than this are the same when memory fades (EWM) or sums were added in another order.
@@ -95,7 +95,10 @@ def differences(a: F64, b: F64) -> F64:
 
 
 def history(subject: Subject) -> list[Finding]:
-    """How much the first row still matters, right after the warm-up and after ten: a size, not a verdict."""
+    """How much the first row still matters, after the warm-up and after ten: a size, unless it matters for ever."""
+    found = _phase(subject)
+    if found:
+        return [found]
     near, far, reach = 0.0, 0.0, False
     for unit in subject.units:
         _, whole = fold(subject, unit.ts, unit.x)
@@ -115,3 +118,48 @@ def history(subject: Subject) -> list[Finding]:
         if far > 0.01:
             said += ": what is held stays held, so compare runs from the same first bar, and live from a saved state"
     return [Finding("history", True, None, None, said)]
+
+
+# --- the row that history starts at, for ever ------------------------------------------------------------------------
+
+#: Rows after a warm-up in which two starts may still come together, at least.
+_PATIENCE: Final = 400
+_ANCHORS: Final = 4
+
+
+def _phase(subject: Subject) -> Finding | None:
+    """A start one row later that moves forecasts for ever, without fading: something counts rows from the first one.
+
+    What is held comes together at the next signal, what fades or expands hardly notices one row, and an extreme only
+    if it stood in that row.
+    """
+    unit = max(subject.units, key=lambda u: len(u.x))
+    ends = subject.warmup + max(_PATIENCE, 10 * subject.warmup)
+    room = len(unit.x) - ends - _ANCHORS - 2
+    if room < _ANCHORS:
+        return None
+    shown: list[tuple[float, int, float, float]] = []
+    for start in (int(a) for a in subject.rng("phase").integers(1, room, _ANCHORS)):
+        _, a = fold(subject, unit.ts[start:], unit.x[start:])
+        _, b = fold(subject, unit.ts[start + 1 :], unit.x[start + 1 :])
+        gap = differences(a[1:], b)[subject.warmup :]
+        third = len(gap) // 3
+        early, late = gap[:third], gap[-third:]
+        lively = np.count_nonzero(np.diff(np.nan_to_num(b[-third:]))) >= 10
+        lasting = float((late > ABRUPT).mean()) > 0.1 and float(late.mean()) > 0.5 * float(early.mean())
+        if not (lively and lasting and float(late.max()) > 0.01):
+            return None
+        at = len(gap) - third + int(late.argmax())
+        row = start + 1 + subject.warmup + at
+        shown.append((float(late.mean()), row, a[row - start], b[row - start - 1]))
+    size, row, first, second = max(shown)
+    return subject.broken(
+        "history",
+        f"{unit.name}: beginning one row later moves forecasts by {size:.2g} on average, for ever: that of row "
+        f"{unit.place(row)} from {first:.6g} to {second:.6g}. Usual cause: rows are counted from the first one (every "
+        "fifth row, a block of 20). Live begins elsewhere, and so does a longer backtest. Decide on the calendar (a "
+        "Fit every 7 days, a close at 00:00) or on what the bars say",
+        "forecast",
+        (unit, row),
+        size_of(first, second),
+    )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 import numpy as np
 
 from trimtab.data.panel import rows_of
+from trimtab.research.check_columns import Slow
 from trimtab.research.synthetic import synthetic_panel
 from trimtab.schedule.buckets import divides
 from trimtab.strategies import BUILT_IN, find, params_of
@@ -27,6 +29,7 @@ LEAST_ROWS: Final = 50
 #: Rows after the warm-up that indicators are made of in parts, to see whether they look ahead.
 _AHEAD: Final = 400
 _SYNTHETIC_ROWS: Final = (1_500, 20_000)
+_CAUSE: Final = "Usual cause: "
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -35,6 +38,11 @@ class Finding(msgspec.Struct, frozen=True):
     field    a field of the bars, a member of State or Params, or a part of the strategy
     row      row of the panel, ts its close (ns UTC); None where no single row is to blame
     message  for a break: what was seen, the usual cause, what to do
+    instrument  the symbol, or the legs of a unit; None where it is about the strategy as a whole
+    size     of a leak. Of a forecast that moved: by how much, as a share of the larger of the two (0 to 2, NaN against
+             a number is 1). Of a column: the share of its rows, or of its news, that stem from later rows. None for
+             breaks that have no size
+    suspicious  a pass with a warning: nothing is proved
     """
 
     law: str
@@ -43,6 +51,19 @@ class Finding(msgspec.Struct, frozen=True):
     row: int | None
     message: str
     ts: int | None = None
+    instrument: str | None = None
+    size: float | None = None
+    suspicious: bool = False
+
+    @property
+    def seen(self) -> str:
+        """The first part of the message: what was seen."""
+        return self.message.partition(_CAUSE)[0].strip()
+
+    @property
+    def cause(self) -> str | None:
+        """The rest of it: the usual cause, and what to do."""
+        return self.message.partition(_CAUSE)[2].strip() or None
 
 
 class Unit(NamedTuple):
@@ -69,6 +90,7 @@ class Subject(NamedTuple):
     units: tuple[Unit, ...]
     warmup: int
     seed: int
+    series: Mapping[str, Slow] = MappingProxyType({})  # published ones, by name, with what is known of their lag
 
     @property
     def folds(self) -> Folds:
@@ -105,13 +127,20 @@ class Subject(NamedTuple):
         """Random numbers of one law: the same in every process."""
         return np.random.default_rng((self.seed, *law.encode()))
 
-    def broken(self, law: str, message: str, field: str | None = None, at: tuple[Unit, int] | None = None) -> Finding:
+    def broken(
+        self,
+        law: str,
+        message: str,
+        field: str | None = None,
+        at: tuple[Unit, int] | None = None,
+        size: float | None = None,
+    ) -> Finding:
         """A Finding that a law is broken; at: the unit and its own row."""
         if at is None:
-            return Finding(law, False, field, None, message)
+            return Finding(law, False, field, None, message, size=size)
         unit, row = at
         place = unit.place(row)
-        return Finding(law, False, field, place, message, int(self.panel.ts[place]))
+        return Finding(law, False, field, place, message, int(self.panel.ts[place]), unit.name, size)
 
 
 # --- building --------------------------------------------------------------------------------------------------------
@@ -122,7 +151,9 @@ def missing_fields(strategy: Strategy, panel: Panel) -> list[str]:
     return [f for f in strategy.reads if f not in panel.fields and f != "ticks"]
 
 
-def subject_of(strategy: Strategy, panel: Panel, params: Mapping[str, Any], seed: int) -> Subject:
+def subject_of(
+    strategy: Strategy, panel: Panel, params: Mapping[str, Any], seed: int, series: Mapping[str, Slow] | None = None
+) -> Subject:
     """The rows to check a strategy on: the panel's instruments that one account can hold, in units.
 
     TrimtabError where the panel has no timeframe that the strategy takes, NotEnoughData where it is too short.
@@ -151,7 +182,7 @@ def subject_of(strategy: Strategy, panel: Panel, params: Mapping[str, Any], seed
             "synthetic bars"
         )
     kept = tuple(u for u in units if len(u.rows) >= warmup + LEAST_ROWS)
-    return Subject(strategy, chosen, panel, timeframe, kept, warmup, seed)
+    return Subject(strategy, chosen, panel, timeframe, kept, warmup, seed, series or {})
 
 
 def warmup_of(strategy: Strategy, params: Any) -> int:
@@ -173,10 +204,10 @@ def synthetic_for(strategy: Strategy, warmup: int, seed: int) -> Panel:
         rows = min(3 * warmup + LEAST_ROWS, 8 * most)
     # Pairs take turns between clocks: of eight, the four that one basket can step on together.
     count = max(4, 2 * strategy.n_legs) if strategy.n_legs else 8
-    return _with_slower(synthetic_panel(seed, rows, count, timeframe), strategy.reads)
+    return with_slower(synthetic_panel(seed, rows, count, timeframe), strategy.reads)
 
 
-def _with_slower(panel: Panel, fields: Sequence[str]) -> Panel:
+def with_slower(panel: Panel, fields: Sequence[str]) -> Panel:
     """Slower series as `load` would join them: close@1d and kin; other unknown fields stay unknown."""
     wanted = [f for f in fields if f not in panel.fields and f.partition("@")[2] in TIMEFRAMES]
     wanted = [f for f in wanted if f.partition("@")[0] in BAR_FIELDS[:5]]
@@ -285,6 +316,14 @@ def first_difference(a: F64, b: F64) -> int | None:
     """The first row at which two series are not the same bits (two NaN are the same); None where there is none."""
     same = (a.view(np.int64) == b.view(np.int64)) | (np.isnan(a) & np.isnan(b))
     return None if same.all() else int(np.argmin(same))
+
+
+def size_of(a: float, b: float) -> float:
+    """How far two forecasts are apart, as a share of the larger one; 1 where one of them is NaN."""
+    if np.isnan(a) or np.isnan(b):
+        return 1.0
+    largest = max(abs(a), abs(b))
+    return float(abs(a - b) / largest) if largest > 0.0 else 0.0
 
 
 def leaves(value: Any, path: str = "State") -> Generator[tuple[str, Any]]:

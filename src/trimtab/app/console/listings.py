@@ -30,23 +30,30 @@ def print_findings(console: Console, name: str, findings: Sequence[Figures]) -> 
     from rich.text import Text
 
     broken = [finding for finding in findings if not finding["passed"]]
+    doubtful = [finding for finding in findings if finding["passed"] and finding.get("suspicious")]
     laws = {str(finding["law"]): [f for f in findings if f["law"] == finding["law"]] for finding in findings}
     wide = max((len(law) for law in laws), default=0)
     console.print(Text(f"The laws, on {name}", style="bold"))
     for law, told in laws.items():
         wrong = [f for f in told if not f["passed"]]
-        line = Text("✗ " if wrong else "✓ ", style="bold red" if wrong else "green")
+        doubts = [f for f in told if f in doubtful]
+        mark, style = ("✗ ", "bold red") if wrong else ("! ", "bold yellow") if doubts else ("✓ ", "green")
+        line = Text(mark, style=style)
         line.append(law.ljust(wide + 2), style="bold")
         if wrong:
             line.append("FAIL  ", style="bold red").append("; ".join(_place(f) for f in wrong))
+        elif doubts:
+            line.append("suspicious  ", style="bold yellow").append("; ".join(_place(f) for f in doubts))
         else:
             line.append(str(told[0]["message"]))
         console.print(line, soft_wrap=True)
     if not broken:
-        console.print(Text("\nEvery law that was tested holds.", style="bold"))
-        return
+        also = "; look at what is suspicious (--strict makes it fail)." if doubtful else "."
+        console.print(Text(f"\nEvery law that was tested holds{also}", style="bold"))
+        if not doubtful:
+            return
     console.print(Text("\nWhat to do", style="bold"))
-    for n, finding in enumerate(broken, 1):
+    for n, finding in enumerate((*broken, *doubtful), 1):
         console.print(Text(f"{n}. {finding['law']}", style="bold"))
         console.print(Padding(Text(str(finding["message"])), (0, 0, 0, 3)))
 
@@ -54,8 +61,10 @@ def print_findings(console: Console, name: str, findings: Sequence[Figures]) -> 
 def _place(finding: Figures) -> str:
     """Where a law broke: field, row and instant, as far as they are known."""
     parts = [str(finding["field"])] if finding.get("field") else []
+    parts += [f"of {finding['instrument']}"] if finding.get("instrument") else []
     parts += [f"row {finding['row']}"] if finding.get("row") is not None else []
     parts += [f"({finding['ts']})"] if finding.get("ts") else []
+    parts += [f"size {finding['size']:.2g}"] if finding.get("size") is not None else []
     return " ".join(parts) or "see below"
 
 
