@@ -88,7 +88,7 @@ def _too_short(stamps: Sequence[I64], size: int, least: int) -> str:
 
 def sharpes_of(returns: F64) -> F64:
     """(N,) Sharpe per period (ddof = 1) of each column of (T, N); NaN where a column is flat, or T < 2."""
-    found: F64 = np.full(returns.shape[1], math.nan)
+    found = np.full((returns.shape[1],), math.nan)
     if len(returns) > 1:
         moving = ~flat_columns(returns)
         found[moving] = returns[:, moving].mean(axis=0) / returns[:, moving].std(axis=0, ddof=1)
