@@ -79,8 +79,10 @@ ORDER_STATUSES: Final = (
 ACTIVE, REDUCING, HALTED = codes(3)
 TRADING_STATES: Final = ("ACTIVE", "REDUCING", "HALTED")
 
-FEE, SPREAD, SLIPPAGE, IMPACT, LATENCY, FUNDING, BORROW, INTEREST = codes(8)
+FEE, SPREAD, SLIPPAGE, IMPACT, LATENCY, FUNDING, BORROW, INTEREST, DIVIDEND = codes(9)
 COST_KINDS: Final = ("fee", "spread", "slippage", "impact", "latency", "funding", "borrow", "interest")
+#: What is booked by kind: costs, and after them the dividends, which are no cost but a part of the return.
+CHARGE_KINDS: Final = (*COST_KINDS, "dividend")
 
 
 class Bar(NamedTuple):

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from trimtab.data.resampling import resample
 from trimtab.data.store import EXTRAS, Store, find_instrument, open_store, read_bars, source_for
 from trimtab.data.timeframes import canonical
+from trimtab.rules.adjust import adjusted_bars, is_eventful
 from trimtab.schedule.buckets import aggregate, buckets
 from trimtab.types import F64, I64, TIMEFRAMES, Instrument, NotEnoughData, Panel, TrimtabError
 
@@ -45,7 +48,8 @@ def load(
     fx          exchange rates as the field `fx`, by quote currency: a pair of the store, in either direction, or a rate
                 that stands; the currency that the pairs share is the base one, see data.rates
 
-    Where any of the stored bars have them, funding, spread and fx are fields too.
+    Where any of the stored bars have them, funding, spread and fx are fields too; and so are split and dividend, where
+    any are stored of an instrument. Prices are raw, and features adjusted forward.
     TrimtabError for an unknown symbol (with the closest known), NotEnoughData where no bar is in the window.
     """
     timeframe = canonical(timeframe)
@@ -81,7 +85,8 @@ def _alike(frames: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     """The frames with the same extra columns: null where only others know them."""
     import polars as pl
 
-    more = [name for name in EXTRAS if any(name in frame.columns for frame in frames.values())]
+    known = (*EXTRAS, "split", "dividend")
+    more = [name for name in known if any(name in frame.columns for frame in frames.values())]
     nothing = pl.lit(None, pl.Float64)
     return {
         symbol: frame.with_columns(nothing.alias(name) for name in more if name not in frame.columns)
@@ -90,9 +95,14 @@ def _alike(frames: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
 
 
 def bars_at(store: Store, instrument: Instrument, timeframe: str) -> pl.DataFrame:
-    """Bars of a timeframe as stored, else resampled (then with a `duration` column)."""
+    """Bars of a timeframe as stored, else resampled (then with a `duration` column), with splits and dividends."""
+    from trimtab.data.events import read_events, with_events
+
     stored = source_for(store, instrument, timeframe)
     frame = read_bars(store, instrument, stored)
+    events = read_events(store, instrument)
+    if len(events) and len(frame):
+        frame = with_events(frame, events, instrument, stored)
     return frame if stored == timeframe else resample(frame, stored, timeframe, instrument.calendar)
 
 
@@ -163,11 +173,36 @@ def _feature(panel: Panel, store: Store, name: str) -> F64:
     out = np.empty((len(panel.ts), len(panel.instruments)))
     for n, instrument in enumerate(panel.instruments):
         bars = Panel.from_frames({instrument.symbol: bars_at(store, instrument, timeframe)}, timeframe)
-        out[:, n] = as_of(bars.ts, bars.values[:, 0, bars.fields.index(field)], panel.ts)
+        values = bars.values[:, 0, bars.fields.index(field)]
+        if is_eventful(bars.fields):
+            values = _adjusted_from(bars, field, int(panel.ts[0]))
+        out[:, n] = as_of(bars.ts, values, panel.ts)
     return out
 
 
+def _adjusted_from(bars: Panel, field: str, begins: int) -> F64:
+    """(B,) a field of one instrument's bars, adjusted forward from what it was at an instant."""
+    raw, seen = (p.values[:, 0, p.fields.index(field)] for p in (bars, signals_of(bars)))
+    at = max(int(np.searchsorted(bars.ts, begins, side="right")) - 1, 0)
+    return seen * (raw[at] / seen[at])
+
+
 # --- the rows of a model ---------------------------------------------------------------------------------------------
+
+_signals: weakref.WeakKeyDictionary[Panel, Panel] = weakref.WeakKeyDictionary()
+
+
+def signals_of(panel: Panel) -> Panel:
+    """The panel as strategies see it: prices and volume adjusted forward (see rules.adjust), remembered per panel.
+
+    Without the fields `split` and `dividend` it is the panel itself.
+    """
+    if not is_eventful(panel.fields):
+        return panel
+    found = _signals.get(panel)
+    if found is None:
+        found = _signals[panel] = msgspec.structs.replace(panel, values=adjusted_bars(panel)[0])
+    return found
 
 
 def rows_of(panel: Panel, instruments: Sequence[str | int], timeframe: str, fields: Sequence[str]) -> tuple[I64, F64]:
@@ -175,14 +210,15 @@ def rows_of(panel: Panel, instruments: Sequence[str | int], timeframe: str, fiel
 
     instruments  L symbols or positions in the panel
     timeframe    the panel's or a coarser one; coarser bars are made of the panel's own, by the rules of `resample`
-    fields       K of the panel's, and `ticks`: the close in ticks (the close itself where the tick is unknown)
+    fields       K of the panel's, and `ticks`: the close in ticks (the close itself where the tick is unknown); prices
+                 and volume are adjusted forward
     ->           index (R,) of panel rows; x (R, L, K), C-contiguous
 
     A coarser bar belongs to the first row at or after its end, so that cutting the panel changes no row before the cut
     (if several wait for one row after a gap, the last of them counts). A bar without a close is not fresh. Where all is
     there and nothing is to be left out, x may be the panel's own memory: do not write to it.
     """
-    timeframe = canonical(timeframe)
+    timeframe, panel = canonical(timeframe), signals_of(panel)
     legs = [_position(panel, i) for i in instruments]
     needed = tuple("close" if f == "ticks" else f for f in fields)
     columns = _positions(panel, needed)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trimtab.data.timeframes import canonical
-from trimtab.schedule.buckets import aggregate, buckets
-from trimtab.types import TIMEFRAMES
+from trimtab.schedule.buckets import Buckets, aggregate, buckets
+from trimtab.types import F64, TIMEFRAMES
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,7 +20,8 @@ def resample(frame: pl.DataFrame, source: str, target: str, calendar: str = "24/
     frame     sorted bars of `source` (aliases welcome); `duration` is read where there is one
     calendar  "24/7", "24/5", or an exchange such as XNYS
 
-    A bar appears only if its end is not after the last source bar's. TrimtabError if target is no multiple of source.
+    A bar appears only if its end is not after the last source bar's. Of columns split and dividend a bar has all that
+    is in it. TrimtabError if target is no multiple of source.
     """
     import polars as pl
 
@@ -32,10 +33,40 @@ def resample(frame: pl.DataFrame, source: str, target: str, calendar: str = "24/
     found = buckets(opens, durations, source, target, calendar)
     fields = tuple(c for c in frame.columns if c not in ("open_time", "duration"))
     columns = [frame[c].cast(pl.Float64).to_numpy() for c in fields]
-    values = aggregate(np.stack(columns, axis=1), fields, found)
+    finer = np.stack(columns, axis=1)
+    values = aggregate(finer, fields, found)
+    if len(values) and ("split" in fields or "dividend" in fields):
+        _in_new_shares(finer, fields, found, values)
     known = opens[-1] + durations[-1] if len(opens) else 0
     kept = found.end <= known
     out = {"open_time": pl.Series(found.start[kept] // 1_000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")}
     out |= {f: pl.Series(values[kept, k]).fill_nan(None) for k, f in enumerate(fields)}
     length = (found.end - found.start)[kept] // 1_000
     return pl.DataFrame(out | {"duration": pl.Series(length).cast(pl.Duration("us"))})
+
+
+def _in_new_shares(x: F64, fields: tuple[str, ...], found: Buckets, out: F64) -> None:
+    """Splits and dividends of coarser bars; where a share splits inside one, all of it is told in shares of its end.
+
+    The split of a bar is the product of those in it, NaN where there is none; its dividend the sum of those in it, per
+    share that was held when it began.
+    """
+    rows, none = x[found.rows], np.full(len(found.rows), np.nan)
+    split, dividend = (rows[:, fields.index(f)] if f in fields else none for f in ("split", "dividend"))
+    sizes = np.diff(np.append(found.first, len(rows)))
+    shares = np.cumprod(np.where(np.isnan(split), 1.0, split))  # that one of before the first bar has become
+    before = np.concatenate((np.ones(1), shares))[:-1]
+    began, ended = np.repeat(before[found.first], sizes), np.repeat(shares[found.last], sizes)
+    for field, fold in (("high", np.maximum), ("low", np.minimum), ("open", None), ("volume", np.add)):
+        if field not in fields:
+            continue
+        k = fields.index(field)
+        told = rows[:, k] * (ended / shares if field == "volume" else shares / ended)
+        out[:, k] = told[found.first] if fold is None else fold.reduceat(told, found.first)
+    if "split" in fields:
+        there = np.add.reduceat((~np.isnan(split)).astype(np.int64), found.first) > 0
+        out[:, fields.index("split")] = np.where(there, shares[found.last] / before[found.first], np.nan)
+    if "dividend" in fields:
+        there = np.add.reduceat((~np.isnan(dividend)).astype(np.int64), found.first) > 0
+        paid = np.add.reduceat(np.nan_to_num(dividend) * (before / began), found.first)
+        out[:, fields.index("dividend")] = np.where(there, paid, np.nan)

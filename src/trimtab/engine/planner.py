@@ -21,6 +21,7 @@ from trimtab.engine.models import Factors, Grid, ModelRows, Told, fault_of
 from trimtab.engine.regimes import RegimeRows
 from trimtab.engine.saving import pack, unpack
 from trimtab.portfolio.regime.budgets import factors_of
+from trimtab.rules.adjust import columns_of, forward, is_eventful, unadjusted
 from trimtab.types import (
     BAR_FIELDS,
     F64,
@@ -74,6 +75,9 @@ class Planner:
             self._coarser or self._regimes or self._days or any(m.is_plain is False for m in self._models)
         )
         self._steady = Factors()
+        self._events = columns_of(grid.fields)
+        self._forward = unadjusted(len(grid.instruments)) if is_eventful(grid.fields) else None
+        self._factor = np.ones((1, len(grid.instruments)))
         self._before: int | None = None
         self._refused: list[tuple[Refusal, int]] = []
         self._faults: list[tuple[int, str]] = []
@@ -88,7 +92,7 @@ class Planner:
         """Read the row that closed at ts (ns UTC), later than the last; -> what its close decides and is new.
 
         row    the number that the weights carry
-        bars   (N, K), NaN where there is no bar
+        bars   (N, K), NaN where there is no bar; prices are raw, and adjusted forward for what models read
         marks  (N + F,) in base currency, filled forward, 0 before the first; exchange rates may follow
         ->     sorted by model, then instrument. Never raises for what a strategy does, see `faults`
         """
@@ -101,6 +105,10 @@ class Planner:
                 f"row {row} has bars of shape {bars.shape}: expected {own.shape}, instruments and fields"
             )
         own[...] = bars
+        if self._forward is not None:
+            marks = marks.copy()
+            forward(self._forward, own[None], *self._events, self._factor)
+            marks[: len(own)] *= self._factor[0]
         self._failed = {}
         if not self._is_bare:
             self._look(before, ts, marks)
@@ -238,6 +246,7 @@ class Planner:
                 "coarser": [coarser.save() for coarser in self._coarser.values()],
                 "regimes": [regime.save() for regime in self._regimes],
                 "days": self._days.save() if self._days is not None else None,
+                "forward": [column.copy() for column in self._forward or ()],
                 "refused": [[list(refusal), m] for refusal, m in self._refused],
                 "faults": [list(fault) for fault in self._faults],
             }
@@ -261,6 +270,8 @@ class Planner:
             regime.load(own)
         if self._days is not None:
             self._days.load(told["days"])
+        for column, own in zip(self._forward or (), told["forward"], strict=True):
+            column[...] = own
         self._refused = [(Refusal(*refusal), m) for refusal, m in told["refused"]]
         self._faults = [(m, said) for m, said in told["faults"]]
 

@@ -178,7 +178,7 @@ def _weight(value: float) -> str:
 
 # --- snapshots -------------------------------------------------------------------------------------------------------
 
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 
 
 def save(state: State) -> bytes:

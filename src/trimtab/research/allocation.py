@@ -9,7 +9,7 @@ import numpy as np
 
 from trimtab.portfolio.allocators import find_allocator, shares_at
 from trimtab.portfolio.budgets import Stream
-from trimtab.rules.market import Market
+from trimtab.rules.market import Market, adjusted
 from trimtab.schedule import crossed
 from trimtab.types import DAY, F64, I64, SECOND, AllocatorUse, NotEnoughData, Refusal
 
@@ -83,7 +83,7 @@ def split_of(use: AllocatorUse, days: Days, ts: I64, model: int, parts: Sequence
 
 def days_of_instruments(market: Market, instruments: Sequence[int]) -> Days:
     """Returns of instruments from day end to day end, in base currency; NaN up to the first bar."""
-    marks = market.mark[market.days][:, list(instruments)]
+    marks = adjusted(market, market.days)[:, list(instruments)]
     marks = np.where(marks > 0.0, marks, np.nan)
     return Days(marks[1:] / marks[:-1] - 1.0, _midnights(market)[1:])
 
@@ -93,6 +93,7 @@ def days_of_models(market: Market, streams: Sequence[Sequence[Stream]], budgets:
 
     The first day began before the first row, so nothing is known of it.
     """
+    marks = adjusted(market, slice(None))
     rows, first = len(market.ts), np.concatenate(([0], market.days[:-1] + 1))
     returns = np.zeros((len(market.days), len(streams)))
     for m, units in enumerate(streams):
@@ -100,7 +101,7 @@ def days_of_models(market: Market, streams: Sequence[Sequence[Stream]], budgets:
             for i in np.unique(unit.instrument).tolist():
                 mine = unit.instrument == i
                 held = _in_force(unit.row[mine], unit.forecast[mine] * unit.share, rows)
-                mark = np.where(market.mark[:, i] > 0.0, market.mark[:, i], np.nan)
+                mark = np.where(marks[:, i] > 0.0, marks[:, i], np.nan)
                 moved = np.zeros(rows)
                 moved[1:] = np.nan_to_num(mark[1:] / mark[:-1] - 1.0)
                 returns[:, m] += np.add.reduceat(held * moved, first) / budgets[m]

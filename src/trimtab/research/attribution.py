@@ -16,7 +16,7 @@ from trimtab.rules.book import Book, new_log, open_book
 from trimtab.sim.driver import run as fold
 from trimtab.sim.setup import complete
 from trimtab.sim.simulate import LOG_ROWS
-from trimtab.types import DAY, F64, I64
+from trimtab.types import DAY, DIVIDEND, F64, I64
 
 if TYPE_CHECKING:
     import polars as pl
@@ -97,7 +97,7 @@ def standing(book: Book, marks: F64, terms: NDArray[np.void]) -> Standing:
     column = terms["column"]
     rate = np.where(column >= 0, marks[column], 1.0)
     value = book.held * (book.unit * marks[: book.ledger.shape[1]])
-    return Standing(book.ledger * rate + value, book.charges.sum(axis=2) * rate)
+    return Standing(book.ledger * rate + value, book.charges[:, :, :DIVIDEND].sum(axis=2) * rate)
 
 
 def _sums(whole: Standing, part: object) -> tuple[float, float]:

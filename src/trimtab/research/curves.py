@@ -11,7 +11,7 @@ from trimtab.research import metrics as measure
 from trimtab.research.funds import rates_of, revaluation_of, worth_of_flows
 from trimtab.research.metrics_table import METRICS, sampling_convention
 from trimtab.research.trips import entry_notional, holding_days
-from trimtab.types import COST_KINDS, DAY, F64, FUNDING, I64, Panel
+from trimtab.types import COST_KINDS, DAY, DIVIDEND, F64, FUNDING, I64, Panel
 
 if TYPE_CHECKING:
     from trimtab.research.run import Run
@@ -87,7 +87,7 @@ def figures_of_run(run: Run) -> dict[str, Any]:
     head, charges = result.book.head[0], charges_of(run)
     periods = periods_of(run.panel)
     trips = run.trips.book
-    total, notional, final = float(charges.sum()), float(head["traded"]), float(head["equity"])
+    total, notional, final = float(charges[..., :DIVIDEND].sum()), float(head["traded"]), float(head["equity"])
     revaluation = float(curves.revaluation[-1]) if len(curves.revaluation) else 0.0
     profit = final - run.capital - float(head["flows"]) - revaluation
     trading = measure.Trading(notional, profit + total, total, carry_in(charges))
@@ -108,7 +108,8 @@ def figures_of_run(run: Run) -> dict[str, Any]:
         "gross": _measured(run, gross, periods),
         "holding": _measured(run, holding, periods),
         "models": {name: _model_figures(run, m, periods) for m, name in enumerate(run.model_names)},
-        "costs": dict(zip(COST_KINDS, (float(v) for v in charges.sum(axis=(0, 1))), strict=True)),
+        "costs": dict(zip(COST_KINDS, (float(v) for v in charges[..., :DIVIDEND].sum(axis=(0, 1))), strict=True)),
+        "dividends": -float(charges[..., DIVIDEND].sum()),
         "crossing_saved": float(head["saved"]),
         "break_even_cost": (trading.gross_profit - trading.carry) / notional if notional > 0.0 else np.nan,
         "capital": run.capital,
@@ -145,7 +146,7 @@ def _model_figures(run: Run, m: int, periods: float) -> dict[str, Any]:
     curves, trips, notional = run.curves, run.trips.models[m], float(run.trips.traded[m])
     budget = run.spec.models[m].budget
     charges = charges_of(run)[m]
-    total, carry = float(charges.sum()), carry_in(charges)
+    total, carry = float(charges[..., :DIVIDEND].sum()), carry_in(charges)
     profit = float(curves.pnl[-1, m]) if len(curves.pnl) else np.nan
     pair: dict[str, Any] = {"budget": budget, "pnl": profit, "costs": total}
     market, (net, gross) = curves.returns(curves.holding), _trades(run, trips)
@@ -159,12 +160,12 @@ def _model_figures(run: Run, m: int, periods: float) -> dict[str, Any]:
 
 
 def carry_in(charges: F64) -> float:
-    """What holding cost (negative: earned), of charges (…, 8) by kind."""
-    return float(charges[..., FUNDING:].sum())
+    """What holding cost (negative: earned), of charges (…, 9) by kind; dividends are no cost."""
+    return float(charges[..., FUNDING:DIVIDEND].sum())
 
 
 def charges_of(run: Run) -> F64:
-    """(M, N, 8) costs paid by model, instrument and kind, base currency at the rate of the last row."""
+    """(M, N, 9) charges by model, instrument and kind, base currency at the rate of the last row."""
     market, columns = run.fold.market, run.fold.setup.terms["column"]
     last = np.full(len(columns), len(market.ts) - 1)
     return run.result.book.charges * rates_of(market, columns, last)[None, :, None]

@@ -180,7 +180,7 @@ class Filled:
 
     def __init__(self, run: Run) -> None:
         result, terms = run.result, run.fold.setup.terms
-        self.at: I64 = np.flatnonzero(result.fills["lots"] != 0)
+        self.at: I64 = np.flatnonzero(result.fills["order_id"] != 0)
         fills = result.fills[self.at]
         by_id = np.argsort(result.orders["order_id"], kind="stable")
         ids = result.orders["order_id"][by_id]

@@ -153,7 +153,7 @@ def prices_of(run: Run, i: int) -> Prices:
 def fills_of(run: Run, i: int) -> Fills:
     """The fills of one instrument with whose they were and why."""
     result, instrument = run.result, run.panel.instruments[i]
-    at = np.flatnonzero((result.fills["instrument"] == i) & (result.fills["lots"] != 0))
+    at = np.flatnonzero((result.fills["instrument"] == i) & (result.fills["order_id"] != 0))
     mine = result.fills[at]
     before = mine["position"] - mine["lots"]
     kinds: dict[int, int] = dict(zip(result.orders["order_id"].tolist(), result.orders["kind"].tolist(), strict=True))

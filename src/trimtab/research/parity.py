@@ -228,7 +228,7 @@ class Comparison(Overlap):
         """Lots that filled in both runs: what their bar, their price and their fee made."""
         a, b, unit = one.fill, two.fill, self.unit(symbol)
         lots = one.lots * (1 if a["lots"] > 0 else -1)
-        rates = [f["fee"] / (abs(f["lots"]) * unit * f["price"]) for f in (a, b)]
+        rates = [f["fee"] / (abs(f["lots"]) * unit * f["price"]) if f["fee"] else 0.0 for f in (a, b)]
         moved = a["bar_ts"] != b["bar_ts"]
         self.differs |= moved or not self.near(a["price"], b["price"]) or not self.near(rates[0], rates[1])
         if moved or a["price"] != b["price"]:

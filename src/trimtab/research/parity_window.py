@@ -119,7 +119,7 @@ class Overlap:
         return float(of.paid[ends[1]] - (0.0 if self.window.start is None else of.paid[ends[0]]))
 
     def carry_of(self, side: int, stood: dict[str, tuple[float, float]]) -> float:
-        """What a run made beside its trades: funding, borrow, interest, liquidation fees, and its foreign cash.
+        """What a run made beside its trades: carry, dividends, liquidation fees, and its foreign cash.
 
         Over the whole of a run it is what was booked; over a part of one, all that neither trades nor marks explain.
         """
@@ -129,6 +129,7 @@ class Overlap:
             fees = sum(f["fee"] * self.end_of(f["symbol"], side)[1] for f in of.fills)
             costs = metrics["costs"]
             held = sum(costs[name] for name in ("funding", "borrow", "interest")) + costs["fee"] - fees
+            held -= metrics["dividends"]
             carry = float(metrics["revaluation"]) - held
             return carry if abs(carry) > 1e-9 * of.capital else 0.0
         begin, end = self.equity_of(side)
@@ -137,7 +138,7 @@ class Overlap:
 
     @property
     def carry_words(self) -> str:
-        named = "funding, borrow, interest, liquidation and exchange of cash"
+        named = "funding, borrow, interest, dividends, liquidation and exchange of cash"
         return named if self.window.whole else f"{named}: all that neither trades nor marks explain"
 
     def marked_apart(self, symbol: str) -> bool:

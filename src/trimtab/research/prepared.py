@@ -50,7 +50,24 @@ def check_bars(panel: Panel) -> tuple[I64, I64]:
             f"{panel.symbols[i]}, row {t}, closed {utc(panel.ts[t])}: {shown}; expected four prices above 0, or none "
             "(NaN: no bar). Mend the bar, or leave it out."
         )
+    check_events(panel)
     return first, silent
+
+
+def check_events(panel: Panel) -> None:
+    """TrimtabError for a split or a dividend that cannot be: not more than 0, or where there is no bar."""
+    bars = np.isfinite(panel.values[:, :, 3])
+    for name in ("split", "dividend"):
+        if name not in panel.fields:
+            continue
+        told = panel.values[:, :, panel.fields.index(name)]
+        wrong = ~np.isnan(told) & ~((told > 0.0) & (told < np.inf) & bars)
+        if wrong.any():
+            t, i = divmod(int(wrong.argmax()), told.shape[1])
+            raise TrimtabError(
+                f"{panel.symbols[i]}, row {t}, closed {utc(panel.ts[t])}: {name} is {told[t, i]:g}; expected more "
+                "than 0, in a row where it has a bar, or NaN: none"
+            )
 
 
 _prepared: weakref.WeakKeyDictionary[Panel, Prepared] = weakref.WeakKeyDictionary()

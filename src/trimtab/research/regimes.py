@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trimtab.data.panel import as_of
+from trimtab.data.panel import as_of, signals_of
 from trimtab.portfolio.book import name_of, regime_params, sources_of
 from trimtab.portfolio.regime import table
 from trimtab.portfolio.regime.budgets import words_of
@@ -73,7 +73,7 @@ def _observed(use: RegimeUse, panel: Panel, source: str, path: str) -> tuple[I64
 
 def _field_rows(panel: Panel, field: str, timeframe: str) -> tuple[I64, F64]:
     """Rows at which a field of the panel is new on a timeframe: its last value of each interval, once that is over."""
-    values = panel.values[:, :, panel.fields.index(field)]
+    values = signals_of(panel).values[:, :, panel.fields.index(field)]
     column = values[:, 0].copy()
     for other in values.T[1:]:  # whichever instrument has it: a series of the market is the same for all
         column = np.where(np.isnan(column), other, column)

@@ -30,7 +30,19 @@ from trimtab.sim.setup import complete
 from trimtab.sim.summary import SUMMARY, summarise
 from trimtab.sim.sweeping import sweep_of
 from trimtab.strategies import find, params_of
-from trimtab.types import F64, Caps, Costs, Limits, NotEnoughData, Panel, Spec, Strategy, TrimtabError, Weights
+from trimtab.types import (
+    DIVIDEND,
+    F64,
+    Caps,
+    Costs,
+    Limits,
+    NotEnoughData,
+    Panel,
+    Spec,
+    Strategy,
+    TrimtabError,
+    Weights,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -260,4 +272,4 @@ def _one_by_one(given: _Given, cells: _Cells, first: int, out: F64) -> None:
             t = run(book, cells.log, market, weights, setup, t, rows)
         summarise(book, cells.log, setup.capital, given.periods, given.rate, figures)
         if (given.fx != 1.0).any():
-            figures[COSTS] = (book.charges.sum(axis=(0, 2)) * given.fx).sum()
+            figures[COSTS] = (book.charges[:, :, :DIVIDEND].sum(axis=(0, 2)) * given.fx).sum()

@@ -8,6 +8,7 @@ import numpy as np
 
 from trimtab.compiled import apart, part
 from trimtab.rules.account import rate_of, reduced
+from trimtab.rules.adjust import ex_close
 from trimtab.rules.limits import REDUCE, REFUSE, STALE, UNUSUAL_GAP, UNUSUAL_SPREAD, UNUSUAL_VOL, note
 from trimtab.rules.market import CLOSE, DURATION, OPEN, VOL_WINDOW
 from trimtab.types import DAY, SECOND
@@ -40,17 +41,20 @@ def vol_now(market, row, i):
     for turn in range(2):  # the mean, then what lies about it
         mean = total / seen if seen > 0 else 0.0
         t, later, seen = row, np.nan, 0
+        split, dividend = np.nan, np.nan  # of the later bar
         while t >= 0 and seen < VOL_WINDOW:
             close = market.rows[t, i, CLOSE]
             if market.rows[t, i, OPEN] > 0.0:
                 if later == later:
-                    move = later / close - 1.0
+                    move = later / ex_close(close, split, dividend) - 1.0
                     seen += 1
                     if turn == 0:
                         total += move
                     else:
                         squares += (move - mean) ** 2
                 later = close
+                split = market.split[t, i] if market.split.shape[0] > 0 else np.nan
+                dividend = market.dividend[t, i] if market.dividend.shape[0] > 0 else np.nan
             t -= 1
     return np.sqrt(squares / (seen - 1)) if seen > 1 else np.nan
 
@@ -69,7 +73,7 @@ def measure_of(market, setup, row, i, limit):
     elif limit == UNUSUAL_GAP:
         bound = limits.unusual_gap
         if row > 0 and market.mark[row - 1, i] > 0.0:
-            marks = market.mark[row - 1]
+            marks = market.carried[row - 1]
             measure = abs(bar[OPEN] * rate_of(setup.terms, marks, i) / marks[i] - 1.0)
     else:
         bound = limits.unusual_spread

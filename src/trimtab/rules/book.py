@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.compiled import part
-from trimtab.types import COST_KINDS, F64, I64, Costs, Flows, Instrument, Limits, codes
+from trimtab.types import CHARGE_KINDS, F64, I64, Costs, Flows, Instrument, Limits, codes
 
 #: Slots of an instrument's order table, in the order in which they match inside a bar.
 TARGET, STOP_LOSS, TRAIL, PROFIT = codes(4)
@@ -128,11 +128,11 @@ TERMS = np.dtype(
 FILL = np.dtype(
     [
         ("fill_id", "i8"),
-        ("order_id", "i8"),  # 0: models crossed internally
+        ("order_id", "i8"),  # 0: models crossed internally, or by its reason a split
         ("ts", "i8"),
         ("row", "i8"),
         ("instrument", "i8"),
-        ("lots", "i8"),
+        ("lots", "i8"),  # of a split: the change of what is held
         ("price", "f8"),
         ("fee", "f8"),
         ("maker", "i8"),
@@ -197,7 +197,7 @@ class Book(NamedTuple):
     blocked: F64  # (M, N) sign of the weight that a protective stop closed; 0 when free
     held: F64  # (M, N) each model's part of the lots held
     ledger: F64  # (M, N) each model's money: minus what its lots cost, plus what they earned, less costs
-    charges: F64  # (M, N, 8) costs paid by kind, quote currency
+    charges: F64  # (M, N, 9) paid by kind, quote currency: costs, and the dividends, negative where received
 
 
 class Style(NamedTuple):
@@ -341,7 +341,7 @@ def open_book(capital: float, terms: NDArray[np.void], models: int, cash: F64 = 
         blocked=np.zeros((m, n)),
         held=np.zeros((m, n)),
         ledger=np.zeros((m, n)),
-        charges=np.zeros((m, n, len(COST_KINDS))),
+        charges=np.zeros((m, n, len(CHARGE_KINDS))),
     )
     if not len(cash):
         book.cash[0] = capital

@@ -1,7 +1,7 @@
-"""What holding costs and earns while nothing trades: funding, borrow, interest; and cash paid in and out.
+"""What holding costs and earns while nothing trades: funding, borrow, interest, dividends; and cash paid in and out.
 
-All of it falls due at stamps: rows at which a UTC day begins, a funding rate is known, or cash flows. Between them a
-book's cash stands still. Days are counted on the calendar, a year has 365.
+All of it falls due at stamps: rows at which a UTC day begins, a funding rate, a split or a dividend is known, or cash
+flows. Between them a book's cash stands still. Days are counted on the calendar, a year has 365.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 
 from trimtab.compiled import apart, part
 from trimtab.rules.account import add_cash, mark, rate_of
+from trimtab.rules.actions import act
 from trimtab.rules.breakers import turn_clock
 from trimtab.types import BORROW, DAY, FUNDING, HOUR, INTEREST
 
@@ -159,12 +160,15 @@ def pay_days(book, terms, marks, day):
 
 
 @apart
-def before_trading(book, market, setup, t):
-    """At a stamp, before row t is matched: days that ended before it, on what was held and marked at the row before."""
+def before_trading(book, log, market, setup, t):
+    """At a stamp, before row t is matched: days that ended before it, on what was held and marked at the row before;
+    then splits and dividends."""
     day = (market.ts[t] - 1) // DAY  # a row that closes at midnight ends its day with what it holds at its close
     turn_clock(book, day)
     if t > 0:
         pay_days(book, setup.terms, market.mark[t - 1], day)
+        if market.factor.shape[0] > 0:
+            act(book, log, market, setup, t)
 
 
 @apart

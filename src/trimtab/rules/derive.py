@@ -12,6 +12,7 @@ import numpy as np
 
 from trimtab.compiled import loop, part
 from trimtab.compiled.prefetch import prefetch
+from trimtab.rules.adjust import ex_close
 from trimtab.rules.market import BLOCK, VOL_WINDOW
 from trimtab.types import DAY, F64, I64
 
@@ -77,10 +78,11 @@ class Sums(NamedTuple):
 
 
 @part
-def deviations(closes, n, ring, sums, scratch, found):
+def deviations(closes, since, n, ring, sums, scratch, found):
     """found[k + 1]: the deviation of the last 20 returns after the k-th of n bars; found[0] stands before the first.
 
     closes   the close before the first bar (0: none), then those of the bars
+    since    what each return is measured from: the close before, less what splits and dividends took of it
     ring     (20,) the last returns, 0 where there were fewer
     sums     Sums before the first bar; -> those after the last
     scratch  (4, n)
@@ -90,7 +92,7 @@ def deviations(closes, n, ring, sums, scratch, found):
     """
     moves, totals, squares, counts = scratch[0], scratch[1], scratch[2], scratch[3]
     for k in range(n):
-        moves[k] = closes[k + 1] / closes[k] - 1.0
+        moves[k] = closes[k + 1] / since[k] - 1.0
     at, seen, total, square, fresh, fresh_square = sums
     for k in range(n):
         if closes[k] > 0.0:
@@ -124,7 +126,7 @@ def extremes(mark, first, end, low, high):
 
 
 @loop
-def derive(state, ts, bars, rows, mark, low, high, block_low, block_high):
+def derive(state, ts, bars, rows, mark, low, high, block_low, block_high, split, dividend):
     """Lay out bars as lines and write what is derived from them, in one pass over memory.
 
     state                   Derived, before these bars and then after them
@@ -132,6 +134,7 @@ def derive(state, ts, bars, rows, mark, low, high, block_low, block_high):
     rows                    (T, N, 8) the fields of each bar, NaN where there is none, then vol and average_volume
     mark, low, high         (T, N)
     block_low, block_high   (T // BLOCK,) extremes of the mark of one instrument; or empty
+    split, dividend         (T, N) as in Market, or (0, N): returns are measured across them, volumes in the new shares
 
     All is causal: vol and average_volume are known before the bar that they stand beside. vol is the sample deviation
     of the last 20 returns (2 at least); average_volume the mean of the last 20 finished UTC days that had bars with a
@@ -142,6 +145,8 @@ def derive(state, ts, bars, rows, mark, low, high, block_low, block_high):
     """
     T, N = rows.shape[0], rows.shape[1]
     closes, found, scratch = np.zeros(STRETCH + 1), np.empty(STRETCH + 1), np.empty((4, STRETCH))
+    eventful = split.shape[0] > 0 or dividend.shape[0] > 0
+    since = np.empty(STRETCH) if eventful else closes
     for i in range(N):
         ring, volumes = state.ring[i], state.volumes[i]
         counts, totals = state.counts[i], state.sums[i]
@@ -159,6 +164,13 @@ def derive(state, ts, bars, rows, mark, low, high, block_low, block_high):
                     prefetch(bars, (t + AHEAD) * N + i, 0)
                     lay(bars[t * N + i], x)
                 if x[0] > 0.0:
+                    if eventful:
+                        shares = split[t, i] if split.shape[0] > 0 else np.nan
+                        since[n] = ex_close(closes[n], shares, dividend[t, i] if dividend.shape[0] > 0 else np.nan)
+                        if shares == shares and closes[n] > 0.0:
+                            volumes *= shares
+                            traded *= shares
+                            average *= shares
                     opened = ts[t] - np.int64(x[5])
                     if opened >= midnight:  # the first bar of a day: the one before is finished
                         if is_known:
@@ -177,7 +189,7 @@ def derive(state, ts, bars, rows, mark, low, high, block_low, block_high):
                 else:
                     low[t, i], high[t, i], mark[t, i] = np.inf, -np.inf, closes[n]
                 x[7] = average
-            sums = deviations(closes, n, ring, sums, scratch, found)
+            sums = deviations(closes, since, n, ring, sums, scratch, found)
             bar = 0
             for t in range(first, end):
                 rows[t, i, 6] = found[bar]

@@ -94,8 +94,8 @@ def set_band(book, i):
             if (position.live >> slot) & 1 == 0:
                 continue
             order = book.orders[i, slot]
-            if slot == TARGET and (order.arrived == 0 or order.tif == DAY_ORDER):
-                working = 1  # not there yet, or it has a day to end on
+            if slot == TARGET and (order.arrived == 0 or order.tif == DAY_ORDER or order.lots == order.filled):
+                working = 1  # not there yet, or it has a day to end on, or nothing is left of it
             elif order.kind == MARKET or (order.triggered == 1 and order.kind != STOP_LIMIT):
                 working = 1
             elif order.kind == LIMIT or order.kind == TAKE_PROFIT or order.triggered == 1:

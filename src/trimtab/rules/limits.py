@@ -44,6 +44,8 @@ LIMIT_NAMES: Final = (
     "venue",
     "model",
     "killed",
+    "split",
+    "dividend",
 )
 (
     MAX_WEIGHT,
@@ -75,10 +77,12 @@ LIMIT_NAMES: Final = (
     VENUE,
     MODEL,
     KILLED,
-) = codes(29)
+    SPLIT,
+    DIVIDEND_PAID,
+) = codes(31)
 
-ACTIONS: Final = ("SCALE", "REFUSE", "FLATTEN", "HALT", "RESUME", "REDUCE", "LIQUIDATE")
-SCALE, REFUSE, FLATTEN, HALT, RESUME, REDUCE, LIQUIDATE = codes(7)
+ACTIONS: Final = ("SCALE", "REFUSE", "FLATTEN", "HALT", "RESUME", "REDUCE", "LIQUIDATE", "ADJUST", "PAY")
+SCALE, REFUSE, FLATTEN, HALT, RESUME, REDUCE, LIQUIDATE, ADJUST, PAY = codes(9)
 
 
 @part

@@ -163,7 +163,7 @@ def reference_price(market, terms, i, t, inside):
     opened = market.rows[t, i, OPEN]
     if inside and opened > 0.0:
         return opened
-    marks = market.mark[t - 1]
+    marks = market.carried[t - 1]
     return marks[i] / rate_of(terms, marks, i)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from trimtab.compiled import part
 from trimtab.rules.match import Row
@@ -16,6 +16,10 @@ VOL_WINDOW: Final = 20
 
 #: Columns of Market.rows: one cache line per instrument and bar.
 OPEN, HIGH, LOW, CLOSE, VOLUME, DURATION, VOL, AVERAGE_VOLUME = range(8)
+
+
+#: How many arrays of a Market, its first, have a row per row of the market; the last of them may be mark itself.
+BY_ROW: Final = 11
 
 
 class Market(NamedTuple):
@@ -34,9 +38,20 @@ class Market(NamedTuple):
     high: F64
     funding: F64  # (T, N) rate that falls due at the close of the row, NaN: none; (0, N): no field for it
     spread: F64  # (T, N) quoted spread as a fraction of mid, NaN: not known; (0, N): no field for it
+    split: F64  # (T, N) new shares per old one since the last bar, NaN: none; (0, N): no field for it
+    dividend: F64  # (T, N) cash per share that was held at the last bar, quote currency, NaN: none; (0, N): no field
+    factor: F64  # (T, N) by which prices are adjusted forward, see rules.adjust; (0, N): there are no such events
+    carried: F64  # (T, N + F) marks as the next row begins with them: less what its splits and dividends take of them;
+    # where there are no such events, the very array of mark
     block_low: F64  # (T // BLOCK,) extremes of the mark of each block of rows, for N = 1; else empty
     block_high: F64
     days: I64  # (D,) rows that end a UTC day: the curves are sampled there
+
+
+def adjusted(market: Market, rows: Any) -> F64:
+    """(R, N) marks at rows in base currency, adjusted forward: what is measured from one day to another."""
+    marks = market.mark[rows, : market.low.shape[1]]
+    return marks * market.factor[rows] if len(market.factor) else marks
 
 
 @part

@@ -65,6 +65,8 @@ REASONS: Final = (
     "never reached the venue",
     "not sent: the order it replaces may still fill",
     "canceled at the venue",
+    "nothing of it is left after a split",
+    "a split",
 )
 (
     NO_REASON,
@@ -94,7 +96,9 @@ REASONS: Final = (
     NOT_PLACED,
     WITHHELD,
     WITHDRAWN,
-) = codes(27)
+    SPLIT_AWAY,
+    SPLIT_UP,
+) = codes(29)
 
 
 #: The status in which an order ends for a reason; without one it was filled.

@@ -32,8 +32,8 @@ def opened_at(market, t, i, ts):
 @entry
 def open_row(address, t):
     """What falls due before anything of row t is traded; only at its stamps."""
-    book, _, market, setup = account_at(address)
-    before_trading(book, market, setup, t)
+    book, log, market, setup = account_at(address)
+    before_trading(book, log, market, setup, t)
 
 
 @entry

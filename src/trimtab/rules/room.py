@@ -36,7 +36,7 @@ def room_for(book, market, setup, t, i, lots, reducible, fresh):
     fresh       the order was decided on these prices, so the gate has measured it by them
     ->          lots, and the reason why not all
     """
-    head, limits, marks = book.head[0], setup.limits, market.mark[t - 1]
+    head, limits, marks = book.head[0], setup.limits, market.carried[t - 1]
     if fresh and head.tight == 0:
         return lots, NO_REASON
     if min(limits.gross_leverage, limits.max_weight) == np.inf and setup.more == 0:
@@ -102,7 +102,7 @@ def room_more(book, market, setup, t, i, reducible, equity, fresh):
     fresh       the order was decided on these prices. Net exposure and concentration are then what the gate saw to:
                 between the fills of one open they may be beyond their limits, as when one leg of a pair has filled
     """
-    limits, groups, marks = setup.limits, setup.groups, market.mark[t - 1]
+    limits, groups, marks = setup.limits, setup.groups, market.carried[t - 1]
     if not fresh and is_alarmed(market, setup, t - 1):
         return 0.0
     per_lot = book.unit[i] * marks[i]
@@ -143,5 +143,5 @@ def room_more(book, market, setup, t, i, reducible, equity, fresh):
 @apart
 def beyond_collar(market, setup, t, i, price):
     """Is a price (quote currency) further from the last mark than the collar allows?"""
-    marks = market.mark[t - 1]
+    marks = market.carried[t - 1]
     return abs(price * rate_of(setup.terms, marks, i) / marks[i] - 1.0) > setup.limits.collar

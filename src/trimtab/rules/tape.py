@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from trimtab.rules.adjust import carry_marks, columns_of, forward, is_eventful, unadjusted
 from trimtab.rules.book import Book, Setup
 from trimtab.rules.carry import FUNDING_EVERY
 from trimtab.rules.clusters import CLUSTER_DAYS, clusters
 from trimtab.rules.derive import derive, underived
-from trimtab.rules.market import Market
+from trimtab.rules.market import BY_ROW, Market, adjusted
 from trimtab.types import DAY, F64, I64, SECOND, TrimtabError
 
 #: Rows that stay at least: the gate looks back for the last 21 bars of an instrument, and for bars that are not stale.
@@ -57,14 +58,22 @@ class Tape:
             raise TrimtabError("the book holds several currencies, and its feed has no field `fx`")
         self._funding = fields.index("funding") if "funding" in fields else -1
         self._spread = fields.index("spread") if "spread" in fields else -1
+        self._split, self._dividend = columns_of(fields)
+        self._forward = unadjusted(n) if is_eventful(fields) else None
+        acted = size if self._forward is not None else 0
+        mark = np.zeros((size, n + self._foreign))
         self.market = Market(
             np.zeros(size, np.int64),
             np.full((size, n, 8), np.nan),
-            np.zeros((size, n + self._foreign)),
+            mark,
             np.zeros((size, n)),
             np.zeros((size, n)),
             np.full((size if self._funding >= 0 else 0, n), np.nan),
             np.full((size if self._spread >= 0 else 0, n), np.nan),
+            np.full((size if self._split >= 0 else 0, n), np.nan),
+            np.full((size if self._dividend >= 0 else 0, n), np.nan),
+            np.ones((acted, n)),
+            mark.copy() if acted else mark,
             _NONE,
             _NONE,
             np.empty(0, np.int64),
@@ -103,12 +112,16 @@ class Tape:
         t = self.t = self.t + 1
         market.ts[t] = ts
         one = slice(t, t + 1)
+        if self._forward is not None:
+            self._act(t, bars)
         if self._foreign:
             marks = np.empty((1, bars.shape[0]))
             self._derive(one, bars, marks)
             self._translate(t, bars, marks[0])
         else:
             self._derive(one, bars, market.mark[one])
+        if self._forward is not None:
+            market.carried[t] = market.mark[t]
         if len(self._flows):
             self.setup.flows.row[(self._flows <= ts) & (self.setup.flows.row == NEVER)] = t
         if self._funding >= 0:
@@ -119,7 +132,24 @@ class Tape:
 
     def _derive(self, one: slice, bars: F64, marks: F64) -> None:
         m = self.market
-        derive(self._state, m.ts[one], bars, m.rows[one], marks, m.low[one], m.high[one], _NONE, _NONE)
+        split, dividend = m.split[one], m.dividend[one]
+        derive(self._state, m.ts[one], bars, m.rows[one], marks, m.low[one], m.high[one], _NONE, _NONE, split, dividend)
+
+    def _act(self, t: int, bars: F64) -> None:
+        """Splits and dividends of the newest row, and what they make of the marks that it begins with."""
+        m, one = self.market, slice(t, t + 1)
+        if self._split >= 0:
+            m.split[t] = bars[:, self._split]
+        if self._dividend >= 0:
+            m.dividend[t] = bars[:, self._dividend]
+        forward(self._forward, bars[None].copy(), self._split, self._dividend, m.factor[one])
+        if t > 0:
+            carry_marks(m.carried[t - 1 : t], m.split[one], m.dividend[one], self._columns)
+
+    @property
+    def _rows(self) -> tuple[Any, ...]:
+        """The arrays that have a row per row, each once."""
+        return self.market[: BY_ROW if self._forward is not None else BY_ROW - 1]
 
     def _translate(self, t: int, bars: F64, marks: F64) -> None:
         """Marks in base currency, and the rates of the foreign wallets, filled forward."""
@@ -134,7 +164,7 @@ class Tape:
 
     def _forget(self, books: tuple[Book, ...]) -> None:
         gone = len(self.market.ts) - self._kept
-        for column in (*self.market[:7],):
+        for column in self._rows:
             if len(column):
                 column[: self._kept] = column[gone:]
         for book in books:
@@ -148,6 +178,8 @@ class Tape:
         if len(self._flows) and (self.setup.flows.row == t).any():
             return True
         ts, before = int(market.ts[t]), int(market.ts[t - 1]) if t > 0 else -1
+        if any(np.isfinite(field[t]).any() for field in (market.split, market.dividend) if len(field)):
+            return True
         if len(market.funding):
             if np.isfinite(market.funding[t, self._perpetual]).any():
                 return True
@@ -167,7 +199,7 @@ class Tape:
             self._end_day(t)
 
     def _end_day(self, t: int) -> None:
-        marks = self.market.mark[t, : self._days.shape[1]]
+        marks = adjusted(self.market, t)
         self._days = np.vstack([self._days, marks])[-(CLUSTER_DAYS + 1) :]
         groups, least = self.setup.groups, self.setup.limits.group_correlation
         groups.cluster[0] = clusters(self._days, least)[-1]
@@ -179,8 +211,9 @@ class Tape:
         return {
             "t": self.t,
             "base": self.base,
-            "market": [column[:used].copy() for column in self.market[:7]],
+            "market": [column[:used].copy() for column in self._rows],
             "derived": [column.copy() for column in self._state],
+            "forward": [column.copy() for column in self._forward or ()],
             "days": self._days,
             "flows": self.setup.flows.row.copy(),
             "cluster": self.setup.groups.cluster.copy(),
@@ -190,9 +223,11 @@ class Tape:
     def load(self, saved: dict[str, Any]) -> None:
         """What `save` gave, into a tape of the same set-up."""
         self.t, self.base = saved["t"], saved["base"]
-        for column, found in zip(self.market[:7], saved["market"], strict=True):
+        for column, found in zip(self._rows, saved["market"], strict=True):
             column[: len(found)] = found
         for column, found in zip(self._state, saved["derived"], strict=True):
+            column[...] = found
+        for column, found in zip(self._forward or (), saved["forward"], strict=True):
             column[...] = found
         self._days = saved["days"]
         self.setup.flows.row[:] = saved["flows"]

@@ -44,6 +44,7 @@ from trimtab.rules.orders import (
     PARTICIPATION,
     REJECT,
     ROOM_CUT,
+    SPLIT_AWAY,
     STOPPED,
     draw,
     on_tick,
@@ -121,7 +122,7 @@ def lots_now(book, market, setup, t, costs, i, slot, touch, row, reduce_only, fr
             want, reason = reducible, BEYOND_COLLAR
     if terms.margin == 1:
         if want > reducible:
-            want, reason = on_margin(book, market.mark[t - 1], setup, costs, i, want, reducible, touch, row, reason)
+            want, reason = on_margin(book, market.carried[t - 1], setup, costs, i, want, reducible, touch, row, reason)
     elif side > 0 and want > reducible:  # buying back a short is never refused for want of cash
         cash = book.cash[terms.wallet]
         before = filled_before(order, position, terms.lot_size, side)
@@ -376,6 +377,9 @@ def match_bar(book, log, market, setup, i, t, passing):
         if slot == TARGET and not at_venue(book, log, i, costs, row, setup.style, passing, opened):
             continue
         order = book.orders[i, slot]
+        if order.lots == order.filled:  # a split has left nothing of it
+            end_order(book, log, i, slot, SPLIT_AWAY, now)
+            continue
         if not may_fill(position, order, slot, passing):
             continue
         side = 1.0 if order.lots > 0 else -1.0
@@ -413,7 +417,7 @@ def trade_row(book, log, market, setup, t, due):
     """Everything that happens to the account in row t: what is due, liquidations, and every open order's bar."""
     head = book.head[0]
     if due:
-        before_trading(book, market, setup, t)
+        before_trading(book, log, market, setup, t)
     if head.margined != 0:
         liquidate(book, log, market, setup, t, False)
     match_row(book, log, market, setup, t)

@@ -21,6 +21,7 @@ from trimtab.rules.decide import decide_row, is_due
 from trimtab.rules.margin import is_endangered
 from trimtab.rules.market import BLOCK
 from trimtab.rules.trade import trade_row
+from trimtab.types import DIVIDEND
 
 #: Marks in a line of the processor's cache, and how many rows ahead they are fetched.
 LINE: Final = 8
@@ -106,7 +107,7 @@ def sample_model(book, log, market, terms, m, first, last):
         for i in range(n):
             rate = rate_of(terms, marks, i)
             profit += book.ledger[m, i] * rate
-            for kind in range(book.charges.shape[2]):
+            for kind in range(DIVIDEND):
                 cost += book.charges[m, i, kind] * rate
         for i in range(n):
             profit += book.held[m, i] * book.unit[i] * marks[i]

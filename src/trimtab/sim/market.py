@@ -9,6 +9,7 @@ import numpy as np
 
 from trimtab.compiled import loop
 from trimtab.compiled.prefetch import prefetch
+from trimtab.rules.adjust import adjusted_bars, carry_marks
 from trimtab.rules.book import wallets_of
 from trimtab.rules.derive import AHEAD, derive, underived
 from trimtab.rules.market import BLOCK, Market
@@ -80,10 +81,31 @@ def build_market(panel: Panel, base: str = "") -> Market:
     mark, low, high = np.empty(shape), np.empty(shape), np.empty(shape)
     alone = shape[1] == 1 and panel.instruments[0].quote == base
     block_low, block_high = (np.empty(shape[0] // BLOCK if alone else 0) for _ in range(2))
-    derive(underived(shape[1]), panel.ts, bars, rows, mark, low, high, block_low, block_high)
+    split, dividend = (field_of(panel, name) for name in ("split", "dividend"))
+    derive(underived(shape[1]), panel.ts, bars, rows, mark, low, high, block_low, block_high, split, dividend)
     mark = in_base(panel, mark, base)
     funding, spread = (field_of(panel, name) for name in ("funding", "spread"))
-    return Market(panel.ts, rows, mark, low, high, funding, spread, block_low, block_high, day_ends(panel.ts))
+    factor, carried = across(panel, mark, split, dividend, base)
+    return Market(
+        panel.ts, rows, mark, low, high, funding, spread, split, dividend, factor, carried, block_low, block_high,
+        day_ends(panel.ts),
+    )  # fmt: skip
+
+
+def across(panel: Panel, mark: F64, split: F64, dividend: F64, base: str) -> tuple[F64, F64]:
+    """Market.factor and Market.carried."""
+    n = len(panel.instruments)
+    if not len(split) and not len(dividend):
+        return np.empty((0, n)), mark
+    _, factor = adjusted_bars(panel)
+    carried = mark.copy()
+    columns = [n + at for at in range(mark.shape[1] - n)]
+    wallets = [wallet for wallet in wallets_of(panel.instruments) if wallet[1] != base]
+    column = np.array(
+        [columns[wallets.index((i.venue, i.quote))] if i.quote != base else -1 for i in panel.instruments]
+    )
+    carry_marks(carried[:-1], split[1:], dividend[1:], column)
+    return factor, carried
 
 
 def field_of(panel: Panel, name: str) -> F64:

@@ -12,7 +12,7 @@ from trimtab.rules.alarms import ALARM_AGE, ALARM_GAP, ALARM_SPREAD, ALARM_VOL, 
 from trimtab.rules.book import Setup
 from trimtab.rules.carry import FUNDING_EVERY
 from trimtab.rules.clusters import clusters
-from trimtab.rules.market import DURATION, OPEN, VOL, Market
+from trimtab.rules.market import DURATION, OPEN, VOL, Market, adjusted
 from trimtab.types import DAY, I64, SECOND, Limits
 
 #: The limits that `rules.exposure` keeps; the rest is in the gate and the breakers.
@@ -38,7 +38,7 @@ def watch(setup: Setup, market: Market) -> Setup:
     each row. What is there already stays: it depends on nothing else of a set-up, and many may share it."""
     groups, alarm = setup.groups, setup.alarm
     if setup.limits.group_gross < np.inf and not len(groups.cluster_row):
-        days = market.mark[market.days, : market.low.shape[1]]
+        days = adjusted(market, market.days)
         over = (market.ts[market.days] - 1) // DAY * DAY + DAY  # nobody knows sooner that no bar follows on that day
         groups = groups._replace(
             cluster=clusters(days, setup.limits.group_correlation), cluster_row=np.searchsorted(market.ts, over)
@@ -78,7 +78,7 @@ def alarms(market, terms):
                 own = market.rows[t + 1, i, VOL] if t + 1 < T else vol_now(market, t, i)  # with this bar's return
                 vol = max(vol, own * own / bar[DURATION]) if own >= 0.0 else vol
                 if t > 0 and market.mark[t - 1, i] > 0.0:
-                    marks = market.mark[t - 1]
+                    marks = market.carried[t - 1]
                     gap = max(gap, abs(bar[OPEN] * rate_of(terms, marks, i) / marks[i] - 1.0))
                 if market.spread.shape[0] > 0 and market.spread[t, i] > spread:
                     spread = market.spread[t, i]
@@ -93,7 +93,8 @@ def alarms(market, terms):
 
 
 def stamps_of(market: Market, setup: Setup) -> I64:
-    """Rows at which something falls due: funding, cash flows, and where days matter, the first row of each UTC day."""
+    """Rows at which something falls due: funding, splits, dividends, cash flows, and the first row of each UTC day
+    where days matter."""
     terms, limits = setup.terms, setup.limits
     perpetual = terms["perpetual"] == 1
     due: list[I64] = [setup.flows.row]
@@ -106,6 +107,7 @@ def stamps_of(market: Market, setup: Setup) -> I64:
     elif (terms["funding"][perpetual] != 0.0).any():
         times = market.ts // FUNDING_EVERY
         due.append(np.flatnonzero(times[1:] > times[:-1]) + 1)
+    due += [np.flatnonzero(np.isfinite(field).any(axis=1)) for field in (market.split, market.dividend)]
     rows = np.unique(np.concatenate(due))
     return np.union1d(rows, [0]) if len(rows) else rows  # from the first row on days are counted
 

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from trimtab.compiled import entry, part
+from trimtab.types import DIVIDEND
 
 #: Columns that `summary` writes, in order.
 SUMMARY: Final = ("total_return", "sharpe", "max_drawdown", "trades", "traded", "costs", "final_equity")
@@ -44,7 +45,7 @@ def summary(book, log, capital, periods, rate, out):
     paid = 0.0
     for m in range(book.held.shape[0]):
         for i in range(book.held.shape[1]):
-            for kind in range(book.charges.shape[2]):
+            for kind in range(DIVIDEND):
                 paid += book.charges[m, i, kind]
     out[0] = head.equity / capital - 1.0
     out[1] = sharpe

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.compiled import loop
+from trimtab.rules.orders import SPLIT_UP
 from trimtab.types import F64
 
 TRADE: Final = np.dtype(
@@ -33,7 +34,8 @@ def fold_trades(fills, lots, fees, costs, unit, slack, out):
     lots    of each fill, whole or a model's part; 0 is passed over
     unit    (N,) quote currency per lot and unit of price
     slack   lots that still count as flat: 0 for the book, almost 1 for a model, whose part of whole lots is not whole
-    A fill that crosses zero closes one trade and opens the next, its fee and costs shared by size.
+    A fill that crosses zero closes one trade and opens the next, its fee and costs shared by size. A split makes
+    another number of lots of a trade, and of its prices what these cost.
     """
     n = unit.shape[0]
     held = np.zeros(n)
@@ -47,6 +49,24 @@ def fold_trades(fills, lots, fees, costs, unit, slack, out):
         if left == 0.0:
             continue
         i, price = fills[k].instrument, fills[k].price
+        if fills[k].reason == SPLIT_UP:
+            now, ratio = live[i], (held[i] + left) / held[i] if held[i] != 0.0 else 0.0
+            held[i] += left
+            if inside[i]:
+                now.lots *= ratio
+                bought[i, 0] *= ratio
+                sold[i, 0] *= ratio
+                gone = abs(held[i]) <= slack
+                now.entry_price = now.entry_price if gone else bought[i, 1] / bought[i, 0]
+                now.exit_price = sold[i, 1] / sold[i, 0] if sold[i, 0] > 0.0 else np.nan
+                if gone:  # all of it was a fraction, and paid out
+                    inside[i] = False
+                    now.exit_ts = fills[k].ts
+                    now.exit_price = 0.0
+                    now.open = 0
+                    out[count] = now
+                    count += 1
+            continue
         while left != 0.0:
             now = live[i]
             if not inside[i]:

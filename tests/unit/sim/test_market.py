@@ -160,7 +160,7 @@ def test_bars_may_come_one_at_a_time(gaps: float) -> None:
     panel = random_panel(700, 3, 4 * HOUR, gaps)
     whole = build_market(panel)
     for lengths in ([1] * 700, [5, 1, 300, 2, 256, 136]):
-        state, nothing = underived(3), np.empty(0)
+        state, nothing, never = underived(3), np.empty(0), np.empty((0, 3))
         rows, mark = np.empty((700, 3, 8)), np.empty((700, 3))
         low, high = np.empty((700, 3)), np.empty((700, 3))
         first = 0
@@ -168,7 +168,7 @@ def test_bars_may_come_one_at_a_time(gaps: float) -> None:
             t = slice(first, first + count)
             bars = np.ascontiguousarray(panel.values[t]).reshape(-1, len(BAR_FIELDS))
             bars.flags.writeable = False
-            derive(state, panel.ts[t], bars, rows[t], mark[t], low[t], high[t], nothing, nothing)
+            derive(state, panel.ts[t], bars, rows[t], mark[t], low[t], high[t], nothing, nothing, never, never)
             first += count
         assert first == 700
         for found, made in ((rows, whole.rows), (mark, whole.mark), (low, whole.low), (high, whole.high)):

@@ -1,0 +1,144 @@
+"""What companies do to what is held: splits and dividends, at the first row that trades without them, before orders.
+
+The account holds raw prices, so both are facts of the account: a split changes lots, prices of open orders and what
+models want; a dividend is cash to who held at the last close, and from who was short. Equity stays what it was, but for
+what the market makes of it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trimtab.compiled import apart, part
+from trimtab.rules.account import add_cash
+from trimtab.rules.book import STOP_LOSS, TARGET
+from trimtab.rules.fills import Execution, list_fill, protect, set_band, stopped
+from trimtab.rules.limits import ADJUST, DIVIDEND_PAID, PAY, SPLIT, note
+from trimtab.rules.market import DURATION, OPEN
+from trimtab.rules.orders import SPLIT_UP, on_tick
+from trimtab.types import DIVIDEND, LIMIT, Fill
+
+
+@part
+def whole(lots):
+    """Lots rounded toward zero; what rounding alone keeps from being whole is whole."""
+    nearest = np.rint(lots)
+    if abs(lots - nearest) <= 1e-9 * max(abs(lots), 1.0):
+        return np.int64(nearest)
+    return np.int64(lots)
+
+
+@part
+def pay_dividend(book, log, terms, i, each, row, ts):
+    """Cash of `each` a share to whoever holds, from whoever is short: the account, and each model for what it holds."""
+    unit, lots = terms[i].unit, book.positions[i].lots
+    add_cash(book, terms[i].wallet, lots * unit * each)
+    for m in range(book.held.shape[0]):
+        amount = book.held[m, i] * unit * each
+        book.ledger[m, i] += amount
+        book.charges[m, i, DIVIDEND] -= amount
+    if lots != 0:
+        note(log, row, ts, DIVIDEND_PAID, i, each, lots * unit * each, PAY)
+
+
+@part
+def split_held(book, log, terms, i, split, price, row, ts):
+    """What is held, in new shares: whole lots, and cash at a price for the fraction that is left.
+
+    The cost of the position stays with its whole lots, and what is paid for a fraction counts with the dividends.
+    """
+    position, unit = book.positions[i], terms[i].unit
+    lots, k = position.lots, log.used[1]
+    left = whole(lots * split)
+    ratio = left / lots if lots != 0 else split
+    fraction = lots * split - left
+    if abs(fraction) <= 1e-9 * max(abs(lots * split), 1.0):
+        fraction = 0.0
+    for m in range(book.held.shape[0]):
+        held = book.held[m, i]
+        book.held[m, i] = held * ratio
+        log.shares[k, m] = book.held[m, i] - held
+        if fraction != 0.0:
+            amount = held * (split - ratio) * unit * price
+            book.ledger[m, i] += amount
+            book.charges[m, i, DIVIDEND] -= amount
+    if lots == 0:
+        return
+    if fraction != 0.0:
+        add_cash(book, terms[i].wallet, fraction * unit * price)
+    if left != 0:
+        position.avg_price *= lots / left
+    else:
+        position.realised -= position.avg_price * lots * unit
+        position.avg_price = 0.0
+        book.head[0].round_trips += 1
+        if terms[i].margin == 1:
+            book.head[0].margined -= 1
+    position.lots = left
+    book.quantity[i] = left * unit
+    note(log, row, ts, SPLIT, i, lots, left, ADJUST)
+    if fraction != 0.0:
+        note(log, row, ts, SPLIT, i, fraction, fraction * unit * price, PAY)
+    if left == lots:
+        return
+    book.head[0].fills += 1
+    if log.fills.shape[0] != 0:
+        new = Fill(book.head[0].fills, 0, ts, i, left - lots, 0.0, 0.0, 0)
+        list_fill(log, new, row, Execution(0.0, 0.0, 0, price, 0.0, 0.0, 0.0, 0.0), left)
+        log.fills[k].reason = SPLIT_UP
+
+
+@part
+def split_orders(book, log, setup, i, split, was, ts):
+    """Open orders, in new shares and prices; was: the lots held before. One of which nothing is left ends at its bar.
+
+    What has filled of an order stays as it filled, so that it is still the sum of its fills.
+    """
+    position, order = book.positions[i], book.orders[i, TARGET]
+    if (position.live >> TARGET) & 1 == 1:
+        left = order.lots - order.filled
+        order.lots = order.filled + whole(left * split)
+        if order.kind == LIMIT:
+            side = 1.0 if left > 0 else -1.0
+            order.limit_price = on_tick(order.limit_price / split, setup.terms[i].tick_size, side)
+        book.goal[i] = position.lots + order.lots - order.filled
+    else:
+        book.goal[i] = position.lots if book.goal[i] == was else whole(book.goal[i] * split)
+    if position.live >> STOP_LOSS != 0:
+        protect(book, log, setup, i, ts, 0)  # what protects follows the position, to the lot
+    if was != 0 and position.lots == 0 and position.closing == 1:
+        stopped(book, i)
+
+
+@part
+def split_shares(book, log, setup, i, split, price, row, ts):
+    """Everything that is counted in shares of an instrument or priced by one, in new shares."""
+    position, was = book.positions[i], book.positions[i].lots
+    split_held(book, log, setup.terms, i, split, price, row, ts)
+    position.best /= split
+    position.used = whole(position.used * split)
+    position.bought = whole(position.bought * split)
+    position.sold = whole(position.sold * split)
+    for m in range(book.target.shape[0]):
+        book.target[m, i] *= split
+    book.unsure[0, i] = np.int64(np.floor(book.unsure[0, i] * split))  # the most that may have filled
+    book.unsure[1, i] = np.int64(np.ceil(book.unsure[1, i] * split))
+    split_orders(book, log, setup, i, split, was, ts)
+    set_band(book, i)
+
+
+@apart
+def act(book, log, market, setup, t):
+    """The splits and dividends of row t, before anything of it is traded; dividends are those of the old shares."""
+    for i in range(market.split.shape[1]):
+        bar = market.rows[t, i]
+        if not bar[OPEN] > 0.0 or not market.mark[t - 1, i] > 0.0:
+            continue  # nobody held it before its first bar
+        ts = market.ts[t] - np.int64(bar[DURATION])
+        each = market.dividend[t, i] if market.dividend.shape[0] > 0 else np.nan
+        if each == each:
+            pay_dividend(book, log, setup.terms, i, each, t, ts)
+        split = market.split[t, i] if market.split.shape[0] > 0 else np.nan
+        if split == split:
+            split_shares(book, log, setup, i, split, bar[OPEN], t, ts)
+    book.head[0].floor, book.head[0].ceiling = np.inf, -np.inf  # the next mark sets them anew
