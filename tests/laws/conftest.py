@@ -161,6 +161,21 @@ def wild(rng: np.random.Generator, panel: Panel) -> Panel:
     return Panel(panel.ts, tuple(made), (*BAR_FIELDS, "funding", "spread", "fx"), values, panel.timeframe)
 
 
+def acted_on(rng: np.random.Generator, panel: Panel) -> Panel:
+    """The same bars with splits by odd ratios, some of them undone by the prices, and dividends; both now and then."""
+    rows, n = panel.values.shape[:2]
+    values = np.concatenate([panel.values, np.full((rows, n, 2), np.nan)], axis=2)
+    for i in range(n):
+        there = np.flatnonzero(values[:, i, 0] > 0.0)[1:]
+        for t in rng.choice(there, min(len(there), int(rng.integers(0, 6))), replace=False).tolist():
+            if rng.random() < 0.7:
+                values[t, i, -2] = ratio = float(rng.choice([2.0, 0.5, 1.5, 1.0 / 3.0, 7.0, 0.1, 1.0]))
+                values[t:, i, :4] /= ratio if rng.random() < 0.9 else 1.0
+            if rng.random() < 0.7:
+                values[t, i, -1] = float(rng.choice([1e-4, 0.01, 0.3, 2.0])) * values[t, i, 0]
+    return Panel(panel.ts, panel.instruments, (*panel.fields, "split", "dividend"), values, panel.timeframe)
+
+
 def rarer(rng: np.random.Generator, limits: Limits, n: int, models: int) -> tuple[Limits, Groups]:
     """The same limits with some of the rarer ones set."""
 
@@ -199,6 +214,7 @@ def make_full(draw: st.DrawFn) -> World:
     w = draw(make())
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     panel = wild(rng, w.panel)
+    panel = acted_on(rng, panel) if draw(st.booleans()) else panel
     rows, n, models = len(panel.ts), len(panel.instruments), w.setup.models
     carry = {
         "funding": float(rng.choice([0.0, 1e-4])),

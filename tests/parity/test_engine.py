@@ -19,7 +19,7 @@ from trimtab.rules.tape import Tape, live_setup
 from trimtab.sim.market import build_market
 from trimtab.sim.setup import complete
 from trimtab.sim.simulate import simulate
-from trimtab.types import BAR_FIELDS, TIMEFRAMES, Panel, Weights
+from trimtab.types import TIMEFRAMES, Panel, Weights
 from trimtab.venues import Amend, Cancel, Decided, Submit
 from trimtab.venues.paper import PaperVenue
 
@@ -60,7 +60,7 @@ def engine_of(panel: Panel, weights: Weights, setup: Setup) -> tuple[State, Pape
     def made() -> tuple[Setup, Book, Tape]:
         mine = live_setup(complete(setup, build_market(panel)))
         flows = panel.ts[setup.flows.row]
-        return mine, open_book(setup.capital, setup.terms, setup.models), Tape(BAR_FIELDS, mine, LENGTH, flows)
+        return mine, open_book(setup.capital, setup.terms, setup.models), Tape(panel.fields, mine, LENGTH, flows)
 
     mine, book, tape = made()
     state = begin(mine, tape, book, Given(weights, len(panel.ts)), "T-")
@@ -131,6 +131,15 @@ def test_daily_indices(daily: Bars, case: Case) -> None:
 @pytest.mark.nightly
 def test_one_index(alone: Bars, case: Case) -> None:
     compare(alone, case)
+
+
+def test_splits_and_dividends(acted: Bars, case: Case) -> None:
+    compare(acted, case)
+
+
+@pytest.mark.nightly
+def test_splits_and_dividends_by_the_hour(acted_hourly: Bars, case: Case) -> None:
+    compare(acted_hourly, case)
 
 
 def test_hourly_coins_with_gaps(hourly: Bars, case: Case) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from trimtab.rules.account import mark
 from trimtab.rules.book import NO_ALARM, SLOTS, Book, Log, Setup, new_log, open_book
@@ -21,7 +22,7 @@ from trimtab.rules.trade import trade
 from trimtab.sim.market import day_ends
 from trimtab.sim.setup import complete
 from trimtab.sim.simulate import simulate
-from trimtab.types import NEW, Panel, Weights
+from trimtab.types import DIVIDEND, NEW, Panel, Weights
 
 Bars = tuple[Panel, Market, Weights, Weights]
 Case = tuple[Callable[[Panel], Setup], set[str]]
@@ -69,7 +70,7 @@ def figures(book: Book, marks: np.ndarray, equity: float) -> list[float]:
         p = c = 0.0
         for i in range(book.held.shape[1]):
             p += book.ledger[m, i]
-            for charge in book.charges[m, i]:
+            for charge in book.charges[m, i, :DIVIDEND]:
                 c += charge
         for i in range(book.held.shape[1]):
             p += book.held[m, i] * book.unit[i] * marks[i]
@@ -110,8 +111,8 @@ def same_book(one: Book, other: Book) -> None:
             assert a.tobytes() == b.tobytes(), name
 
 
-def compare(bars: Bars, case: Case, busy: bool = True) -> None:
-    """`busy`: the bars are known to bring about everything that the set-up is for."""
+def compare(bars: Bars, case: Case, busy: bool = True, needs: frozenset[str] = frozenset()) -> None:
+    """`busy`: the bars are known to bring about everything that the set-up is for; needs: what these do."""
     panel, market, some, every = bars
     setup = case[0](panel)
     weights = every if setup.style.always else some
@@ -129,6 +130,7 @@ def compare(bars: Bars, case: Case, busy: bool = True) -> None:
     acted = {REASONS[k] for k in result.orders["reason"]} | {LIMIT_NAMES[k] for k in result.actions["limit"]}
     acted |= {"maker"} if result.fills["maker"].any() else set()
     assert not busy or case[1] <= acted
+    assert needs <= acted
     assert not busy or (result.fills["crossed"] > 0.0).any()
     assert len(result.fills) > 5
     assert set(result.orders["status"].tolist()) <= reachable()
@@ -143,12 +145,25 @@ def reachable() -> set[int]:
     return found
 
 
+#: What acts where shares split and pay.
+EVENTS = frozenset({"split", "dividend"})
+
+
 def test_daily_indices(daily: Bars, case: Case) -> None:
     compare(daily, case)
 
 
 def test_one_index_with_long_quiet_stretches(alone: Bars, case: Case) -> None:
     compare(alone, case, busy=False)
+
+
+def test_splits_and_dividends(acted: Bars, case: Case) -> None:
+    compare(acted, case, busy=False, needs=EVENTS)
+
+
+@pytest.mark.nightly
+def test_splits_and_dividends_by_the_hour(acted_hourly: Bars, case: Case) -> None:
+    compare(acted_hourly, case, busy=False, needs=EVENTS)
 
 
 def test_hourly_coins_with_gaps(hourly: Bars, case: Case) -> None:
