@@ -199,20 +199,19 @@ def acted_on(panel: Panel) -> Panel:
     """The same bars of companies that split their shares every few weeks, by odd ratios too, and pay dividends."""
     rows, n = panel.values.shape[:2]
     rng = np.random.default_rng(3)
-    values = np.full((rows, n, len(BAR_FIELDS) + 2), np.nan)
-    values[:, :, : len(BAR_FIELDS)] = panel.values
+    values = np.concatenate([panel.values, np.full((rows, n, 2), np.nan)], axis=2)
     for i in range(n):
         there = np.flatnonzero(panel.values[:, i, 3] > 0.0)[1:]
         for k in np.sort(rng.choice(len(there), rows // 12, replace=False)).tolist():
             t, before = there[k], there[k - 1] if k else there[0]
             if rng.random() < 0.6:
                 ratio = float(rng.choice([2.0, 0.5, 3.0, 1.0 / 3.0, 1.5, 2.0 / 3.0, 7.0, 1.0 / 7.0]))
-                values[t, i, len(BAR_FIELDS)] = ratio
+                values[t, i, -2] = ratio
                 values[t:, i, :4] /= ratio
                 values[t:, i, 4] *= ratio
             if rng.random() < 0.6:
-                values[t, i, len(BAR_FIELDS) + 1] = 0.01 * values[before, i, 3]
-    return Panel(panel.ts, panel.instruments, (*BAR_FIELDS, "split", "dividend"), values, panel.timeframe)
+                values[t, i, -1] = 0.01 * values[before, i, 3]
+    return Panel(panel.ts, panel.instruments, (*panel.fields, "split", "dividend"), values, panel.timeframe)
 
 
 @pytest.fixture(scope="session")

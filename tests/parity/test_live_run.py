@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 import trimtab as tt
-from tests.parity.conftest import FEES, FULL, crypto, indices
+from tests.parity.conftest import FEES, FULL, acted_on, crypto, indices
 from tests.parity.engaged import assert_same, assert_same_run, head, opened, told, trade, traded
 from tests.parity.planned import FOLLOWS, REGIMES, SHORT, book, with_fields
 from trimtab.app.cli import app
@@ -221,6 +221,28 @@ def test_funding_rates_spreads_and_several_currencies(place: Path) -> None:
     )  # fmt: skip
     backtest = assert_same(spec, panel, place, fills=50)
     assert "cash" in set(backtest.attribution["by"])
+
+
+@pytest.mark.parametrize("timeframe", ["1h", "1d"])
+def test_splits_and_dividends(timeframe: str, place: Path) -> None:
+    """Restarts between them, protective orders, orders that fill in parts, and models on coarser bars."""
+    panel = acted_on(with_fields(synthetic_panel(9, 700, 4, timeframe)))
+    coarser = "4h" if timeframe == "1h" else "1w"
+    models = (
+        msgspec.structs.replace(
+            TREND, regime_budgets=FOLLOWS, allocator=AllocatorUse(name="inverse_volatility", window=8, every=86_400.0)
+        ),
+        msgspec.structs.replace(MIDDLE, sizer=SizerUse(name="volatility_target", params={"window": 15})),
+        Model(strategy=str(Path(__file__).parent / "bar_says.py"), timeframe=coarser, budget=0.1),
+    )
+    spec = book(
+        panel, *models, regimes=REGIMES, allocator=AllocatorUse(name="equal_risk", window=8, every=2 * 86_400.0),
+        limits=Limits(stop_loss=0.05, trailing_stop=0.06, take_profit=0.1, unusual_gap=0.2, group_gross=0.8),
+        costs=FULL._replace(participation=0.001), rebalance=Rebalance(buffer=0.01), capital=1e7,
+    )  # fmt: skip
+    backtest = assert_same(spec, panel, place, fills=100)
+    assert {"split", "dividend", "stop_loss"} <= set(backtest.actions["limit"])
+    assert backtest.metrics["dividends"] != 0.0
 
 
 def test_a_book_with_regimes_sizers_and_allocators(place: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import trimtab as tt
-from tests.parity.conftest import crypto, indices
+from tests.parity.conftest import acted_on, crypto, indices
 from tests.parity.planned import FOLLOWS, REGIMES, SHORT, assert_same, book, with_fields
 from trimtab.app.config import complete, read_spec
 from trimtab.data.resampling import resample
@@ -94,6 +94,13 @@ def test_legs_in_the_order_of_the_model_and_many_pairs() -> None:
     basket = Model(strategy="pairs_selected", params=SHORT["pairs_selected"], universe=("SYN6", "SYN1", "SYN5", "SYN2"))
     assert_same(book(panel, basket), panel, 4)
     assert_same(book(panel, basket, cross, rebalance=Rebalance(when="always")), panel)
+
+
+@pytest.mark.parametrize("name", list(SHORT))
+def test_splits_and_dividends(name: str) -> None:
+    panel = acted_on(synthetic_panel(10, 500, 4, "1d"))
+    universe = ("SYN1", "SYN2") if name == "pairs_reversion" else ()
+    assert_same(book(panel, Model(strategy=name, params=SHORT[name], universe=universe)), panel, least=1)
 
 
 # --- sizers, regimes, allocators --------------------------------------------------------------------------------------

@@ -54,18 +54,24 @@ def split_held(book, log, terms, i, split, price, row, ts):
     fraction = lots * split - left
     if abs(fraction) <= 1e-9 * max(abs(lots * split), 1.0):
         fraction = 0.0
+    moved = left != lots
     for m in range(book.held.shape[0]):
         held = book.held[m, i]
         book.held[m, i] = held * ratio
         log.shares[k, m] = book.held[m, i] - held
+        moved |= log.shares[k, m] != 0.0
         if fraction != 0.0:
             amount = held * (split - ratio) * unit * price
             book.ledger[m, i] += amount
             book.charges[m, i, DIVIDEND] -= amount
+    if moved:  # who counts lots out of fills has to know; also where they cancel out
+        book.head[0].fills += 1
+        if log.fills.shape[0] != 0:
+            new = Fill(book.head[0].fills, 0, ts, i, left - lots, 0.0, 0.0, 0)
+            list_fill(log, new, row, Execution(0.0, 0.0, 0, price, 0.0, 0.0, 0.0, 0.0), left)
+            log.fills[k].reason = SPLIT_UP
     if lots == 0:
         return
-    if fraction != 0.0:
-        add_cash(book, terms[i].wallet, fraction * unit * price)
     if left != 0:
         position.avg_price *= lots / left
     else:
@@ -78,14 +84,8 @@ def split_held(book, log, terms, i, split, price, row, ts):
     book.quantity[i] = left * unit
     note(log, row, ts, SPLIT, i, lots, left, ADJUST)
     if fraction != 0.0:
+        add_cash(book, terms[i].wallet, fraction * unit * price)
         note(log, row, ts, SPLIT, i, fraction, fraction * unit * price, PAY)
-    if left == lots:
-        return
-    book.head[0].fills += 1
-    if log.fills.shape[0] != 0:
-        new = Fill(book.head[0].fills, 0, ts, i, left - lots, 0.0, 0.0, 0)
-        list_fill(log, new, row, Execution(0.0, 0.0, 0, price, 0.0, 0.0, 0.0, 0.0), left)
-        log.fills[k].reason = SPLIT_UP
 
 
 @part

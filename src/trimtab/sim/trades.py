@@ -50,22 +50,23 @@ def fold_trades(fills, lots, fees, costs, unit, slack, out):
             continue
         i, price = fills[k].instrument, fills[k].price
         if fills[k].reason == SPLIT_UP:
-            now, ratio = live[i], (held[i] + left) / held[i] if held[i] != 0.0 else 0.0
+            now, ratio = live[i], 1.0 + left / held[i] if held[i] != 0.0 else 1.0
             held[i] += left
-            if inside[i]:
-                now.lots *= ratio
-                bought[i, 0] *= ratio
-                sold[i, 0] *= ratio
-                gone = abs(held[i]) <= slack
-                now.entry_price = now.entry_price if gone else bought[i, 1] / bought[i, 0]
-                now.exit_price = sold[i, 1] / sold[i, 0] if sold[i, 0] > 0.0 else np.nan
-                if gone:  # all of it was a fraction, and paid out
-                    inside[i] = False
-                    now.exit_ts = fills[k].ts
-                    now.exit_price = 0.0
-                    now.open = 0
-                    out[count] = now
-                    count += 1
+            if not inside[i]:
+                continue
+            if abs(held[i]) <= slack:  # what is left was a fraction, and paid out with the dividends
+                inside[i] = False
+                now.exit_ts = fills[k].ts
+                now.exit_price = sold[i, 1] / sold[i, 0] if sold[i, 0] > 0.0 else 0.0
+                now.open = 0
+                out[count] = now
+                count += 1
+                continue
+            now.lots *= ratio
+            bought[i, 0] *= ratio
+            sold[i, 0] *= ratio
+            now.entry_price = bought[i, 1] / bought[i, 0]
+            now.exit_price = sold[i, 1] / sold[i, 0] if sold[i, 0] > 0.0 else np.nan
             continue
         while left != 0.0:
             now = live[i]
