@@ -115,6 +115,8 @@ def test_the_book_with_everything_on_has_it_on(everything: Run) -> None:
     assert all(metrics["costs"][kind] != 0.0 for kind in COST_KINDS)
     assert "LIQUIDATE" in everything.actions["action"].to_list()
     assert metrics["cash_paid_in"] != 0.0
+    assert metrics["dividends"] != 0.0
+    assert {"ADJUST", "PAY"} <= set(everything.actions["action"])
     assert metrics["revaluation"] != 0.0
     counted = check_money.count(everything)
     np.testing.assert_allclose(counted.equity, everything.bar_equity, rtol=0.0, atol=1e-7)
@@ -149,6 +151,7 @@ def _of(run: Run, fold: Any, panel: Panel | None = None) -> Run:
         *((other_terms, rate) for rate in ("borrow", "margin_interest", "liquidation")),
         (other_field, "funding"),
         (other_field, "fx"),
+        (other_field, "dividend"),
         (other_flows, ""),
     ],
 )

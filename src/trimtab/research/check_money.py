@@ -1,8 +1,8 @@
 """The law of conservation: equity is the cash that was brought in and what became of it, whatever moved it.
 
 The money of a run is counted here a second time, from its fills and the panel alone: what was traded, what the venue
-took at a liquidation, funding, borrow, interest, and cash paid in and out, each in the currency of its wallet. It is
-slow and plain on purpose: the rules are the other count.
+took at a liquidation, funding, borrow, interest, dividends, and cash paid in and out, each in the currency of its
+wallet. It is slow and plain on purpose: the rules are the other count.
 """
 
 from __future__ import annotations
@@ -44,8 +44,10 @@ def conservation(subject: Subject) -> list[Finding]:
 
 
 def _with_everything(subject: Subject) -> tuple[Subject, check_path.Book]:
-    """Every second instrument as a perpetual on margin, in another currency and venue, and cash paid in and out."""
-    changed = subject._replace(panel=_abroad(subject.panel, subject.rng("conservation")))
+    """Every second instrument as a perpetual on margin, in another currency and venue, and cash paid in and out;
+    all split their shares and pay dividends."""
+    panel = _abroad(subject.panel, subject.rng("conservation"))
+    changed = subject._replace(panel=_companies(panel, subject.rng("dividends")))
     book = check_path.book_of(changed, Limits(), "always")
     home, whole, ts = subject.panel.instruments[0], 1_000_000.0, changed.panel.ts
     first, other = f"{home.venue}/{home.quote}", f"{_VENUE}/{_CURRENCY}"
@@ -76,6 +78,25 @@ def _abroad(panel: Panel, rng: np.random.Generator) -> Panel:
     fx[:, away] = 1.2 * np.exp(np.cumsum(rng.normal(0.0, 0.004, (rows, 1)), axis=0))
     values = np.stack([*columns, funding, fx], axis=2)
     return Panel(panel.ts, tuple(made), (*names, "funding", "fx"), values, panel.timeframe)
+
+
+def _companies(panel: Panel, rng: np.random.Generator) -> Panel:
+    """The same bars with splits, after which prices are what they were a share, and dividends of every instrument."""
+    names = [f for f in panel.fields if f not in ("split", "dividend")]
+    values = np.full((*panel.values.shape[:2], len(names) + 2), np.nan)
+    for k, name in enumerate(names):
+        values[:, :, k] = panel.values[:, :, panel.fields.index(name)]
+    prices = [names.index(f) for f in ("open", "high", "low", "close")]
+    for i in range(len(panel.instruments)):
+        there = np.flatnonzero(np.isfinite(values[:, i, prices[3]]))[1:]
+        for t in there[rng.random(len(there)) < 0.03]:
+            if rng.random() < 0.7:
+                values[t, i, -2] = ratio = float(rng.choice([2.0, 0.5, 1.5, 1.0 / 3.0, 7.0, 1.0 / 7.0]))
+                for k in prices:
+                    values[t:, i, k] /= ratio
+            if rng.random() < 0.7:
+                values[t, i, -1] = 0.01 * values[t, i, prices[3]]
+    return Panel(panel.ts, panel.instruments, (*names, "split", "dividend"), values, panel.timeframe)
 
 
 def _money_break(subject: Subject, run: Run) -> Finding | None:
@@ -143,6 +164,7 @@ def count(run: Run) -> Count:
     spent = fills["lots"] * unit[fills["instrument"]] * fills["price"] + fills["fee"]
     np.subtract.at(moved, (fills["row"], held.wallet[fills["instrument"]]), spent)
     _take_liquidations(run, held, moved)
+    _take_dividends(run, held, moved)
     funding = held.quantity * held.price * _funding_rates(run)
     for i, c in enumerate(held.wallet):
         moved[:, c] -= funding[:, i]
@@ -181,6 +203,23 @@ def _take_liquidations(run: Run, held: Held, moved: F64) -> None:
         mine = fills[(fills["row"] == row) & (fills["instrument"] == i) & (fills["lots"] == -int(act["wanted"]))]
         notional = abs(float(act["wanted"])) * terms["unit"][i] * float(mine["price"][-1])
         moved[row, held.wallet[i]] -= notional * terms["liquidation"][i]
+
+
+def _take_dividends(run: Run, held: Held, moved: F64) -> None:
+    """Dividends on what was held a row before, and cash for what a split left of a lot, at the open of its row."""
+    panel, unit = run.panel, run.result.book.unit
+    events = {f: panel.values[:, :, panel.fields.index(f)] for f in ("split", "dividend") if f in panel.fields}
+    for name, column in events.items():
+        for t, i in np.argwhere(np.isfinite(column)):
+            if t == 0:
+                continue
+            before, told = held.quantity[t - 1, i], float(column[t, i])
+            cash = before * told
+            if name == "split":
+                lots = before * told / unit[i]
+                cash = (lots - np.trunc(lots + np.sign(lots) * (1e-9 + 1e-15 * abs(lots)))) * unit[i]
+                cash *= float(panel.values[t, i, panel.fields.index("open")])
+            moved[t, held.wallet[i]] += cash
 
 
 def _funding_rates(run: Run) -> F64:

@@ -20,12 +20,16 @@ from trimtab.types import DIVIDEND, LIMIT, Fill
 
 
 @part
+def is_rounding(part, lots):
+    """Is a part of so many lots nothing but what a ratio such as 1/3 could not say?"""
+    return abs(part) <= 1e-9 + 1e-15 * abs(lots)
+
+
+@part
 def whole(lots):
     """Lots rounded toward zero; what rounding alone keeps from being whole is whole."""
     nearest = np.rint(lots)
-    if abs(lots - nearest) <= 1e-9 * max(abs(lots), 1.0):
-        return np.int64(nearest)
-    return np.int64(lots)
+    return np.int64(nearest) if is_rounding(lots - nearest, lots) else np.int64(lots)
 
 
 @part
@@ -52,7 +56,7 @@ def split_held(book, log, terms, i, split, price, row, ts):
     left = whole(lots * split)
     ratio = left / lots if lots != 0 else split
     fraction = lots * split - left
-    if abs(fraction) <= 1e-9 * max(abs(lots * split), 1.0):
+    if is_rounding(fraction, lots * split):
         fraction = 0.0
     moved = left != lots
     for m in range(book.held.shape[0]):
