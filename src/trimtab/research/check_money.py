@@ -88,10 +88,13 @@ def _companies(panel: Panel, rng: np.random.Generator) -> Panel:
         values[:, :, k] = panel.values[:, :, panel.fields.index(name)]
     prices = [names.index(f) for f in ("open", "high", "low", "close")]
     for i in range(len(panel.instruments)):
-        there = np.flatnonzero(np.isfinite(values[:, i, prices[3]]))[1:]
+        there, shares = np.flatnonzero(np.isfinite(values[:, i, prices[3]]))[1:], 1.0
         for t in there[rng.random(len(there)) < 0.03]:
             if rng.random() < 0.7:
-                values[t, i, -2] = ratio = float(rng.choice([2.0, 0.5, 1.5, 1.0 / 3.0, 7.0, 1.0 / 7.0]))
+                ratio = float(rng.choice([2.0, 0.5, 1.5, 1.0 / 3.0, 7.0, 1.0 / 7.0]))
+                ratio = ratio if shares == 1.0 else 1.0 / shares  # each is undone by the next, or nothing would be left
+                shares = shares * ratio if shares == 1.0 else 1.0
+                values[t, i, -2] = ratio
                 for k in prices:
                     values[t:, i, k] /= ratio
             if rng.random() < 0.7:

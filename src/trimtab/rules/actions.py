@@ -16,7 +16,7 @@ from trimtab.rules.fills import Execution, list_fill, protect, set_band, stopped
 from trimtab.rules.limits import ADJUST, DIVIDEND_PAID, PAY, SPLIT, note
 from trimtab.rules.market import DURATION, OPEN
 from trimtab.rules.orders import SPLIT_UP, on_tick
-from trimtab.types import DIVIDEND, LIMIT, Fill
+from trimtab.types import DIVIDEND, LIMIT, MAX_LOTS, Fill
 
 
 @part
@@ -27,7 +27,9 @@ def is_rounding(part, lots):
 
 @part
 def whole(lots):
-    """Lots rounded toward zero; what rounding alone keeps from being whole is whole."""
+    """Lots rounded toward zero; what rounding alone keeps from being whole is whole. No more than can be counted."""
+    if abs(lots) >= MAX_LOTS:
+        return np.int64(MAX_LOTS - 1) if lots > 0.0 else np.int64(1 - MAX_LOTS)
     nearest = np.rint(lots)
     return np.int64(nearest) if is_rounding(lots - nearest, lots) else np.int64(lots)
 
