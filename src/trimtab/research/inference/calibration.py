@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from trimtab.portfolio.sizing.edges import Estimate
 from trimtab.portfolio.sizing.normal import quantile
@@ -83,15 +83,21 @@ class Family(NamedTuple):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def deflated_pass_rate(noise: Noise, family: Family, repeats: int, confidence: float = 0.95) -> Estimate:
-    """Share of families whose best trial has a DSR at or above the confidence, N and V counted over the family."""
-    passed = _answers(repeats)
+def deflated_sharpes(noise: Noise, family: Family, repeats: int) -> F64:
+    """(repeats,) DSR of the best trial of each family, N and V counted over the family; family k from seed k."""
+    found = np.empty(repeats)
     for seed in range(repeats):
         returns = _drawn(noise, family, seed)
         sharpes = sharpes_of(returns)
         m = moments_of(returns[:, int(np.nanargmax(sharpes))])
-        passed[seed] = deflated_sharpe(m, family.trials, sharpe_variance(sharpes)) >= confidence
-    return estimate(passed)
+        found[seed] = deflated_sharpe(m, family.trials, sharpe_variance(sharpes))
+    return found
+
+
+def deflated_pass_rate(noise: Noise, family: Family, repeats: int, confidence: float = 0.95) -> Estimate:
+    """Share of families whose best trial has a DSR at or above the confidence."""
+    _check(repeats)
+    return estimate(deflated_sharpes(noise, family, repeats) >= confidence)
 
 
 def computed_pass_rate(family: Family, confidence: float = 0.95, draws: int = 200_000) -> Estimate:
@@ -124,7 +130,8 @@ def edge_pass_rate(
     A Sharpe is known where the deviation is: with clustered volatility a record's own deviation is often below the
     long-run one, and its Sharpe above the truth by 3 / 8 of the relative variance of its variance (5% in 500 rows).
     """
-    passed = _answers(repeats)
+    _check(repeats)
+    passed = np.empty(repeats, np.bool_)
     family = Family(1, truth.n, truth.sharpe)
     for seed in range(repeats):
         m = moments_of(_drawn(noise, family, seed)[:, 0])
@@ -139,7 +146,8 @@ def edge_pass_rate(
 
 def mean_overfitting(noise: Noise, family: Family, blocks: int, repeats: int) -> Estimate:
     """PBO on average over families and its standard error: 0.5 where all are noise, near 0 with a large edge."""
-    found = np.empty(len(_answers(repeats)))
+    _check(repeats)
+    found = np.empty(repeats)
     for seed in range(repeats):
         found[seed] = probability_of_overfitting(_drawn(noise, family, seed), blocks).pbo
     return estimate(found)
@@ -159,17 +167,17 @@ def rejection_rate(noise: Noise, family: Family, how: Resampling, repeats: int, 
 
     how  of each test; its seed is followed by those of the families
     """
-    found = np.stack([_answers(repeats)] * 4, axis=1)
+    _check(repeats)
+    found = np.empty((repeats, 4), np.bool_)
     for seed in range(repeats):
         s = superior(_drawn(noise, family, seed), how._replace(seed=how.seed + seed))
         found[seed] = [p <= level for p in (s.reality, s.lower, s.consistent, s.upper)]
     return Rejections(*(estimate(column) for column in found.T))
 
 
-def _answers(repeats: int) -> NDArray[np.bool_]:
+def _check(repeats: int) -> None:
     if repeats < 2:
         raise TrimtabError(f"repeats is {repeats}: expected 2 or more, or a rate has no error")
-    return np.zeros(repeats, np.bool_)
 
 
 def _drawn(noise: Noise, family: Family, seed: int) -> F64:

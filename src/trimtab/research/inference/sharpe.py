@@ -101,7 +101,8 @@ def minimum_track_record(m: Moments, benchmark: float = 0.0, confidence: float =
         return NAN
     if m.sharpe <= benchmark:  # the square below would hide the sign
         return math.inf
-    return 1.0 + _spread(m) * (z / (m.sharpe - benchmark)) ** 2
+    reach = z / (m.sharpe - benchmark)
+    return 1.0 + _spread(m) * reach * reach
 
 
 # ---------------------------------------------------------------------------------------------------------------------
