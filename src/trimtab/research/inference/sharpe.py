@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from trimtab.portfolio.sizing.edges import Estimate
 from trimtab.portfolio.sizing.normal import density, distribution, quantile
 from trimtab.research.ratios import check_returns, is_flat, sharpe_ratio, skewness
 from trimtab.types import F64, TrimtabError
@@ -280,6 +281,21 @@ def annual_factor(correlations: ArrayLike, periods: int) -> float:
     rho = rho[: periods - 1]
     variance = periods + 2.0 * float((periods - np.arange(1.0, rho.size + 1.0)) @ rho)
     return periods / math.sqrt(variance) if variance > 0.0 else NAN
+
+
+def annual_sharpe(returns: ArrayLike, periods: int, lags: int, rate: float = 0.0) -> Estimate:
+    """Sharpe of a year and its standard error, for returns that depend on each other over so many lags.
+
+    returns  (D,)  simple returns, fraction
+    periods        per year, a whole number
+    lags           autocorrelations that are estimated and not taken as 0; few beside D, or they are noise
+    rate           risk-free, per period
+    ->             value: `annual_factor` times the Sharpe per period; error: as many times `robust_sharpe_error`, which
+                   takes the factor as known. NaN where either is undefined
+    """
+    r = check_returns(returns)
+    factor = annual_factor(autocorrelations(r, lags), periods) if r.size > 2 and not is_flat(r) else NAN
+    return Estimate(factor * moments_of(r, rate).sharpe, factor * robust_sharpe_error(r, lags, rate))
 
 
 def autocorrelations(returns: ArrayLike, lags: int) -> F64:

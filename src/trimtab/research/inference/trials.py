@@ -157,7 +157,7 @@ def effective_trials(correlation: float, trials: int) -> float:
     if trials < 1:
         raise TrimtabError(f"trials is {trials}: expected their number, 1 or more")
     rho = max(correlation, 0.0)
-    return rho + (1.0 - rho) * trials
+    return min(max(rho + (1.0 - rho) * trials, 1.0), float(trials))
 
 
 def clusters(rho: F64, least: float = 0.5) -> I64:

@@ -102,7 +102,7 @@ def test_a_single_trial_is_passed_at_one_minus_the_confidence() -> None:
 
 @pytest.mark.parametrize("edge", [0.05, 0.12, 0.2])
 def test_an_edge_is_passed_as_often_as_its_power_says(edge: float) -> None:
-    """A court that always says no fails here: the powers are 0.31, 0.85 and 0.999."""
+    """A court that always says no fails here: the powers are 0.30, 0.85 and 0.997."""
     truth = Moments(500, edge)
     found = calibration.edge_pass_rate(independent, truth, 1_000)
     # The law of the estimate is normal to some 0.002.

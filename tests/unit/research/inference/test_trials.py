@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_correlations_are_those_of_numpy_and_a_flat_trial_has_none() -> None:
 @given(st.floats(-1.0, 1.0), st.integers(1, 10_000))
 def test_effective_trials_lie_between_one_and_all(correlation: float, count: int) -> None:
     found = trials.effective_trials(correlation, count)
-    assert 1.0 - 1e-9 <= found <= count
+    assert 1.0 <= found <= count
     assert correlation > 0.0 or found == count
 
 
@@ -138,6 +139,12 @@ def test_trials_that_stand_still_are_groups_of_their_own() -> None:
     group = trials.clusters(trials.correlations(returns))
     assert group.tolist() == [0, 1, 2]
     assert (trials.cluster_returns(returns, group)[:, 1:] == 0.0).all()
+
+
+def test_a_library_that_is_absent_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.cluster.hierarchy", None)
+    with pytest.raises(TrimtabError, match=r"clusters of trials need scipy: pip install 'trimtab\[research\]'"):
+        trials.clusters(np.eye(3))
 
 
 # --- many tests ------------------------------------------------------------------------------------------------------
