@@ -44,6 +44,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "store": Benchmark("1 M bars: import, load, peak memory of a backtest", _deferred("start", "store_figures")),
     "panel": Benchmark("50 instruments x 100,000 rows with a daily join", _deferred("panel", "figures")),
     "quality": Benchmark("1 M bars validated: round the clock, New York", _deferred("quality", "figures")),
+    "check": Benchmark("every law of trimtab check over 35,000 bars", _deferred("checking", "figures")),
     "ticks": Benchmark("10 M trades: import, bars of time and of volume", _deferred("ticks", "figures")),
     "journal": Benchmark("the journal: commits, events in and out, verification", _deferred("journal", "figures")),
     "planner": Benchmark("the engine's planner: a row of models", _deferred("planner", "figures")),

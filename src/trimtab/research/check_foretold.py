@@ -48,6 +48,8 @@ def foretold(f: F64, level: F64, rng: np.random.Generator, least: float = 0.1) -
     kept = np.isfinite(f) & np.isfinite(level) & np.isfinite(past).all(axis=1) & np.isfinite(future).all(axis=1)
     if kept.sum() < max(_LEAST, 5 * past.shape[1]):
         return None
+    if not level[kept].std() > 0.0:
+        return None
     # A column may be made of prices or of their logarithms: the curve between the two is no news.
     bent = _bent(level[kept])
     known = np.column_stack((np.ones(int(kept.sum())), level[kept], bent, past[kept]))

@@ -29,6 +29,7 @@ def test_list_names_every_promised_figure_and_its_peers() -> None:
         "store",
         "panel",
         "quality",
+        "check",
         "ticks",
         "journal",
         "planner",
