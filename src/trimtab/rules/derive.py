@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from trimtab.compiled import loop, part
+from trimtab.compiled import apart, loop, part
 from trimtab.compiled.prefetch import prefetch
 from trimtab.rules.adjust import ex_close
 from trimtab.rules.market import BLOCK, VOL_WINDOW
@@ -82,7 +82,7 @@ def deviations(closes, since, n, ring, sums, scratch, found):
     """found[k + 1]: the deviation of the last 20 returns after the k-th of n bars; found[0] stands before the first.
 
     closes   the close before the first bar (0: none), then those of the bars
-    since    what each return is measured from: the close before, less what splits and dividends took of it
+    since    the closes before, less what splits and dividends took of them; empty: nothing
     ring     (20,) the last returns, 0 where there were fewer
     sums     Sums before the first bar; -> those after the last
     scratch  (4, n)
@@ -92,7 +92,10 @@ def deviations(closes, since, n, ring, sums, scratch, found):
     """
     moves, totals, squares, counts = scratch[0], scratch[1], scratch[2], scratch[3]
     for k in range(n):
-        moves[k] = closes[k + 1] / since[k] - 1.0
+        moves[k] = closes[k + 1] / closes[k] - 1.0
+    if since.shape[0] > 0:
+        for k in range(n):
+            moves[k] = closes[k + 1] / since[k] - 1.0
     at, seen, total, square, fresh, fresh_square = sums
     for k in range(n):
         if closes[k] > 0.0:
@@ -112,6 +115,13 @@ def deviations(closes, since, n, ring, sums, scratch, found):
         spread = math.sqrt(max(squares[k] - totals[k] * totals[k] / count, 0.0) / (count - 1.0))
         found[k + 1] = spread if count >= 2.0 else np.nan
     return Sums(at, seen, total, square, fresh, fresh_square)
+
+
+@apart
+def in_new_shares(volumes, shares):
+    """The volumes of the last days, in the shares of a split; apart, so that the loop around it stays fast."""
+    for d in range(volumes.shape[0]):
+        volumes[d] *= shares
 
 
 @part
@@ -146,7 +156,7 @@ def derive(state, ts, bars, rows, mark, low, high, block_low, block_high, split,
     T, N = rows.shape[0], rows.shape[1]
     closes, found, scratch = np.zeros(STRETCH + 1), np.empty(STRETCH + 1), np.empty((4, STRETCH))
     eventful = split.shape[0] > 0 or dividend.shape[0] > 0
-    since = np.empty(STRETCH) if eventful else closes
+    since = np.empty(STRETCH if eventful else 0)
     for i in range(N):
         ring, volumes = state.ring[i], state.volumes[i]
         counts, totals = state.counts[i], state.sums[i]
@@ -168,7 +178,7 @@ def derive(state, ts, bars, rows, mark, low, high, block_low, block_high, split,
                         shares = split[t, i] if split.shape[0] > 0 else np.nan
                         since[n] = ex_close(closes[n], shares, dividend[t, i] if dividend.shape[0] > 0 else np.nan)
                         if shares == shares and closes[n] > 0.0:
-                            volumes *= shares
+                            in_new_shares(volumes, shares)
                             traded *= shares
                             average *= shares
                     opened = ts[t] - np.int64(x[5])
