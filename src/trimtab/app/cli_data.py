@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.app import cli_advice, cli_download, cli_import, cli_synthetic, cli_ticks, cli_validate, console
+from trimtab.app import (
+    cli_advice,
+    cli_download,
+    cli_events,
+    cli_import,
+    cli_synthetic,
+    cli_ticks,
+    cli_validate,
+    console,
+)
 from trimtab.app.cli_import import table
 from trimtab.app.cli_options import DataOption, JsonOption
 from trimtab.data import macro
@@ -27,6 +36,7 @@ app = typer.Typer(no_args_is_help=True, help="Import, download, make up, list, s
 app.command("import")(cli_import.import_)
 app.command("download")(cli_download.download_)
 app.command("update")(cli_download.update_)
+app.command("events")(cli_events.events_)
 app.command("synthetic")(cli_synthetic.synthetic)
 app.command("validate")(cli_validate.validate_)
 app.add_typer(cli_ticks.app, name="ticks")

@@ -1,0 +1,80 @@
+"""`trimtab data events`: splits and dividends from a file, listed, and earned by a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+import trimtab as tt
+from trimtab.app.cli import app
+
+BARS = pl.DataFrame(
+    {
+        "date": ["2014-06-05", "2014-06-06", "2014-06-09", "2014-06-10"],
+        "open": [640.0, 650.0, 92.0, 94.0],
+        "high": [650.0, 652.0, 94.0, 95.0],
+        "low": [638.0, 644.0, 91.0, 93.0],
+        "close": [648.0, 644.0, 93.0, 94.0],
+        "volume": [1e6, 1e6, 7e6, 7e6],
+    }
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    BARS.write_csv(tmp_path / "AAPL_1d.csv")
+    words = ["data", "import", str(tmp_path / "AAPL_1d.csv"), "--asset-class", "equity", "--data", str(tmp_path / "s")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    return tmp_path / "s"
+
+
+def events(root: Path, *words: str | Path) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["data", "events", "AAPL", "--data", str(root), *map(str, words)])
+    return done.exit_code, done.output
+
+
+def test_a_file_of_events_is_stored_once_and_earned(root: Path, tmp_path: Path) -> None:
+    assert "no splits or dividends of AAPL" in events(root)[1]
+    file = tmp_path / "actions.csv"
+    file.write_text("Date,Type,Value\n2014-06-09,split,7\n2014-06-10,Dividend,0.47\n")
+    assert events(root, "--import", file)[0] == 0
+    code, told = events(root, "--import", file, "--json")
+    assert code == 0
+    said = json.loads(told[told.index("{") :])
+    assert said["events"] == [
+        {"date": "2014-06-09", "kind": "split", "value": 7.0},
+        {"date": "2014-06-10", "kind": "dividend", "value": 0.47},
+    ]
+    panel = tt.load("AAPL", timeframe="1d", root=root)
+    assert panel.values[2, 0, panel.fields.index("split")] == 7.0
+    assert panel.values[3, 0, panel.fields.index("dividend")] == 0.47
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("June 9,split,7", "row 1: date 'June 9': expected an ex-date"),
+        ("2014-06-09,merger,7", "row 1: kind 'merger': expected split or dividend"),
+        ("2014-06-09,split,0", "row 1: value 0 of a split: expected new shares per old one"),
+        ("2014-06-09,dividend,much", "row 1: value 'much' of a dividend: expected cash per share"),
+    ],
+)
+def test_what_is_no_event_is_named(row: str, said: str, root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "actions.csv"
+    file.write_text(f"date,kind,value\n{row}\n")
+    code, told = events(root, "--import", file)
+    assert code == 2
+    assert said in " ".join(told.split())
+    assert "no splits or dividends" in events(root)[1], "nothing was stored"
+
+
+def test_a_file_without_a_column_is_refused(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "actions.csv").write_text("date,value\n2014-06-09,7\n")
+    code, told = events(root, "--import", tmp_path / "actions.csv")
+    assert code == 2
+    assert "no column for kind: expected date, kind and value, found date, value" in " ".join(told.split())
