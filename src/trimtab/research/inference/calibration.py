@@ -54,15 +54,21 @@ def clustered(rng: np.random.Generator, rows: int, columns: int) -> F64:
 
 
 def shuffled(returns: ArrayLike, mean_block: float) -> Noise:
-    """Real returns (D,) less their mean, in blocks drawn at random: their tails and their calm and wild times stay."""
+    """Real returns (D,) in blocks drawn at random, held long or short by the toss of a coin for each of them.
+
+    Tails, and calm and wild times, stay as they were. Without the coin more would: blocks of 20 days of a stock index
+    still fall in wild times and turn round the day after, so that their Sharpe estimates lean upward and disperse by
+    0.85 of what those of independent returns do; that is no noise.
+    """
     r = check_returns(returns)
     if is_flat(r):
         raise TrimtabError("returns are all the same: there is nothing to shuffle")
-    scaled = (r - r.mean()) / float(r.std()) * VOLATILITY
+    scaled = r / math.sqrt(float((r * r).mean())) * VOLATILITY
 
     def noise(rng: np.random.Generator, rows: int, columns: int) -> F64:
         how = Resampling(mean_block, columns, int(rng.integers(2**62)))
-        return np.ascontiguousarray(scaled[indices(scaled.size, how, rows)].T)
+        coin = 2.0 * rng.integers(0, 2, (rows, columns)) - 1.0
+        return coin * scaled[indices(scaled.size, how, rows)].T
 
     return noise
 

@@ -86,7 +86,7 @@ def test_twelve_strategies_on_noise_are_not_passed_as_a_family() -> None:
         assert calibration.deflated_pass_rate(noise, Family(12, 250), 200).value <= 0.01
 
 
-def test_real_returns_without_their_mean_pass_as_often_as_noise(shared: Path) -> None:
+def test_real_returns_by_the_toss_of_a_coin_pass_as_often_as_noise(shared: Path) -> None:
     noise = shuffled(index_returns(shared), 20.0)
     for trials, confidence in ((1, 0.8), (5, 0.5)):
         family = Family(trials, 500)
