@@ -22,8 +22,8 @@ _LEAST_ROWS: Final = 2
 #: Splits that a thread takes at a time. The sums of a split follow from those before it, so this decides the rounding,
 #: and the number of threads must not.
 _CHUNK: Final = 256
-#: Beyond it there are more splits than memory: C(24, 12) is 2.7 million.
-_MOST_BLOCKS: Final = 24
+#: C(20, 10) is 184,756 splits; more of them say no more about the same days.
+_MOST_BLOCKS: Final = 20
 
 
 class Overfitting(NamedTuple):

@@ -124,7 +124,7 @@ def test_plain_python_says_the_same_as_compiled_code(monkeypatch: pytest.MonkeyP
         (np.zeros((100, 4)), 4, NotEnoughData, "in 6 of 6 splits no trial"),
         (np.r_[np.zeros((60, 3)), noise(0, 60, 3)], 4, NotEnoughData, "in 1 of 6 splits no trial"),
         (noise(0, 100, 4), 7, TrimtabError, "even number"),
-        (noise(0, 100, 4), 26, TrimtabError, "from 2 to 24"),
+        (noise(0, 100, 4), 22, TrimtabError, "from 2 to 20"),
         (noise(0, 100, 4), 0, TrimtabError, "even number"),
         (noise(0, 100, 4)[:, 0], 4, TrimtabError, r"\(T, N\)"),
         (np.where(np.arange(400).reshape(100, 4) == 9, np.nan, 0.1), 4, TrimtabError, r"returns\[2, 1\] is nan"),
