@@ -31,6 +31,7 @@ def test_list_names_every_promised_figure_and_its_peers() -> None:
         "quality",
         "check",
         "ticks",
+        "inference",
         "journal",
         "planner",
         "engine",
