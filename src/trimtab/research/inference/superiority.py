@@ -1,4 +1,7 @@
-"""Is the best of many models better than a benchmark, once it is counted that it is the best of many?"""
+"""Is the best of many models better than a benchmark, once it is counted that it is the best of many?
+
+Not arch's: its SPA (8.0) studentises where it chooses what to recentre, and not the largest mean, as Hansen does.
+"""
 
 from __future__ import annotations
 
