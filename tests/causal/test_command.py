@@ -70,6 +70,37 @@ def test_json_says_the_same(write: Write, bars: Path, tmp_path: Path) -> None:
     assert finding["ts"].endswith("Z")
 
 
+def test_columns_of_a_users_file(write: Write, bars: Path, tmp_path: Path) -> None:
+    """One that knows later rows, one that is doubtful, an honest one."""
+    import polars as pl
+
+    write("columned", fields='("mine", "close")')
+    close = pl.col("close")
+    columns = {
+        "✗": (close / close.rolling_mean(21, center=True) - 1.0, 1, 1),
+        "!": (close.rolling_mean(30).backward_fill(), 0, 1),
+        "✓": (close / close.rolling_mean(21) - 1.0, 0, 0),
+    }
+    for mark, (made, code, strict) in columns.items():
+        file = tmp_path / "MINE_1d.csv"
+        pl.read_csv(bars).with_columns(mine=made).write_csv(file)
+        asked = ("check", tmp_path / "columned.py", "--data", file, "--set", "n=40")
+        shown = trimtab(*asked)
+        assert shown.exit_code == code, shown.output
+        line = next(line for line in shown.stdout.splitlines() if " fields " in line)
+        assert line.startswith(f"{mark} fields")
+        assert ("mine of MINE row " in line and " size " in line) == (mark != "✓")
+        result = trimtab(*asked, "--strict", "--json")
+        assert result.exit_code == strict, result.output
+        finding = next(f for f in json.loads(result.stdout)["findings"] if f["law"] == "fields")
+        assert (finding["passed"], finding["suspicious"]) == (mark != "✗", mark == "!")
+        if mark != "✓":
+            assert (finding["field"], finding["instrument"]) == ("mine", "MINE")
+            assert 0.0 < finding["size"] <= 1.0
+            assert finding["cause"]
+            assert finding["seen"] in finding["message"]
+
+
 def test_mistakes_exit_2_and_too_little_data_3(write: Write, bars: Path, tmp_path: Path) -> None:
     write("honest")
     strategy = tmp_path / "honest.py"

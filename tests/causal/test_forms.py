@@ -40,7 +40,7 @@ def with_holes(panel: Panel) -> Panel:
 @pytest.fixture(scope="module")
 def hours() -> Panel:
     """One instrument round the clock, hourly."""
-    return with_holes(synthetic_panel(7, 1_600, 1, "1h"))
+    return with_holes(synthetic_panel(7, 1_300, 1, "1h"))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def real(shared: Path) -> Panel:
     frames = {}
     for symbol in ("BTCEUR", "ETHEUR"):
         frame = pl.read_parquet(shared / "data" / "crypto_bitvavo" / f"{symbol}_1h.parquet")
-        frames[symbol] = frame.filter(pl.col("open_time").dt.year() == 2022)[:2_500]
+        frames[symbol] = frame.filter(pl.col("open_time").dt.year() == 2022)[:2_000]
     return with_holes(Panel.from_frames(frames, "1h"))
 
 
@@ -226,6 +226,80 @@ def test_a_step_that_counts_rows_from_the_first(write: Write, panel: Panel) -> N
     assert first.row is not None
     assert first.size is not None
     assert "every fifth row" in str(first.cause)
+
+
+# --- suspicions ------------------------------------------------------------------------------------------------------
+
+
+def suspected(panel: Panel, column: F64) -> list[Finding]:
+    """What the law of fields says of a column of the first instrument, (T,)."""
+    values = np.concatenate((panel.values, np.full((*panel.values.shape[:2], 1), np.nan)), axis=2)
+    values[:, 0, -1] = column
+    made = msgspec.structs.replace(panel, fields=(*panel.fields, "made"), values=values)
+    return verdicts(checked(makers.COLUMN, made, "an average"), "fields")
+
+
+def close_of(panel: Panel) -> pl.Series:
+    return pl.Series(panel.values[:, 0, 3]).fill_nan(None).forward_fill()
+
+
+def average_filled(panel: Panel) -> Any:
+    return close_of(panel).rolling_mean(50).backward_fill()
+
+
+def other_moments(panel: Panel) -> Any:
+    close = close_of(panel)
+    return (close - close[:900].mean()) / close[:900].std()
+
+
+def between_all_extremes(panel: Panel) -> Any:
+    spread = close_of(panel).pct_change().rolling_std(20)
+    return (spread - spread.min()) / (spread.max() - spread.min())
+
+
+def of_the_month(panel: Panel) -> Any:
+    month = pl.Series(panel.ts).cast(pl.Datetime("ns")).dt.truncate("1mo").rank("dense")
+    return month.map_elements(lambda k: float(np.sin(7.0 * k)), return_dtype=pl.Float64)
+
+
+@pytest.mark.parametrize(
+    ("make", "told", "months"),
+    [
+        (average_filled, "begins with 50 rows of", False),
+        (other_moments, "is close less", False),
+        (between_all_extremes, "touches each of them exactly once", False),
+        (of_the_month, "changes on the first row of a month only", True),
+    ],
+)
+def test_what_could_be_honest_is_only_suspicious(
+    hours: Panel, panel: Panel, make: Callable[[Panel], Any], told: str, months: bool
+) -> None:
+    bars = panel if months else hours
+    bars = msgspec.structs.replace(bars, instruments=bars.instruments[:1], values=bars.values[:, :1].copy())
+    keep = ~np.isnan(bars.values[:, 0, 3])
+    bars = msgspec.structs.replace(bars, ts=bars.ts[keep], values=bars.values[keep])
+    found = suspected(bars, make(bars).cast(pl.Float64).to_numpy())
+    assert [(f.passed, f.suspicious, f.field) for f in found] == [(True, True, "made")], found
+    assert told in found[0].message
+    assert ": suspicious: " in found[0].message
+
+
+@pytest.mark.parametrize("timeframe", ["1h", "1d"])
+def test_slower_bars_of_a_session_before_their_end(timeframe: str) -> None:
+    """Hours of New York and their days; days and their weeks. The same field, joined as `load` does it, is honest."""
+    from trimtab.data.panel import rows_of
+
+    panel = synthetic_panel(7, 4_000 if timeframe == "1h" else 1_200, 3, timeframe)
+    values = panel.values[:, 2:3].copy()
+    panel = msgspec.structs.replace(panel, instruments=panel.instruments[2:], values=values)
+    index, x = rows_of(panel, [0], "1d" if timeframe == "1h" else "1w", ("close",))
+    for ahead in (0, 1):
+        at = np.searchsorted(index, np.arange(len(panel.ts)), side="right") - 1 + ahead
+        column = np.where((at >= 0) & (at < len(index)), x[np.clip(at, 0, len(index) - 1), 0, 0], np.nan)
+        found = suspected(panel, column)
+        assert [f.passed for f in found] == [ahead == 0], found
+        if ahead:
+            assert "slower bar joined on its open time" in str(found[0].cause)
 
 
 # --- honest ----------------------------------------------------------------------------------------------------------

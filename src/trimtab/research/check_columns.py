@@ -239,15 +239,15 @@ def filled_head(f: F64) -> Seen | None:
         return None
     head, after = int(moves[0]) + 1, f[known[moves[0] + 1 :]]
     lively = float((after[1:] != after[:-1]).mean()) if len(after) > _LEAST else 0.0
-    if lively < 0.9 or _is_round(float(f[0])):
+    if lively < 0.9 or _is_round(float(f[0]), 4):
         return None
     told = f"begins with {head} rows of {f[0]:.12g} and changes with nearly every row after them"
     return Seen(0, head / len(known), told, "its warm-up was filled backwards with its first value", proof=False)
 
 
-def _is_round(value: float) -> bool:
-    """A number that a person writes down: at most six digits."""
-    return float(f"{value:.6g}") == value
+def _is_round(value: float, digits: int = 6) -> bool:
+    """A number that a person writes down: so many digits at most."""
+    return float(f"{value:.{digits}g}") == value
 
 
 # --- the whole sample ------------------------------------------------------------------------------------------------
@@ -292,7 +292,10 @@ def normalised(f: F64, bars: Mapping[str, F64]) -> Seen | None:
         return ranks
     low, high = float(own.min()), float(own.max())
     once = (own == low).sum() == 1 and (own == high).sum() == 1
-    if once and low in (0.0, -1.0) and abs(high - 1.0) <= 1e-12:
+    # A place in a moving range is near both its ends often; one in the range of the whole sample near one at most.
+    edge = 0.02 * (high - low)
+    near = min(float((own < low + edge).mean()), float((own > high - edge).mean()))
+    if once and near < 0.005 and low in (0.0, -1.0) and abs(high - 1.0) <= 1e-12:
         told = f"lies within {low:g} and 1, and touches each of them exactly once in {len(own):,} rows"
         return Seen(row, 1.0, told, "it was scaled by the extremes of the whole sample", proof=False)
     if centred and len(np.unique(np.round(own / spread, 9))) > 0.5 * len(own):

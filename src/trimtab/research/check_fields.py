@@ -30,7 +30,7 @@ from trimtab.schedule.buckets import divides
 from trimtab.types import BAR_FIELDS, DAY, F64, HOUR, I64, TIMEFRAMES, Panel, Strategy, TrimtabError
 
 #: Of a column's news, what later changes of the close explain: suspicion, and proof. Chance must stay far below.
-_OF_CLOSE: Final = (0.15, 0.25)
+_OF_CLOSE: Final = (0.20, 0.25)
 #: Of volume and of squared changes, which honest columns foretell well.
 _OF_OTHERS: Final = (0.50, 0.85)
 _OVER_CHANCE: Final = 4.0

@@ -88,9 +88,12 @@ def _bent(level: F64) -> F64:
 
 def _rest(known: F64, told: F64) -> F64:
     """What least squares on `known` leaves of each column."""
-    q, _ = np.linalg.qr(known / np.linalg.norm(known, axis=0))
-    left = told - q @ (q.T @ told)
-    return left - q @ (q.T @ left)  # once more: what is left may be a millionth
+    known = known / np.linalg.norm(known, axis=0)
+    gram = known.T @ known  # small, where a decomposition of all rows would wait for threads
+    gram[np.diag_indices_from(gram)] += 1e-12
+    for _ in range(4):  # what is left may be a millionth of it
+        told = told - known @ np.linalg.solve(gram, known.T @ told)
+    return told
 
 
 def _clipped(columns: F64) -> F64:

@@ -37,7 +37,7 @@ def tables(subject: Subject) -> list[Finding]:
 def _table(subject: Subject, item: Reached) -> list[Finding]:
     """A module-level table that is long enough to hold the future, or that holds the bars themselves."""
     if type(item.value).__module__.split(".")[0] in ("polars", "pandas") and hasattr(item.value, "shape"):
-        return [_framed_table(subject, item)]
+        return _framed_table(subject, item)
     if isinstance(item.value, float | np.floating):
         return _whole_sample(subject, item.name, float(cast(Any, item.value)))
     if not isinstance(item.value, list | tuple | np.ndarray):
@@ -62,15 +62,19 @@ def _table(subject: Subject, item: Reached) -> list[Finding]:
     ]
 
 
-def _framed_table(subject: Subject, item: Reached) -> Finding:
-    shape = " × ".join(f"{n:,}" for n in item.value.shape)
-    return subject.broken(
-        "prefix",
-        f"the module-level {type(item.value).__name__} {item.name} ({shape}) was there before the first row: no cut of "
+def _framed_table(subject: Subject, item: Reached) -> list[Finding]:
+    """A module-level frame or series: with instants in it, or as long as a table of bars."""
+    value: Any = item.value
+    kinds = (getattr(value, "dtypes", None), getattr(value, "dtype", None), getattr(value, "index", None))
+    if "date" not in " ".join(str(kind) for kind in kinds).lower() and value.shape[0] < _TABLE:
+        return []  # a short table of constants
+    shape = " × ".join(f"{n:,}" for n in value.shape)
+    told = (
+        f"the module-level {type(value).__name__} {item.name} ({shape}) was there before the first row: no cut of "
         "history can take the future out of it. Usual cause: a file of prices, signals or macro figures that is joined "
-        "inside the strategy. Bring it as a field of the panel, joined at the instant each value was known",
-        item.name,
+        "inside the strategy. Bring it as a field of the panel, joined at the instant each value was known"
     )
+    return [subject.broken("prefix", told, item.name)]
 
 
 def _copied_from(subject: Subject, values: F64) -> str | None:
