@@ -344,14 +344,16 @@ def test_strategies(tmp_path: Path):
 
 
 def test_check_tells_law_field_and_row(monkeypatch: pytest.MonkeyPatch):
-    finding = SimpleNamespace(law="split", passed=False, field="close", row=17, message="reads the next bar")
+    from trimtab.research.check_subject import Finding
+
+    found = [Finding("split", False, "close", 17, "reads the next bar", instrument="SYN1", size=0.5)]
     module = ModuleType("trimtab.research.check")
-    monkeypatch.setattr(module, "check_strategy", lambda strategy, panel: [finding], raising=False)
+    monkeypatch.setattr(module, "check_strategy", lambda strategy, panel, params, series: found, raising=False)
     monkeypatch.setitem(sys.modules, "trimtab.research.check", module)
     result = trimtab("check", "sma_cross")
     assert result.exit_code == 1
-    assert all(word in result.stdout for word in ("split", "FAIL", "close", "17", "reads the next bar"))
-    finding.passed = True
+    assert all(word in result.stdout for word in ("split", "FAIL", "close", "SYN1", "17", "0.5", "next bar"))
+    found[0] = Finding("split", True, None, None, "the same forecasts")
     told = trimtab("check", "sma_cross", "--json")
     assert told.exit_code == 0
     assert json.loads(told.stdout)["passed"] is True
