@@ -267,6 +267,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     shortable: bool = True
     calendar: str = "24/7"  # "24/7", or the name of an exchange calendar such as XNYS
     costs: str = ""  # cost preset; empty: the asset class's
+    listed: str = ""  # the day from which it may be held, and the last day on which it trades; empty: not known
+    delisted: str = ""
     close_only: bool = False  # only closes were ever published: open = high = low = close, volume unknown
 
 
@@ -561,6 +563,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     end: str = ""
     capital: float | dict[str, float] = 1_000_000.0  # base currency; or by wallet (venue/currency or currency)
     cash_flows: tuple[CashFlow, ...] = ()
+    members: str = ""  # a file of who belongs to the universe when: symbol, from, to; empty: everybody, always
     fx: dict[str, str | float] = {}  # currency -> the pair in the store that says its rate, or a rate that stands
     costs: str | Costs = "venue"  # "venue": each instrument's preset; another preset's name; or exact costs
     limits: Limits = Limits()

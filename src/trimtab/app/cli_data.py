@@ -184,6 +184,8 @@ def _print_instrument(i: Instrument) -> None:
         f"{'can' if i.shortable else 'cannot'} be sold short{' · close only' if i.close_only else ''}",
         markup=False,
     )
+    if i.listed or i.delisted:
+        out.print(f"listed {i.listed or 'on a day not known'} · delisted {i.delisted or 'not yet'}", markup=False)
     if i.initial_margin < 1.0:
         initial, maintenance = f"{100 * i.initial_margin:g}%", f"{100 * i.maintenance_margin:g}%"
         out.print(f"margin {initial} initial, {maintenance} maintenance", markup=False)

@@ -88,6 +88,12 @@ class Rules:
     calendar: Annotated[
         str, _traded("--calendar", help="24/7, 24/5 or an exchange such as XNYS; default by asset class.")
     ] = ""
+    listed: Annotated[
+        str, _traded("--listed", metavar="DATE", help="The day from which it may be held; nothing is held before.")
+    ] = ""
+    delisted: Annotated[
+        str, _traded("--delisted", metavar="DATE", help="Its last day: what is held is closed at its last price.")
+    ] = ""
     quote: Annotated[str, _traded("--quote", help="Quote currency, where the symbol does not say.")] = ""
     tick_size: Annotated[float | None, _traded("--tick-size", help="Smallest price step.")] = None
     lot_size: Annotated[float | None, _traded("--lot-size", help="Smallest quantity step.")] = None
@@ -104,7 +110,9 @@ class Rules:
         known = {i.symbol: i for i in instruments(store)}.get(symbol)
         if known and (known.asset_class, known.venue) == (default.asset_class, default.venue):
             default = known if self.kind in ("", known.kind) else _as_kind(known, default)
-        changes = {name: getattr(self, name) for name in ("calendar", "quote", "tick_size", "lot_size")}
+        changes = {
+            name: getattr(self, name) for name in ("calendar", "listed", "delisted", "quote", "tick_size", "lot_size")
+        }
         changes |= {name: _margin(name, getattr(self, name)) for name in ("initial_margin", "maintenance_margin")}
         return with_changes(default, **{name: value for name, value in changes.items() if value not in ("", None)})
 

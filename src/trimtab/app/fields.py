@@ -161,6 +161,7 @@ SPEC: Final = _section(
     base_currency=("currency", "the currency of equity and capital"),
     start=("date", "first instant of the run; default: the first bar"),
     end=("date", "last instant of the run; default: the last bar"),
+    members=("text", "a CSV or Parquet file of who belongs to the universe when: symbol, from, to; default: everybody"),
     capital=("number", "starting equity in the base currency; or a mapping of cash by wallet, see `cash_flows.wallet`"),
     volume=("choice", "require: no fill where a bar's volume is zero or unknown; ignore: fill there too"),
     risk_free_rate=("fraction", "annual rate that Sharpe and its kin are in excess of"),

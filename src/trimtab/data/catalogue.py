@@ -6,6 +6,7 @@ changed in the catalogue. Costs are presets by name: `Instrument.costs`, else th
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, Final
 
 import msgspec
@@ -130,6 +131,7 @@ def with_changes(instrument: Instrument, **changes: object) -> Instrument:
     """
     changed = msgspec.structs.replace(instrument, **changes)
     check_calendar(changed.calendar)
+    _check_days(changed)
     for field, lowest in (("lot_size", 1e-18), ("tick_size", 0.0), ("multiplier", 1e-18), ("min_notional", 0.0)):
         value = getattr(changed, field)
         if not lowest <= value < float("inf"):
@@ -146,6 +148,18 @@ def with_changes(instrument: Instrument, **changes: object) -> Instrument:
             f"the initial margin of {initial}"
         )
     return changed
+
+
+def _check_days(instrument: Instrument) -> None:
+    days: list[dt.date] = []
+    for name in ("listed", "delisted"):
+        text = getattr(instrument, name)
+        try:
+            days += [dt.date.fromisoformat(text)] if text else []
+        except ValueError:
+            raise TrimtabError(f"{instrument.symbol}: {name} = {text!r}: expected a date such as 2021-03-02") from None
+    if days != sorted(days):
+        raise TrimtabError(f"{instrument.symbol}: delisted on {days[1]}, before it was listed on {days[0]}")
 
 
 def check_calendar(name: str) -> None:

@@ -37,6 +37,7 @@ def load(
     features: Sequence[str] = (),
     series: Iterable[str] | Mapping[str, int] = (),
     fx: Mapping[str, str | float] | None = None,
+    members: str | Path = "",
 ) -> Panel:
     """Bars of instruments in the store as one panel.
 
@@ -48,6 +49,8 @@ def load(
     fx          exchange rates as the field `fx`, by quote currency: a pair of the store, in either direction, or a rate
                 that stands; the currency that the pairs share is the base one, see data.rates
 
+    members     a file of who belongs to the universe when (symbol, from, to), as the field `member`, see data.members;
+                listings and delistings of the catalogue count without one
     Where any of the stored bars have them, funding, spread and fx are fields too; and so are split and dividend, where
     any are stored of an instrument. Prices are raw, and features adjusted forward.
     TrimtabError for an unknown symbol (with the closest known), NotEnoughData where no bar is in the window.
@@ -74,6 +77,10 @@ def load(
 
         panel = with_rates(panel, fx, root)
     panel = _with_features(panel, store, features) if features else panel
+    if members or any(i.listed or i.delisted for i in instruments):
+        from trimtab.data.members import with_members
+
+        panel = with_members(panel, members)
     if not series:
         return panel
     from trimtab.data.series import with_series

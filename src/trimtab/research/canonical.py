@@ -7,6 +7,7 @@ import json
 import math
 import numbers
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -61,7 +62,8 @@ def with_rooted_files(spec: Spec) -> Spec:
     models = tuple(msgspec.structs.replace(model, strategy=rooted(model.strategy)) for model in spec.models)
     regimes = tuple(msgspec.structs.replace(use, reads=_rooted_reads(use.reads)) for use in spec.regimes)
     rules = tuple(msgspec.structs.replace(use, file=rooted(use.file)) for use in spec.rules)
-    return msgspec.structs.replace(spec, models=models, regimes=regimes, rules=rules)
+    members = str(Path(spec.members).expanduser().absolute()) if spec.members else ""
+    return msgspec.structs.replace(spec, models=models, regimes=regimes, rules=rules, members=members)
 
 
 def _rooted_reads(reads: str | dict[str, str]) -> str | dict[str, str]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from trimtab.rules.book import wallets_of
 from trimtab.rules.limits import LIMIT_NAMES
+from trimtab.rules.orders import GONE
 from trimtab.types import DAY, Costs
 from trimtab.words import utc
 
@@ -64,9 +65,29 @@ def _ragged(run: Run) -> Iterator[str]:
         if first - panel.ts[0] > LATE:
             until = "until then it is not traded, and its part of holding is cash"
             yield f"{symbol}: its bars begin on {utc(first)}; {until}."
-        if panel.ts[-1] - last > LATE:
+        gone = _delisted(run, n)
+        if gone:
+            yield gone
+        elif panel.ts[-1] - last > LATE:
             held = ", and what was held stayed at that close" if run.result.book.positions["lots"][n] else ""
             yield f"{symbol}: its bars end on {utc(last)}; after that it is not traded{held}."
+
+
+def _delisted(run: Run, n: int) -> str:
+    """What became of an instrument that was delisted; empty where it was not."""
+    member = run.fold.market.member
+    ended = np.flatnonzero(member[:, n] == -1.0) if len(member) else np.empty(0, np.int64)
+    if not len(ended):
+        return ""
+    row, symbol = int(ended[0]), run.panel.symbols[n]
+    closed = run.result.fills[(run.result.fills["instrument"] == n) & (run.result.fills["reason"] == GONE)]
+    held = (
+        f"the {abs(int(closed['lots'][0])):,} lots that were held {'long' if closed['lots'][0] < 0 else 'short'} were "
+        f"closed at its last price, {closed['price'][0]:g}, without costs"
+        if len(closed)
+        else "nothing was held"
+    )
+    return f"{symbol}: delisted; its last bar closed on {utc(run.panel.ts[row])}, and {held}."
 
 
 def _debts(run: Run) -> Iterator[str]:

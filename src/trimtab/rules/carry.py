@@ -14,6 +14,7 @@ from trimtab.compiled import apart, part
 from trimtab.rules.account import add_cash, mark, rate_of
 from trimtab.rules.actions import act
 from trimtab.rules.breakers import turn_clock
+from trimtab.rules.universe import turn_members
 from trimtab.types import BORROW, DAY, FUNDING, HOUR, INTEREST
 
 #: Perpetuals without a field of their own pay their fallback rate at 00:00, 08:00 and 16:00 UTC.
@@ -172,9 +173,11 @@ def before_trading(book, log, market, setup, t):
 
 
 @apart
-def after_trading(book, market, setup, t):
-    """At a stamp, after row t was matched and before it is marked: what falls due at its close."""
+def after_trading(book, log, market, setup, t):
+    """At a stamp, after row t was matched and before it is marked: who may be held no more, and what falls due."""
     head, terms, marks = book.head[0], setup.terms, market.mark[t]
+    if market.member.shape[0] > 0:
+        turn_members(book, log, market, setup, t)
     pay_funding(book, market, terms, t, head.stamped)
     head.stamped = market.ts[t]
     pay_days(book, terms, marks, market.ts[t] // DAY)

@@ -10,8 +10,9 @@ from trimtab.rules.book import TARGET
 from trimtab.rules.exposure import cap_models
 from trimtab.rules.fills import ask_again, end_order, place, set_band
 from trimtab.rules.gate import gate
-from trimtab.rules.limits import LOT_RANGE, MIN_NOTIONAL, NO_PRICE, REFUSE, note
+from trimtab.rules.limits import LOT_RANGE, MEMBER, MIN_NOTIONAL, NO_PRICE, REFUSE, note
 from trimtab.rules.orders import REPLACED, net, on_tick, size
+from trimtab.rules.universe import is_out
 from trimtab.types import GTC, LIMIT, MARKET, MAX_LOTS, Order
 
 
@@ -73,8 +74,9 @@ def plan(book, log, setup, i, price, row, ts, forced, own):
 
 
 @part
-def want(book, log, i, row, ts):
-    """Net the models' virtual lots of an instrument; more than can be counted exactly is refused.
+def want(book, log, market, i, row, ts):
+    """Net the models' virtual lots of an instrument; more than can be counted exactly is refused, and so is any of what
+    may not be held.
 
     While a protective order still closes the position nothing else is asked for.
     """
@@ -88,6 +90,9 @@ def want(book, log, i, row, ts):
     if abs(wanted) >= MAX_LOTS:
         note(log, row, ts, LOT_RANGE, i, wanted, book.goal[i], REFUSE)
         wanted = book.goal[i]
+    if wanted != 0 and is_out(market, row, i):
+        note(log, row, ts, MEMBER, i, wanted, 0.0, REFUSE)
+        wanted = 0
     book.wanted[i] = wanted
 
 
@@ -188,7 +193,7 @@ def decide_row(book, log, weights, market, setup, row, forced):
     for i in range(n):
         book.wanted[i] = book.goal[i]
     for k in range(todo):
-        want(book, log, book.todo[k], row, ts)
+        want(book, log, market, book.todo[k], row, ts)
     if head.unsure != 0:
         suppose(book)
     if gate(book, log, market, setup, row, ts) != 0:
@@ -201,7 +206,7 @@ def decide_row(book, log, weights, market, setup, row, forced):
     for k in range(todo):
         i = book.todo[k]
         divide(book, i, ts)
-        own = book.dirty[i]
+        own = 0 if is_out(market, row, i) else book.dirty[i]  # its sale does not wait for a price
         book.goal[i] = book.allowed[i]
         book.dirty[i] = 0
         plan(book, log, setup, i, marks[i] / rate_of(setup.terms, marks, i), row, ts, forced, own)

@@ -46,6 +46,8 @@ LIMIT_NAMES: Final = (
     "killed",
     "split",
     "dividend",
+    "member",
+    "delisted",
 )
 (
     MAX_WEIGHT,
@@ -79,7 +81,9 @@ LIMIT_NAMES: Final = (
     KILLED,
     SPLIT,
     DIVIDEND_PAID,
-) = codes(31)
+    MEMBER,
+    DELISTED,
+) = codes(33)
 
 ACTIONS: Final = ("SCALE", "REFUSE", "FLATTEN", "HALT", "RESUME", "REDUCE", "LIQUIDATE", "ADJUST", "PAY")
 SCALE, REFUSE, FLATTEN, HALT, RESUME, REDUCE, LIQUIDATE, ADJUST, PAY = codes(9)

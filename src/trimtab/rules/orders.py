@@ -67,6 +67,7 @@ REASONS: Final = (
     "canceled at the venue",
     "nothing of it is left after a split",
     "a split",
+    "it was delisted",
 )
 (
     NO_REASON,
@@ -98,7 +99,8 @@ REASONS: Final = (
     WITHDRAWN,
     SPLIT_AWAY,
     SPLIT_UP,
-) = codes(29)
+    GONE,
+) = codes(30)
 
 
 #: The status in which an order ends for a reason; without one it was filled.

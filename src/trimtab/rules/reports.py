@@ -117,7 +117,7 @@ def close_row(book, log, market, setup, t, due):
             close_bar(book, setup, i, bar, market.rows[t, i, CLOSE], opened_at(market, t, i, market.ts[t]))
             set_band(book, i)
     if due:
-        after_trading(book, market, setup, t)
+        after_trading(book, log, market, setup, t)
     return judge_row(book, log, market, setup, t)
 
 

@@ -59,6 +59,7 @@ class Tape:
         self._funding = fields.index("funding") if "funding" in fields else -1
         self._spread = fields.index("spread") if "spread" in fields else -1
         self._split, self._dividend = columns_of(fields)
+        self._member = fields.index("member") if "member" in fields else -1
         self._forward = unadjusted(n) if is_eventful(fields) else None
         acted = size if self._forward is not None else 0
         mark = np.zeros((size, n + self._foreign))
@@ -73,6 +74,7 @@ class Tape:
             np.full((size if self._split >= 0 else 0, n), np.nan),
             np.full((size if self._dividend >= 0 else 0, n), np.nan),
             np.ones((acted, n)),
+            np.full((size if self._member >= 0 else 0, n), np.nan),
             mark.copy() if acted else mark,
             _NONE,
             _NONE,
@@ -128,6 +130,8 @@ class Tape:
             market.funding[t] = bars[:, self._funding]
         if self._spread >= 0:
             market.spread[t] = bars[:, self._spread]
+        if self._member >= 0:
+            market.member[t] = bars[:, self._member]
         return t
 
     def _derive(self, one: slice, bars: F64, marks: F64) -> None:
@@ -178,6 +182,8 @@ class Tape:
         if len(self._flows) and (self.setup.flows.row == t).any():
             return True
         ts, before = int(market.ts[t]), int(market.ts[t - 1]) if t > 0 else -1
+        if self._member >= 0 and self._turns(t):
+            return True
         if any(np.isfinite(field[t]).any() for field in (market.split, market.dividend) if len(field)):
             return True
         if len(market.funding):
@@ -186,6 +192,11 @@ class Tape:
         elif self._funded and (t == 0 or ts // FUNDING_EVERY > before // FUNDING_EVERY):
             return True
         return self._daily and (t == 0 or ts % DAY == 0 or (ts - 1) // DAY > (before - 1) // DAY)
+
+    def _turns(self, t: int) -> bool:
+        """Does anybody come or go at the newest row?"""
+        now = self.market.member[t]
+        return bool((now == -1.0).any() or (t > 0 and ((now <= 0.0) != (self.market.member[t - 1] <= 0.0)).any()))
 
     def turn_day(self) -> None:
         """After the newest row was traded: where a UTC day is over, what moves together is estimated anew."""

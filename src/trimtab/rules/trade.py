@@ -424,7 +424,7 @@ def trade_row(book, log, market, setup, t, due):
     if head.margined != 0:
         liquidate(book, log, market, setup, t, True)
     if due:
-        after_trading(book, market, setup, t)
+        after_trading(book, log, market, setup, t)
 
 
 @entry

@@ -87,7 +87,8 @@ def build_market(panel: Panel, base: str = "") -> Market:
     funding, spread = (field_of(panel, name) for name in ("funding", "spread"))
     factor, carried = across(panel, mark, split, dividend, base)
     return Market(
-        panel.ts, rows, mark, low, high, funding, spread, split, dividend, factor, carried, block_low, block_high,
+        panel.ts, rows, mark, low, high, funding, spread, split, dividend, factor, field_of(panel, "member"),
+        carried, block_low, block_high,
         day_ends(panel.ts),
     )  # fmt: skip
 

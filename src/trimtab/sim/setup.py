@@ -93,7 +93,7 @@ def alarms(market, terms):
 
 
 def stamps_of(market: Market, setup: Setup) -> I64:
-    """Rows at which something falls due: funding, splits, dividends, cash flows, and the first row of each UTC day
+    """Rows at which something falls due: funding, splits, dividends, members, cash flows, and the first row of each UTC day
     where days matter."""
     terms, limits = setup.terms, setup.limits
     perpetual = terms["perpetual"] == 1
@@ -108,6 +108,9 @@ def stamps_of(market: Market, setup: Setup) -> I64:
         times = market.ts // FUNDING_EVERY
         due.append(np.flatnonzero(times[1:] > times[:-1]) + 1)
     due += [np.flatnonzero(np.isfinite(field).any(axis=1)) for field in (market.split, market.dividend)]
+    out = market.member <= 0.0
+    due.append(np.flatnonzero((out[1:] != out[:-1]).any(axis=1)) + 1)
+    due.append(np.flatnonzero((market.member == -1.0).any(axis=1)))
     rows = np.unique(np.concatenate(due))
     return np.union1d(rows, [0]) if len(rows) else rows  # from the first row on days are counted
 

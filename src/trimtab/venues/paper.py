@@ -17,7 +17,7 @@ from trimtab.rules.account import mark
 from trimtab.rules.book import SLOTS, TARGET, Book, Setup, new_log
 from trimtab.rules.bound import Bound
 from trimtab.rules.fills import Execution
-from trimtab.rules.orders import NO_REASON, REJECT, SPLIT_UP, WITHDRAWN
+from trimtab.rules.orders import GONE, NO_REASON, REJECT, SPLIT_UP, WITHDRAWN
 from trimtab.rules.reports import accept, report_end, venue_row
 from trimtab.rules.tape import Tape
 from trimtab.types import F64
@@ -156,7 +156,7 @@ class PaperVenue:
             while e < len(orders) and orders[e]["after"] < fill["fill_id"]:
                 self._end(orders[e], before, found)
                 e += 1
-            if fill["reason"] == SPLIT_UP:  # whoever knows the row knows it
+            if fill["reason"] in (SPLIT_UP, GONE):  # whoever knows the row knows it
                 continue
             i = int(fill["instrument"])
             order_id = targets.get(i, 0)
