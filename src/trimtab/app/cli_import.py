@@ -110,9 +110,8 @@ class Rules:
         known = {i.symbol: i for i in instruments(store)}.get(symbol)
         if known and (known.asset_class, known.venue) == (default.asset_class, default.venue):
             default = known if self.kind in ("", known.kind) else _as_kind(known, default)
-        changes = {
-            name: getattr(self, name) for name in ("calendar", "listed", "delisted", "quote", "tick_size", "lot_size")
-        }
+        plain = ("calendar", "listed", "delisted", "quote", "tick_size", "lot_size")
+        changes = {name: getattr(self, name) for name in plain}
         changes |= {name: _margin(name, getattr(self, name)) for name in ("initial_margin", "maintenance_margin")}
         return with_changes(default, **{name: value for name, value in changes.items() if value not in ("", None)})
 

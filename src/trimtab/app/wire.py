@@ -27,8 +27,8 @@ def panel_of(spec: Spec, root: str | None) -> Panel:
     """The spec's universe, timeframe and window from the store, with the series that its regimes read."""
     from trimtab.data.panel import load
 
-    window = {"start": spec.start or None, "end": spec.end or None}
-    panel = load(*spec.universe, timeframe=spec.timeframe, **window, root=root, members=spec.members)
+    start, end = spec.start or None, spec.end or None
+    panel = load(*spec.universe, timeframe=spec.timeframe, start=start, end=end, root=root, members=spec.members)
     if spec.fx:
         from trimtab.data.rates import with_rates
 

@@ -38,7 +38,7 @@ def with_members(panel: Panel, file: str | Path = "") -> Panel:
         return panel
     if stays is not None and not any(i.symbol in stays for i in panel.instruments):
         raise TrimtabError(
-            f"{file}: names none of {', '.join(panel.symbols)}: expected the symbols of the universe in its column symbol"
+            f"{file}: names none of {', '.join(panel.symbols)}: expected symbols of the universe in its column symbol"
         )
     member = np.ones(panel.values.shape[:2])
     for n, instrument in enumerate(panel.instruments):
@@ -108,15 +108,15 @@ def read_members(path: Path) -> Mapping[str, Sequence[Stay]]:
     found: dict[str, list[Stay]] = {}
     rows = table.select(simple[name] for name in ("symbol", "from", "to")).iter_rows()
     for number, (symbol, begins, ends) in enumerate(rows, start=1):
-        first, end = (
-            default
-            if told is None or not str(told).strip()
-            else day_of(str(told)[:10], f"{path}, row {number}: {name}")
-            for told, name, default in ((begins, "from", _EVER[0]), (ends, "to", _EVER[1]))
-        )
+        where = f"{path}, row {number}"
+        first, end = _day(begins, f"{where}: from", _EVER[0]), _day(ends, f"{where}: to", _EVER[1])
         if not symbol or end <= first:
-            raise TrimtabError(
-                f"{path}, row {number}: {symbol}, {begins}, {ends}: expected a symbol, and a `to` after its `from`"
-            )
+            raise TrimtabError(f"{where}: {symbol}, {begins}, {ends}: expected a symbol, and a `to` after its `from`")
         found.setdefault(str(symbol).strip(), []).append((first, end))
     return found
+
+
+def _day(told: object, where: str, unsaid: int) -> int:
+    """A cell of dates or texts as 00:00 UTC of its day; an empty one says nothing."""
+    text = "" if told is None else str(told).strip()
+    return day_of(text[:10], where) if text else unsaid

@@ -30,22 +30,9 @@ def _example() -> tuple[Book, Log, Market, Setup]:
     none = np.empty(0, np.int64)
     one, cells = np.zeros(1, np.int64), np.zeros((1, 1))
     market = Market(
-        one,
-        np.zeros((1, 1, 8)),
-        cells,
-        cells,
-        cells,
-        cells,
-        cells,
-        cells,
-        cells,
-        cells,
-        cells,
-        cells,
-        NOTHING,
-        NOTHING,
-        none,
-    )
+        one, np.zeros((1, 1, 8)), cells, cells, cells, cells, cells, cells, cells, cells, cells, cells, NOTHING,
+        NOTHING, none,
+    )  # fmt: skip
     setup = Setup(terms, Limits(), Style(0, 0.0, 0, 0, 0, 0, 0.0, 0), 1.0, 1)
     return open_book(1.0, terms, 1), new_log(1, 1, 1, 0, none), market, setup
 

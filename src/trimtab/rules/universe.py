@@ -64,6 +64,7 @@ def turn_members(book, log, market, setup, t):
     for i in range(n):
         if is_last(market, t, i):
             close_out(book, log, market, setup, i, t)
-        elif t > 0 and is_out(market, t, i) != is_out(market, t - 1, i):
-            if book.positions[i].lots != 0 or book.positions[i].live != 0 or net(book.target, i) != 0:
-                ask_again(book, i)
+            continue
+        wanted = book.positions[i].lots != 0 or book.positions[i].live != 0 or net(book.target, i) != 0
+        if wanted and t > 0 and is_out(market, t, i) != is_out(market, t - 1, i):
+            ask_again(book, i)

@@ -93,8 +93,8 @@ def alarms(market, terms):
 
 
 def stamps_of(market: Market, setup: Setup) -> I64:
-    """Rows at which something falls due: funding, splits, dividends, members, cash flows, and the first row of each UTC day
-    where days matter."""
+    """Rows at which something falls due: funding, splits, dividends, members, cash flows, and where days matter, the
+    first row of each UTC day."""
     terms, limits = setup.terms, setup.limits
     perpetual = terms["perpetual"] == 1
     due: list[I64] = [setup.flows.row]

@@ -1,0 +1,76 @@
+"""Who may be held, by hand: before a listing, after a membership, and at the last bar of all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trimtab.rules.limits import ACTIONS, LIMIT_NAMES
+from trimtab.rules.orders import REASONS
+from trimtab.sim.simulate import Result
+from trimtab.types import GTC, LIMIT, Costs, Limits
+
+NAN = float("nan")
+Play = Callable[..., Result]
+Flat = Callable[..., list[tuple[float, ...]]]
+
+
+def acted(result: Result) -> list[tuple[Any, ...]]:
+    a = result.actions
+    names = [(LIMIT_NAMES[k], ACTIONS[c]) for k, c in zip(a["limit"], a["action"], strict=True)]
+    return [(*n, r, w, v) for n, r, w, v in zip(names, a["row"].tolist(), a["wanted"], a["allowed"], strict=True)]
+
+
+def filled(result: Result) -> list[tuple[int, int, float]]:
+    return result.fills[["row", "lots", "price"]].tolist()
+
+
+def test_what_is_not_listed_yet_is_not_bought_and_then_it_is(play: Play, flat: Flat) -> None:
+    result = play(flat(10.0, 6), [(0, 0.5)], capital=1_000.0, member=[0, 0, 0, 1, 1, 1])
+    assert acted(result) == [("member", "REFUSE", 0, 50.0, 0.0)]
+    assert filled(result) == [(4, 50, 10.0)]
+
+
+def test_what_leaves_is_sold_at_the_next_open_at_market_and_bought_when_it_comes_back(play: Play, flat: Flat) -> None:
+    from tests.unit.rules.conftest import PLAIN
+
+    style = PLAIN._replace(kind=LIMIT, offset=0.0, tif=GTC)
+    bars = [(10.0, 11.0, 9.0, 10.0)] * 8
+    result = play(bars, [(0, 0.5), (3, 0.6)], capital=1_000.0, style=style, member=[1, 1, 0, 0, 0, 1, 1, 1])
+    assert acted(result) == [("member", "REFUSE", 2, 50.0, 0.0), ("member", "REFUSE", 3, 60.0, 0.0)]
+    assert filled(result) == [(1, 50, 10.0), (3, -50, 10.0), (6, 60, 10.0)]
+
+
+def test_nobody_said_otherwise(play: Play, flat: Flat) -> None:
+    result = play(flat(10.0, 4), [(0, 0.5)], capital=1_000.0, member=[NAN] * 4)
+    assert (acted(result), filled(result)) == ([], [(1, 50, 10.0)])
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_delisting_closes_at_the_last_price_without_costs(play: Play, flat: Flat, side: float) -> None:
+    """With a stop and a target at the venue, and a purchase on its way; nothing is held or open afterwards."""
+    costs, limits = Costs(taker_fee=0.01, participation=0.00000003), Limits(stop_loss=0.5, take_profit=0.9)
+    bars = [*flat(10.0, 3), (10.0, 12.0, 9.0, 11.0, 1e9), None, None]
+    result = play(bars, [(0, side * 0.8), (4, side * 0.5)], capital=1_000.0, costs=costs, limits=limits,
+                  member=[1, 1, 1, -1, 0, 0])  # fmt: skip
+    held = int(result.fills["lots"][:-1].sum())
+    assert filled(result)[-1] == (3, -held, 11.0)
+    assert result.fills["fee"][-1] == 0.0
+    assert REASONS[result.fills["reason"][-1]] == "it was delisted"
+    assert acted(result)[0] == ("delisted", "FLATTEN", 3, held, 0.0)
+    assert ("member", "REFUSE", 4, pytest.approx(acted(result)[1][3]), 0.0) in acted(result)
+    position = result.book.positions[0]
+    assert (position["lots"], position["live"], result.book.goal[0]) == (0, 0, 0)
+    assert "it was delisted" in {REASONS[k] for k in result.orders["reason"]}
+    assert result.equity[-1] == pytest.approx(result.book.cash[0])
+    assert np.allclose(result.pnl.sum(axis=1), result.curve[:, 0] - 1_000.0)
+
+
+def test_each_model_gives_back_what_it_holds(play: Play, flat: Flat) -> None:
+    bars = [*flat(10.0, 3), (10.0, 10.0, 8.0, 8.0, 1e9), None]
+    result = play(bars, [(0, 0, 0, 0.8), (0, 1, 0, -0.3)], capital=1_000.0, member=[1, 1, 1, -1, 0])
+    assert result.book.held.tolist() == [[0.0], [0.0]]
+    assert result.pnl[-1].tolist() == pytest.approx([-160.0, 60.0])
