@@ -176,6 +176,20 @@ def acted_on(rng: np.random.Generator, panel: Panel) -> Panel:
     return Panel(panel.ts, panel.instruments, (*panel.fields, "split", "dividend"), values, panel.timeframe)
 
 
+def joined_by(rng: np.random.Generator, panel: Panel) -> Panel:
+    """The same bars of members that come and go, some of which are delisted."""
+    rows, n = panel.values.shape[:2]
+    values = np.concatenate([panel.values, np.ones((rows, n, 1))], axis=2)
+    for i in range(n):
+        for t in rng.integers(0, rows, rng.integers(0, 5)):
+            values[t:, i, -1] = 1.0 - values[t, i, -1]
+        there = np.flatnonzero(values[:, i, 0] > 0.0)
+        if len(there) and rng.random() < 0.4:
+            last = int(rng.choice(there))
+            values[last, i, -1], values[last + 1 :, i, -1] = -1.0, 0.0
+    return Panel(panel.ts, panel.instruments, (*panel.fields, "member"), values, panel.timeframe)
+
+
 def rarer(rng: np.random.Generator, limits: Limits, n: int, models: int) -> tuple[Limits, Groups]:
     """The same limits with some of the rarer ones set."""
 
@@ -215,6 +229,7 @@ def make_full(draw: st.DrawFn) -> World:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     panel = wild(rng, w.panel)
     panel = acted_on(rng, panel) if draw(st.booleans()) else panel
+    panel = joined_by(rng, panel) if draw(st.booleans()) else panel
     rows, n, models = len(panel.ts), len(panel.instruments), w.setup.models
     carry = {
         "funding": float(rng.choice([0.0, 1e-4])),

@@ -59,6 +59,31 @@ def new_shares(w: Any, t: int) -> np.ndarray:
     return np.nan_to_num(w.market.split[t], nan=1.0) if t and len(w.market.split) else np.ones(len(w.panel.instruments))
 
 
+@given(st.data())
+@settings(max_examples=EXAMPLES)
+def test_what_may_not_be_held_is_not_opened_and_on_its_way_out(
+    full_worlds: Any, walk: Any, pending: Any, data: st.DataObject
+) -> None:
+    """From the close at which an instrument is out its position only shrinks, and it is gone where that was the end."""
+    w = data.draw(full_worlds)
+    member = w.market.member
+    before = np.zeros(len(w.panel.instruments), np.int64)
+    shut = np.zeros(len(before), bool)
+
+    def look(book: Book, t: int) -> None:
+        nonlocal before, shut
+        lots = book.positions["lots"].copy()
+        assert (np.abs(lots[shut]) <= (np.abs(before) * new_shares(w, t) * (1.0 + 1e-9))[shut]).all(), t
+        if len(member):
+            shut = member[t] <= 0.0
+            last = (member[t] == -1.0) & (w.market.rows[t, :, 0] > 0.0)
+            assert (lots[last] == 0).all(), t
+            assert (np.sign(pending(book)[shut]) * np.sign(lots[shut]) <= 0).all(), t
+        before = lots
+
+    walk(w, look)
+
+
 def by_group(values: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
     return np.array([values[group == k].sum() for k in range(count)])
 

@@ -214,6 +214,28 @@ def acted_on(panel: Panel) -> Panel:
     return Panel(panel.ts, panel.instruments, (*panel.fields, "split", "dividend"), values, panel.timeframe)
 
 
+def joined_by(panel: Panel) -> Panel:
+    """The same bars of a universe whose members come and go every few weeks, and of whom the last is delisted."""
+    rows, n = panel.values.shape[:2]
+    rng = np.random.default_rng(4)
+    values = np.concatenate([panel.values, np.full((rows, n, 1), np.nan)], axis=2)
+    for i in range(n):
+        turns = np.sort(rng.choice(rows, 24, replace=False))
+        values[:, i, -1] = np.searchsorted(turns, np.arange(rows), side="right") % 2 == (i > 0)
+    last = int(np.flatnonzero(panel.values[: rows * 3 // 4, -1, 3] > 0.0)[-1])
+    values[last, -1, -1] = -1.0
+    values[last + 1 :, -1, : len(BAR_FIELDS)] = np.nan
+    values[last + 1 :, -1, -1] = 0.0
+    return Panel(panel.ts, panel.instruments, (*panel.fields, "member"), values, panel.timeframe)
+
+
+@pytest.fixture(scope="session")
+def joined(daily: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A universe as of each day, with splits and dividends."""
+    panel = joined_by(acted_on(daily[0]))
+    return panel, build_market(panel), daily[2], daily[3]
+
+
 @pytest.fixture(scope="session")
 def acted(daily: tuple[Any, ...]) -> tuple[Any, ...]:
     """Indices as if they were companies, with splits and dividends; what is decided is what their owners decide."""

@@ -161,6 +161,10 @@ def test_splits_and_dividends(acted: Bars, case: Case) -> None:
     compare(acted, case, busy=False, needs=EVENTS)
 
 
+def test_members_that_come_and_go(joined: Bars, case: Case) -> None:
+    compare(joined, case, busy=False, needs=frozenset({"member"}))
+
+
 @pytest.mark.nightly
 def test_splits_and_dividends_by_the_hour(acted_hourly: Bars, case: Case) -> None:
     compare(acted_hourly, case, busy=False, needs=EVENTS)

@@ -1,4 +1,4 @@
-"""Who may be held: a membership that begins and ends, and the end of an instrument (docs/decisions/015).
+"""Who may be held: a membership that begins and ends, and the end of an instrument (docs/decisions/016).
 
 The panel's field `member` says at each close: 1 it may be held from the next open on, 0 it may not, and -1 this was its
 last bar. NaN: nobody said otherwise, so it may.

@@ -52,7 +52,7 @@ def test_nobody_said_otherwise(play: Play, flat: Flat) -> None:
 @pytest.mark.parametrize("side", [1.0, -1.0])
 def test_a_delisting_closes_at_the_last_price_without_costs(play: Play, flat: Flat, side: float) -> None:
     """With a stop and a target at the venue, and a purchase on its way; nothing is held or open afterwards."""
-    costs, limits = Costs(taker_fee=0.01, participation=0.00000003), Limits(stop_loss=0.5, take_profit=0.9)
+    costs, limits = Costs(taker_fee=0.01, participation=0.00000002), Limits(stop_loss=0.5, take_profit=0.9)
     bars = [*flat(10.0, 3), (10.0, 12.0, 9.0, 11.0, 1e9), None, None]
     result = play(bars, [(0, side * 0.8), (4, side * 0.5)], capital=1_000.0, costs=costs, limits=limits,
                   member=[1, 1, 1, -1, 0, 0])  # fmt: skip
