@@ -224,7 +224,7 @@ def joined_by(panel: Panel) -> Panel:
         values[:, i, -1] = np.searchsorted(turns, np.arange(rows), side="right") % 2 == (i > 0)
     last = int(np.flatnonzero(panel.values[: rows * 3 // 4, -1, 3] > 0.0)[-1])
     values[last, -1, -1] = -1.0
-    values[last + 1 :, -1, : len(BAR_FIELDS)] = np.nan
+    values[last + 1 :, -1] = np.nan
     values[last + 1 :, -1, -1] = 0.0
     return Panel(panel.ts, panel.instruments, (*panel.fields, "member"), values, panel.timeframe)
 

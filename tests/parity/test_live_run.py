@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 import trimtab as tt
-from tests.parity.conftest import FEES, FULL, acted_on, crypto, indices
+from tests.parity.conftest import FEES, FULL, acted_on, crypto, indices, joined_by
 from tests.parity.engaged import assert_same, assert_same_run, head, opened, told, trade, traded
 from tests.parity.planned import FOLLOWS, REGIMES, SHORT, book, with_fields
 from trimtab.app.cli import app
@@ -223,10 +223,11 @@ def test_funding_rates_spreads_and_several_currencies(place: Path) -> None:
     assert "cash" in set(backtest.attribution["by"])
 
 
-@pytest.mark.parametrize("timeframe", ["1h", "1d"])
+@pytest.mark.parametrize("timeframe", [pytest.param("1h", marks=pytest.mark.nightly), "1d"])
 def test_splits_and_dividends(timeframe: str, place: Path) -> None:
-    """Restarts between them, protective orders, orders that fill in parts, and models on coarser bars."""
+    """Restarts between them, members that come and go, protective orders, partial fills, and models on coarser bars."""
     panel = acted_on(with_fields(synthetic_panel(9, 700, 4, timeframe)))
+    panel = joined_by(panel) if timeframe == "1d" else panel
     coarser = "4h" if timeframe == "1h" else "1w"
     models = (
         msgspec.structs.replace(
@@ -242,6 +243,7 @@ def test_splits_and_dividends(timeframe: str, place: Path) -> None:
     )  # fmt: skip
     backtest = assert_same(spec, panel, place, fills=100)
     assert {"split", "dividend", "stop_loss"} <= set(backtest.actions["limit"])
+    assert timeframe != "1d" or {"member", "delisted"} <= set(backtest.actions["limit"])
     assert backtest.metrics["dividends"] != 0.0
 
 
