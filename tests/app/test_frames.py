@@ -76,6 +76,7 @@ def test_a_sweep_hands_its_parameters_to_the_function(place: Path) -> None:
 def test_what_indicators_are_made_of_is_shown(place: Path) -> None:
     page = trimtab("strategies", "show", "frame_reversal.py").stdout
     assert page.startswith("frame_reversal, version 1\nFrame reversal: against the distance from the average")
+    assert "forecast is made of close, volume, with 29 rows before the first value" in page
     shown = told("strategies", "show", "efficient_trend.py")["indicators"]
     assert shown[1] == {"name": "efficiency", "fields": ["close"], "warmup": 20}
 

@@ -74,7 +74,7 @@ def _moved(subject: Subject, indicator: Indicator, unit: Unit, leg: int, seen: t
         f"{where} is {value:.12g}, and {other:.12g} in blocks that begin at other rows{size}. Usual cause: it "
         f"remembers more than the {before:,} rows that its warmup says. A window counts more rows, an ewm fades slower "
         "(40 half-lives come to 1e-12), a cum_ counts from the first row of the frame. Raise the warmup, or take a "
-        "rolling_ of it",
+        "rolling_ of it. Or it compares two values that are equal but for rounding",
         indicator.name,
         (unit, row),
         size_of(value, other),

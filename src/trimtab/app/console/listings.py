@@ -85,6 +85,9 @@ def print_strategy(console: Console, strategy: Figures) -> None:
         f"warm-up with the defaults · {', '.join(strategy['timeframes'])}",
         markup=False,
     )
+    for each in strategy["indicators"]:
+        made_of = f"{each['name']} is made of {', '.join(each['fields'])}"
+        console.print(f"{made_of}, with {each['warmup']:,} rows before the first value", markup=False)
     if fit := strategy["fit"]:
         console.print(f"fitted on {fit['window']:,} rows every {shown(fit['every_days'])} days", markup=False)
     table = table_of("Parameter", "Default", "From", "To")
