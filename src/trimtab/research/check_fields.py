@@ -34,6 +34,9 @@ _OF_CLOSE: Final = (0.20, 0.25)
 #: Of volume and of squared changes, which honest columns foretell well.
 _OF_OTHERS: Final = (0.50, 0.85)
 _OVER_CHANCE: Final = 4.0
+#: Proof is ten times over chance, or half of the news: short and slow columns come to a quarter by chance.
+_FAR_OVER_CHANCE: Final = 10.0
+_MOST: Final = 0.5
 _REMEDY: Final = (
     "Make it of rows up to its own and of slower bars that are closed, or let its maker be an Indicator, which prefix "
     "then proves"
@@ -174,7 +177,8 @@ def _measured(f: F64, bars: Mapping[str, F64], rng: np.random.Generator) -> Seen
         share = foretold(column, level, rng, suspicious)
         if share is None or share.explained < suspicious or share.explained < _OVER_CHANCE * share.chance:
             continue
-        sure = share.explained >= proof
+        far = share.explained >= _FAR_OVER_CHANCE * share.chance or share.explained >= _MOST
+        sure = share.explained >= proof and far
         told = f"knows later rows: {name} after a row explains {share.explained:.0%} of what it says beyond their past"
         told += f" (at most {share.chance:.0%} when moved along)"
         cause = (
