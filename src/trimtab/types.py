@@ -355,6 +355,22 @@ class Refusal(NamedTuple):
     reason: str
 
 
+class Reason(NamedTuple):
+    """Why a strategy says what it says: a statistic, and the band inside which it is no reason to trade.
+
+    statistic  what was measured, in words
+    value      NaN where it is not defined
+    low, high  of the band, in the unit of value; -inf or inf: no bound on that side
+    level      probability that noise leaves the band; NaN: not stated
+    """
+
+    statistic: str
+    value: float
+    low: float
+    high: float
+    level: float = float("nan")
+
+
 class Indicator(msgspec.Struct, frozen=True):
     """A field that is derived from a model's own rows of one instrument, by Polars expressions or by code on a frame.
 
@@ -385,6 +401,7 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True):
     legs(p, s, x, f) -> (L,)   leg weights with sum of |w| = |f| (pairs and baskets)
     across(p, f)    -> (N,)    over the model's instruments after step and before sizing, NaN = abstain (rank, demean)
     fit             what is estimated on a schedule and becomes `State.fitted`
+    explain(p, s)   -> Reason for the forecast that came with State s; plain Python, only ever shown to people
     """
 
     name: str
@@ -402,6 +419,7 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True):
     across: Callable[..., Any] | None = None
     fit: Fit | None = None
     indicators: tuple[Indicator, ...] = ()
+    explain: Callable[..., Reason] | None = None
 
     def legs_of(self, instruments: int) -> int:
         """Legs of one unit of a model that trades so many instruments."""

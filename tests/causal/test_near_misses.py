@@ -164,7 +164,9 @@ def indices(tmp_path_factory: pytest.TempPathFactory) -> Panel:
 #: On real bars in the nightly run: a fit of theirs takes long, and made bars have met them.
 SLOW = ("pairs_selected",)
 ON_REAL = [
-    pytest.param(name, marks=pytest.mark.nightly) if name in SLOW else name for name in [*BUILT_IN, str(EXAMPLE)]
+    pytest.param(name, marks=pytest.mark.nightly) if name in SLOW else name
+    for name in [*BUILT_IN, str(EXAMPLE)]
+    if "1d" in find(name).timeframes
 ]
 
 

@@ -11,8 +11,10 @@ from trimtab.engine.planner import Planner, planner
 from trimtab.portfolio.budgets import combine
 from trimtab.research.prepared import market_of
 from trimtab.research.streams import plan_of
+from trimtab.strategies import find
 from trimtab.types import (
     DAY,
+    TIMEFRAMES,
     Model,
     Panel,
     Refusal,
@@ -69,13 +71,22 @@ def book(panel: Panel, *models: Model, **more: Any) -> Spec:
 SHORT: dict[str, dict[str, Any]] = {
     "buy_and_hold": {},
     "crypto_momentum": {"fast": 5, "slow": 12, "every": 3},
+    "drift_significance": {"window": 30, "lags": 2, "level": 0.3},
     "equity_trend": {"trend": 20, "exit": 8, "momentum": 6, "rerank": 4},
     "index_mean_reversion": {"window": 12, "entry_rsi": 25.0, "exit_rsi": 70.0, "width": 1.0},
+    "lag_autocorr": {"window": 30, "lags": 3, "level": 0.4},
     "momentum": {"lookback": 12, "vol_window": 15},
+    "pacf_spike": {"window": 30, "lags": 3, "level": 0.4},
     "pairs_reversion": {"lookback": 25, "entry_z": 1.0, "exit_z": 0.3},
     "pairs_selected": {"window": 60, "every": 7, "min_correlation": -1.0, "rate": 1.0, "entry_z": 0.5, "exit_z": 0.2},
     "sma_cross": {"fast": 4, "slow": 11, "short": True},
+    "variance_ratio": {"window": 40, "level": 0.4},
 }
+
+
+def timeframe_for(name: str, wanted: str) -> str:
+    """The wanted timeframe, or the one nearest in length that the strategy is made for."""
+    return min(find(name).timeframes, key=lambda t: abs(np.log(TIMEFRAMES[t] / TIMEFRAMES[wanted])))
 
 
 def with_fields(panel: Panel, seed: int = 1) -> Panel:

@@ -11,7 +11,7 @@ import pytest
 
 import trimtab as tt
 from tests.parity.conftest import acted_on, crypto, indices
-from tests.parity.planned import FOLLOWS, REGIMES, SHORT, assert_same, book, with_fields
+from tests.parity.planned import FOLLOWS, REGIMES, SHORT, assert_same, book, timeframe_for, with_fields
 from trimtab.app.config import complete, read_spec
 from trimtab.data.resampling import resample
 from trimtab.portfolio.allocators import ALLOCATORS, Allocator, inverse_volatility
@@ -37,7 +37,7 @@ EXAMPLES = SPECS.parent / "examples"
 @pytest.mark.parametrize("name", list(SHORT))
 @pytest.mark.parametrize("when", ["on_change", pytest.param("always", marks=pytest.mark.nightly)])
 def test_every_strategy_on_days_with_gaps(name: str, when: str) -> None:
-    panel = synthetic_panel(3, 420, 4, "1d")
+    panel = synthetic_panel(3, 420, 4, timeframe_for(name, "1d"))
     spec = book(panel, Model(strategy=name, params=SHORT[name]), rebalance=Rebalance(when=when))
     assert_same(spec, panel, least=1 if when == "on_change" else 20)
 
@@ -47,7 +47,8 @@ def test_every_strategy_on_a_coarser_timeframe_and_sized(name: str) -> None:
     """Days of hours, sessions and round the clock, with a sizer, a calendar and a least trade."""
     panel = synthetic_panel(4, 24 * 270, 4, "1h")
     universe = panel.symbols[:2] if name == "pairs_selected" else ()
-    model = Model(strategy=name, params=SHORT.get(name, {}), timeframe="1d", universe=universe)
+    timeframe = timeframe_for(name, "1d")
+    model = Model(strategy=name, params=SHORT.get(name, {}), timeframe=timeframe, universe=universe)
     plain = book(panel, model)
     assert_same(plain, panel, least=0)
     sized = book(
@@ -62,7 +63,7 @@ def test_every_strategy_on_a_coarser_timeframe_and_sized(name: str) -> None:
 def test_every_strategy_on_real_hours_with_gaps(name: str, shared: Path) -> None:
     panel = crypto(shared)
     universe = panel.symbols[:2] if name == "pairs_reversion" else ()
-    timeframe = "1d" if name in ("equity_trend", "index_mean_reversion") else "1h"
+    timeframe = "1d" if name in ("equity_trend", "index_mean_reversion") else timeframe_for(name, "1h")
     assert_same(book(panel, Model(strategy=name, params=SHORT[name], universe=universe, timeframe=timeframe)), panel, 1)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.parity.planned import FOLLOWS, REGIMES, SHORT, assert_same, book, with_fields
 from trimtab.research.synthetic import synthetic_panel
+from trimtab.strategies import find
 from trimtab.types import TIMEFRAMES, AllocatorUse, Model, NotEnoughData, Panel, Rebalance, SizerUse, Spec
 
 T = TypeVar("T")
@@ -23,8 +24,9 @@ def one_of(rng: np.random.Generator, values: tuple[T, ...]) -> T:
 
 
 def model_of(rng: np.random.Generator, k: int, panel: Panel) -> Model:
-    name = one_of(rng, tuple(SHORT))
     coarser = tuple(t for t in ("30m", "1h", "4h", "1d") if TIMEFRAMES[t] >= TIMEFRAMES[panel.timeframe])
+    name = one_of(rng, tuple(n for n in SHORT if {*coarser} & {*find(n).timeframes}))
+    allowed = tuple(t for t in (*coarser, *(("1w",) if rng.random() < 0.2 else ())) if t in find(name).timeframes)
     universe = [str(s) for s in rng.permutation(panel.symbols)]
     if name == "pairs_selected":  # all of a basket must have bars at once: those that trade round the clock
         universe = [s for s in universe if s not in ("SYN3", "SYN4")]
@@ -35,7 +37,7 @@ def model_of(rng: np.random.Generator, k: int, panel: Panel) -> Model:
         strategy=name,
         name=f"m{k}",
         params=SHORT[name],
-        timeframe="1d" if name in DAILY else one_of(rng, (*coarser, *(("1w",) if rng.random() < 0.2 else ()))),
+        timeframe="1d" if name in DAILY else one_of(rng, allowed),
         universe=tuple(universe),
         budget=0.2,
         sizer=SizerUse(name=one_of(rng, SIZERS)) if rng.random() < 0.4 else None,

@@ -21,12 +21,16 @@ from trimtab.words import near
 BUILT_IN: Final[Mapping[str, str]] = {
     "buy_and_hold": "trimtab.strategies.buy_and_hold",
     "crypto_momentum": "trimtab.strategies.crypto_momentum",
+    "drift_significance": "trimtab.strategies.drift_significance",
     "equity_trend": "trimtab.strategies.equity_trend",
     "index_mean_reversion": "trimtab.strategies.index_mean_reversion",
+    "lag_autocorr": "trimtab.strategies.lag_autocorr",
     "momentum": "trimtab.strategies.momentum",
+    "pacf_spike": "trimtab.strategies.pacf_spike",
     "pairs_reversion": "trimtab.strategies.pairs_reversion",
     "pairs_selected": "trimtab.strategies.pairs_selected",
     "sma_cross": "trimtab.strategies.sma_cross",
+    "variance_ratio": "trimtab.strategies.variance_ratio",
 }
 
 #: Packages offer strategies here; an entry point is a Strategy, or a module that holds STRATEGY.

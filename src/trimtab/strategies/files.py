@@ -127,9 +127,10 @@ def _cache_folder(name: str) -> Generator[None]:
 
 def _fault(s: Any) -> str:
     """What is wrong with the first wrong member, as 'member …', or nothing."""
-    callables = {"init": s.init, "step": s.step, "warmup": s.warmup, "legs": s.legs, "across": s.across}
+    callables = {"init": s.init, "step": s.step, "warmup": s.warmup, "legs": s.legs}
+    callables |= {"across": s.across, "explain": s.explain}
     for member, function in callables.items():
-        if not callable(function) and not (function is None and member in ("legs", "across")):
+        if not callable(function) and not (function is None and member in ("legs", "across", "explain")):
             return f"{member} is {function!r}; expected a function."
     if not (isinstance(s.name, str) and s.name.isidentifier()):
         return f"name is {s.name!r}; expected letters, digits and underscores."

@@ -24,15 +24,27 @@ ALL = (*BUILT_IN, str(EXAMPLE))
 SHORT: dict[str, list[dict[str, Any]]] = {
     "crypto_momentum": [{"fast": 5, "slow": 12}, {"fast": 2, "slow": 9, "every": 2, "max_weight": 0.3}],
     "buy_and_hold": [{}, {"weight": -0.5}],
+    "drift_significance": [
+        {"window": 20, "lags": 2, "level": 0.3, "full": 0.5},
+        {"window": 40, "lags": 0, "level": 0.2},
+    ],
     "equity_trend": [
         {"trend": 20, "exit": 5, "momentum": 8},
         {"trend": 20, "exit": 5, "momentum": 30, "rerank": 3},
     ],
     "index_mean_reversion": [{"entry_rsi": 30.0, "exit_rsi": 70.0, "width": 0.5, "window": 10, "short": True}, {}],
+    "lag_autocorr": [
+        {"window": 20, "lags": 2, "level": 0.4, "edge": 0.0},
+        {"window": 60, "lags": 4, "level": 0.5, "full": 1.0},
+    ],
     "momentum": [
         {"lookback": 10, "vol_window": 5},
         {"lookback": 5, "vol_window": 9, "band": 0.0, "long_only": True},
         {"lookback": 8, "vol_window": 5, "entry_z": 0.8, "full_z": 1.6},
+    ],
+    "pacf_spike": [
+        {"window": 20, "lags": 3, "level": 0.4, "edge": 0.0},
+        {"window": 60, "lags": 4, "level": 0.5, "burg": True},
     ],
     "pairs_reversion": [
         {"lookback": 10, "entry_z": 1.0, "stop_z": 2.5, "max_holding": 5, "neutral": 1, "max_notional": 0.7},
@@ -47,6 +59,7 @@ SHORT: dict[str, list[dict[str, Any]]] = {
         {"window": 60, "every": 20, "rate": 1.0, "entry_z": 1.0, "neutral": 0, "max_notional": 0.5},
     ],
     "sma_cross": [{"fast": 3, "slow": 7}, {"fast": 1, "slow": 64, "short": True}],
+    "variance_ratio": [{"window": 32, "level": 0.4}, {"window": 60, "level": 0.5, "full": 0.2}],
     str(EXAMPLE): [{"window": 10, "entry": 1.0}],
 }
 CASES = [(name, given_params) for name in ALL for given_params in SHORT[name]]
@@ -83,7 +96,7 @@ def test_defaults_are_accepted_as_they_are(name: str) -> None:
 def test_the_first_forecast_comes_after_the_warmup(fold: Any, name: str, changed: dict[str, Any]) -> None:
     strategy = find(name)
     params = params_of(strategy, changed)
-    _, out = fold(strategy, params, rows(strategy, 1, 400))
+    _, out = fold(strategy, params, rows(strategy, 1, strategy.warmup(params) + 150))
     first, late = int(np.flatnonzero(~np.isnan(out))[0]), every_of(strategy, params) // DAY
     # A fit may have to wait for its instant.
     assert strategy.warmup(params) <= first <= strategy.warmup(params) + max(late - 1, 0)
