@@ -99,7 +99,7 @@ def test_legs_in_the_order_of_the_model_and_many_pairs() -> None:
 
 @pytest.mark.parametrize("name", list(SHORT))
 def test_splits_and_dividends(name: str) -> None:
-    panel = acted_on(synthetic_panel(10, 500, 4, "1d"))
+    panel = acted_on(synthetic_panel(10, 500, 4, timeframe_for(name, "1d")))
     universe = ("SYN1", "SYN2") if name == "pairs_reversion" else ()
     assert_same(book(panel, Model(strategy=name, params=SHORT[name], universe=universe)), panel, least=1)
 
