@@ -343,6 +343,60 @@ def test_strategies(tmp_path: Path):
     assert "did you mean 'sma_cross'?" in wrong.stderr
 
 
+def prices(path: Path, rows: int) -> Path:
+    """A file of hourly bars whose returns take back half of the one before; the last bar falls by 2%."""
+    moves = np.random.default_rng(0).normal(0.0, 0.01, rows)
+    for t in range(1, rows):
+        moves[t] -= 0.5 * moves[t - 1]
+    moves[-1] = -0.02
+    close = 100.0 * np.exp(np.cumsum(moves))
+    start = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+    opens = [start + dt.timedelta(hours=t) for t in range(rows)]
+    frame = pl.DataFrame({"open_time": opens, "open": close, "high": close, "low": close, "close": close})
+    frame.with_columns(volume=pl.lit(1.0)).write_parquet(path)
+    return path
+
+
+def test_a_signal_says_what_why_and_the_order(tmp_path: Path):
+    file = prices(tmp_path / "BTCEUR_1h.parquet", 800)
+    asked = ("strategies", "signal", "lag_autocorr", "--data", file, "--capital", "5000")
+    shown = trimtab(*asked).stdout
+    assert "BTCEUR  BUY  strength 1.00  at the close of 2024-02-03T08:00:00Z (1h)" in shown
+    assert "why    robust z of the autocorrelation at lag 1 is -" in shown
+    assert "which noise leaves 5% of the time: significant, it wants to be long with 100% of its share." in shown
+    assert "order  buy " in shown
+    told = json.loads(trimtab(*asked, "--json").stdout)
+    (signal,) = told["signals"]
+    assert (told["strategy"], told["capital"], signal["signal"], signal["strength"]) == (
+        "lag_autocorr",
+        5000,
+        "BUY",
+        1.0,
+    )
+    assert signal["reason"]["value"] < signal["reason"]["low"]
+    assert signal["orders"][0]["notional"] == pytest.approx(5000.0, rel=1e-4)
+    held = trimtab(*asked, "--set", "edge=0.1").stdout
+    assert "BTCEUR  HOLD  strength 0.00" in held
+    assert "order  none of BTCEUR\n" in held
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "said"),
+    [
+        ((), 2, "there is no --data"),
+        (("--data", "NOFILE.csv"), 2, "there is no file NOFILE.csv"),
+        (("--data", "{short}"), 3, "fewer than the 501"),
+        (("--data", "{short}", "--capital", "0"), 2, "--capital 0: expected a number above 0"),
+        (("--data", "{short}", "--set", "windw=5"), 2, "did you mean 'window'?"),
+    ],
+)
+def test_a_signal_that_cannot_be_says_why(tmp_path: Path, more: tuple[str, ...], code: int, said: str):
+    short = prices(tmp_path / "BTCEUR_1h.parquet", 100)
+    wrong = trimtab("strategies", "signal", "lag_autocorr", *(part.format(short=short) for part in more))
+    assert wrong.exit_code == code
+    assert said in wrong.stderr
+
+
 def test_check_tells_law_field_and_row(monkeypatch: pytest.MonkeyPatch):
     from trimtab.research.check_subject import Finding
 

@@ -68,6 +68,61 @@ def show(
     console.print_strategy(console.stdout(), describe(strategy))
 
 
+@app.command("signal")
+def signal(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A strategy's name, or its Python file.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="A,B|FILE|DIR",
+            help="Symbols of the store, CSV or Parquet files, or a store's folder for --symbols.",
+        ),
+    ] = None,
+    symbols: Annotated[
+        str | None, typer.Option("--symbols", metavar="A,B", help="Instruments of the store that --data names.")
+    ] = None,
+    timeframe: Annotated[
+        str, typer.Option("--timeframe", help="Timeframe of the bars from the store, and of files that do not say.")
+    ] = "1d",
+    params: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter's value. Repeatable.")
+    ] = None,
+    capital: Annotated[
+        float, typer.Option("--capital", min=0.0, help="What the orders are for, in the quote currency.")
+    ] = 10_000.0,
+    as_json: JsonOption = False,
+) -> None:
+    """What a strategy says at the last bar: BUY, SELL or HOLD, how strongly, why, and the order it would mean.
+
+    HOLD says that no position is wanted, or that the strategy abstains and
+    keeps what it has. Orders are those of an account that holds only cash,
+    before costs and limits; nothing is sent. Prints on stdout and writes nothing.
+
+    Exit codes: 2 a mistake in what was asked, 3 not enough data.
+
+    [bold]Examples[/bold]
+      trimtab strategies signal sma_cross --data BTCEUR --timeframe 4h
+      trimtab strategies signal lag_autocorr --data BTCEUR_1h.csv --capital 5000 --json
+    """
+    from trimtab.research.signals import plain_of, signals_of
+    from trimtab.strategies import find
+    from trimtab.types import TrimtabError
+
+    found = find(name)
+    given = _params(params)
+    panel = _panel(symbols, timeframe, data, found.reads)
+    if panel is None:
+        raise TrimtabError("there is no --data: give symbols of the store or a file of bars, e.g. --data BTCEUR_1h.csv")
+    if not capital > 0.0:
+        raise TrimtabError(f"--capital {capital:g}: expected a number above 0")
+    told = plain_of(signals_of(found, given, panel, capital))
+    if as_json:
+        console.write_json({"strategy": found.name, "capital": capital, "signals": told})
+        return
+    console.print_signals(console.stdout(), told, capital)
+
+
 def check(
     strategy: Annotated[str, typer.Argument(metavar="STRATEGY", help="A strategy's name, or its Python file.")],
     data: Annotated[

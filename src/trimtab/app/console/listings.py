@@ -68,6 +68,37 @@ def _place(finding: Figures) -> str:
     return " ".join(parts) or "see below"
 
 
+def print_signals(console: Console, signals: Sequence[Figures], capital: float) -> None:
+    """Per unit its signal with strength and reason, then the orders that it means for an account of cash."""
+    from rich.text import Text
+
+    styles = {"BUY": "bold green", "SELL": "bold red"}
+    for told in signals:
+        line = Text("/".join(told["instruments"]), style="bold")
+        line.append(f"  {told['signal']}", style=styles.get(told["signal"], "bold"))
+        line.append(f"  strength {told['strength']:.2f}  at the close of {told['at']} ({told['timeframe']})")
+        console.print(line, soft_wrap=True)
+        console.print(Text(f"  why    {told['words']}."), soft_wrap=True)
+        for order in told["orders"]:
+            console.print(Text(f"  order  {_order(order)}"), soft_wrap=True)
+    console.print(
+        Text(f"Orders are from cash to what stands, of a capital of {shown(capital)}, before costs and limits."),
+        style="dim",
+        soft_wrap=True,
+    )
+
+
+def _order(order: Figures) -> str:
+    """One order as a trader says it."""
+    if order["lots"]:
+        return (
+            f"{order['side']} {shown(float(order['quantity']))} {order['instrument']} at about "
+            f"{shown(float(order['price']))}: {shown(round(float(order['notional']), 2))}"
+        )
+    why = f" ({order['why_not']}: {order['weight']:.2%} of the capital is wanted)" if order["why_not"] else ""
+    return f"none of {order['instrument']}{why}"
+
+
 def print_strategies(console: Console, rows: Sequence[Mapping[str, str]]) -> None:
     """One line per strategy: name, the idea, its parameters."""
     table = table_of("Strategy", "Idea", "Parameters", left=3)
