@@ -78,3 +78,35 @@ def test_a_file_without_a_column_is_refused(root: Path, tmp_path: Path) -> None:
     code, told = events(root, "--import", tmp_path / "actions.csv")
     assert code == 2
     assert "no column for kind: expected date, kind and value, found date, value" in " ".join(told.split())
+
+
+def test_a_special_dividend_beside_the_regular_one_is_not_lost(root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "actions.csv"
+    file.write_text("date,kind,value\n2014-06-10,dividend,3.00\n2014-06-10,dividend,0.08\n")
+    for _ in range(2):
+        assert events(root, "--import", file)[0] == 0
+        assert tt.load("AAPL", timeframe="1d", root=root).values[3, 0, -1] == pytest.approx(3.08)
+
+
+def test_an_event_that_cannot_be_is_taken_out_by_a_file_without_it(root: Path, tmp_path: Path) -> None:
+    """The message of the load says how; a mistyped date goes the same way."""
+    wrong, right = tmp_path / "wrong.csv", tmp_path / "right.csv"
+    wrong.write_text("date,kind,value\n2014-06-06,split,7\n2014-06-10,dividend,470\n")
+    right.write_text("date,kind,value\n2014-06-09,split,7\n")
+    assert events(root, "--import", wrong)[0] == 0
+    with pytest.raises(tt.TrimtabError, match="trimtab data events AAPL --import FILE --replace"):
+        tt.load("AAPL", timeframe="1d", root=root)
+    assert events(root, "--import", right, "--replace")[0] == 0
+    panel = tt.load("AAPL", timeframe="1d", root=root)
+    split = panel.values[:, 0, panel.fields.index("split")]
+    assert split[split == split].tolist() == [7.0]
+    assert split[2] == 7.0
+    right.write_text("date,kind,value\n")
+    assert events(root, "--import", right, "--replace")[0] == 0
+    assert "split" not in tt.load("AAPL", timeframe="1d", root=root).fields
+
+
+def test_to_replace_without_a_file_is_refused(root: Path) -> None:
+    code, told = events(root, "--replace")
+    assert code == 2
+    assert "--replace: of what? expected --import FILE" in " ".join(told.split())

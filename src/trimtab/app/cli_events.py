@@ -38,6 +38,9 @@ def events_(
     file: Annotated[
         Path | None, typer.Option("--import", metavar="FILE", help="CSV or Parquet: date, kind, value.")
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Drop all that are stored: the file has every event.")
+    ] = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,18 +48,23 @@ def events_(
 
     A file has a row per event: its ex-date, its kind (split, dividend), and its
     value: new shares per old one (7 for 7:1, 0.1 for 1:10), or cash per share
-    as it was paid. One of the same day and kind takes the stored one's place.
-    Prices are not changed: a run books events in its account.
+    as it was paid. Dividends of one day add up, and splits of one day multiply;
+    what a file says of a day and kind takes the place of what is stored of it,
+    with --replace of all that is stored. Prices are not changed: a run books
+    events in its account.
 
     [bold]Examples[/bold]
       trimtab data events AAPL
       trimtab data events AAPL --import actions.csv
+      trimtab data events AAPL --import corrected.csv --replace
     """
+    if replace and file is None:
+        raise TrimtabError("--replace: of what? expected --import FILE with it, with every event there is to be")
     store = open_store(data)
     instrument = find_instrument(store, symbol)
     if file is not None:
         new = _read(file)
-        merge_events(store, instrument, new)
+        merge_events(store, instrument, new, replace=replace)
         console.say(f"{instrument.symbol}: {len(new):,} events read from {file}")
     kept = read_events(store, instrument)
     if as_json:

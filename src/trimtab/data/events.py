@@ -40,17 +40,23 @@ def read_events(store: Store, instrument: Instrument) -> pl.DataFrame:
     return pl.read_parquet(path) if path.exists() else no_events()
 
 
-def merge_events(store: Store, instrument: Instrument, new: pl.DataFrame) -> int:
+def merge_events(store: Store, instrument: Instrument, new: pl.DataFrame, *, replace: bool = False) -> int:
     """Store events beside those that are there; one of the same day and kind takes the old one's place. -> all of them.
 
-    Events that a source takes back stay: it cannot be told from one that does not reach so far.
+    replace  they take the place of all that are there, whatever their days
+
+    New dividends of one day are one, their sum, and new splits of one day their product. Events that a source takes
+    back stay: it cannot be told from one that does not reach so far.
     """
     import polars as pl
 
+    value = pl.col("value")
+    of_day = pl.when(pl.col("kind").first() == "split").then(value.product()).otherwise(value.sum())
+    new = new.select(COLUMNS).group_by("ts", "kind", maintain_order=True).agg(of_day)
     with _locked(store):
-        whole = pl.concat([read_events(store, instrument), new.select(COLUMNS)])
-        whole = whole.unique(["ts", "kind"], keep="last").sort("ts", "kind")
-        if len(whole):
+        kept = no_events() if replace else read_events(store, instrument)
+        whole = pl.concat([kept, new]).unique(["ts", "kind"], keep="last").sort("ts", "kind")
+        if len(whole) or replace:
             _write_atomically(path_of(store, instrument), lambda path: whole.write_parquet(path))
     return len(whole)
 
@@ -85,8 +91,9 @@ def with_events(frame: pl.DataFrame, events: pl.DataFrame, instrument: Instrumen
             what = f"a dividend of {value:g}" if pays else f"a split of {value:g} new shares per old one"
             most = f" and less than the close before it, {close[row - 1]:g}" if pays else ""
             raise TrimtabError(
-                f"{instrument.symbol}: {what} on {day:%Y-%m-%d}: expected more than 0{most}. Are its stored "
-                "prices raw? Download it again, bars and events"
+                f"{instrument.symbol}: {what} on {day:%Y-%m-%d}: expected more than 0{most}. Are its stored prices "
+                "raw? Download it again, bars and events; or give all its events anew, without those that are wrong: "
+                f"trimtab data events {instrument.symbol} --import FILE --replace"
             )
         if pays:
             dividend[row] = cash + (dividend[row] if dividend[row] == dividend[row] else 0.0)

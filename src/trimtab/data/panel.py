@@ -189,9 +189,13 @@ def _feature(panel: Panel, store: Store, name: str) -> F64:
 
 def _adjusted_from(bars: Panel, field: str, begins: int) -> F64:
     """(B,) a field of one instrument's bars, adjusted forward from what it was at an instant."""
-    raw, seen = (p.values[:, 0, p.fields.index(field)] for p in (bars, signals_of(bars)))
+    volume = bars.fields.index("volume")
+    ones = bars.values.copy()
+    ones[:, :, volume] = 1.0  # what becomes of it is the factor of volume, also of a bar that has none
+    seen, prices = adjusted_bars(msgspec.structs.replace(bars, values=ones))
+    factor = seen[:, 0, volume] if field == "volume" else prices[:, 0]
     at = max(int(np.searchsorted(bars.ts, begins, side="right")) - 1, 0)
-    return seen * (raw[at] / seen[at])
+    return bars.values[:, 0, bars.fields.index(field)] * (factor / factor[at])
 
 
 # --- the rows of a model ---------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 
 import trimtab as tt
 from trimtab.data.catalogue import default_instrument
-from trimtab.data.events import merge_events, with_events
+from trimtab.data.events import merge_events, read_events, with_events
 from trimtab.data.store import Store, open_store, write_bars
 from trimtab.types import Instrument, TrimtabError
 
@@ -123,6 +123,30 @@ def test_a_feature_of_another_timeframe_has_no_jump(store: Store) -> None:
     assert tt.load("COINUSD", timeframe="1d", root=store.root).values[:, 0, 3].tolist() == [70.0] * 3 + [10.0] * 2
     run = tt.backtest("sma_cross", panel, params={"fast": 2, "slow": 5}, costs="none", capital=1e5)
     assert run.fills.filter(pl.col("order_id") != 0).height == 0  # nothing has crossed
+
+
+def test_a_feature_is_there_where_its_first_day_has_no_volume(store: Store) -> None:
+    frame = bars_from("2024-06-03T00:00", [70.0] * 72 + [10.0] * 48, 1)
+    quiet = pl.col("open_time") < dt.datetime(2024, 6, 4, tzinfo=dt.UTC)
+    write_bars(store, COIN, "1h", frame.with_columns(volume=pl.when(quiet).then(0.0).otherwise("volume")))
+    merge_events(store, COIN, told(("2024-06-06", "split", 7.0)))
+    panel = tt.load("COINUSD", timeframe="1h", root=store.root, features=["volume@1d"])
+    seen = panel.values[:, 0, panel.fields.index("volume@1d")]
+    assert np.isnan(seen).tolist() == [True] * 23 + [False] * 97
+    assert seen[[23, 47, 71, 95, 119]].tolist() == pytest.approx([0.0] + [240.0] * 4)  # in shares of the first day
+
+
+def test_dividends_of_one_day_add_up_and_splits_multiply(store: Store) -> None:
+    """MSFT 2004-11-15: the regular 0.08 and a special 3.00. The same file once more changes nothing."""
+    new = told(
+        ("2004-11-13", "dividend", 3.0), ("2004-11-13", "dividend", 0.08),
+        ("2004-11-14", "split", 2.0), ("2004-11-14", "split", 1.5),
+    )  # fmt: skip
+    for _ in range(2):
+        assert merge_events(store, STOCK, new) == 2
+        assert read_events(store, STOCK)["value"].to_list() == [3.08, 3.0]
+    assert merge_events(store, STOCK, told(("2004-11-13", "dividend", 3.0))) == 2
+    assert read_events(store, STOCK)["value"].to_list() == [3.0, 3.0], "a later call takes the stored one's place"
 
 
 def test_bars_without_events_have_no_fields_for_them(store: Store) -> None:
