@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from trimtab.engine.findings import NOTHING_FOUND, Findings
-from trimtab.engine.heard import HEARD, is_new, look_again, supposed
+from trimtab.engine.heard import HEARD, is_new, look_again, split_sent, supposed
 from trimtab.engine.outgoing import commands, halt
 from trimtab.engine.state import (
     LOOKS,
@@ -104,6 +104,7 @@ def _bars(state: State, event: Bars) -> list[EngineCommand]:
     state.bars, state.is_open = bars, True
     if state.tape.is_due():
         open_row(state.bound.address, t)
+        split_sent(state, t)
     return []
 
 

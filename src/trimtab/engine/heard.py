@@ -24,6 +24,7 @@ from trimtab.engine.state import (
     own,
 )
 from trimtab.rules.book import TARGET
+from trimtab.rules.market import DURATION
 from trimtab.rules.orders import (
     CROSSED,
     END_OF_DAY,
@@ -51,6 +52,7 @@ from trimtab.venues import Cash, Crossed, Ended, Filled, Liquidated, Unknown, Wo
 def filled(state: State, event: Filled) -> list[EngineCommand]:
     if not is_new(state, event.trade_id):
         return []
+    event = _in_new_shares(state, event)
     i, slot = event.instrument, event.slot
     book = state.book
     live = book.positions["live"][i].item() >> slot & 1
@@ -73,6 +75,32 @@ def _fill(state: State, event: Filled) -> None:
         state.bound.address, state.tape.t, event.instrument, event.slot, event.lots, event.done, event.reason,
         event.waited, event.ts,
     )  # fmt: skip
+
+
+def _in_new_shares(state: State, event: Filled) -> Filled:
+    """A fill from before a split that the book has been through, in the shares of after it."""
+    opened, ratio = state.splits.get(event.instrument, (0, 1.0))
+    if event.ts >= opened:
+        return event
+    done = event.done._replace(price=event.done.price / ratio, mid=event.done.mid / ratio)
+    return event._replace(lots=round(event.lots * ratio), done=done)
+
+
+def split_sent(state: State, t: int) -> None:
+    """The splits of a row, for what no book has any more: orders in doubt, and those of which late fills may come."""
+    market = state.tape.market
+    if not market.split.shape[0]:
+        return
+    known = np.flatnonzero(market.split[t] > 0.0)
+    for i in known.tolist():
+        ratio = float(market.split[t, i])
+        state.splits[i] = (int(market.ts[t]) - int(market.rows[t, i, DURATION]), ratio)
+        for sent in [*(s for s in state.sent.values() if s.is_leaving), *state.gone.values()]:
+            if sent.instrument == i and sent.slot == TARGET:
+                for name in ("lots", "filled"):
+                    sent.record[name] = round(int(sent.record[name]) * ratio)
+    if len(known):
+        count(state)
 
 
 def _stray(state: State, event: Filled, sent: Sent) -> None:
@@ -157,12 +185,16 @@ def ended(state: State, event: Ended) -> list[EngineCommand]:
 #: Why a venue takes away what protects a position, of its own accord.
 _BY_VENUE: Final = frozenset({REJECT, CROSSED, WITHDRAWN, END_OF_DAY})
 
+#: Rows that another order in its place has to stand.
+_LASTING: Final = 3
+
 
 def _unprotected(state: State, sent: Sent, kept: NDArray[np.void], event: Ended) -> list[EngineCommand]:
     """The venue has taken away what protects a position: another order takes its place. Where that is not left there
-    either, before the next row, nothing that adds risk is sent until a person has looked."""
+    for some rows either, nothing that adds risk is sent until a person has looked."""
     row, i, slot = state.tape.row, sent.instrument, sent.slot
-    again = any(s.row == row and s.instrument == i and s.slot == slot for s in state.gone.values())
+    lately = (s for s in state.gone.values() if s.row >= 0 and row - s.row <= _LASTING)
+    again = any((s.instrument, s.slot) == (i, slot) for s in lately)
     sent.row = row
     what = f"order {event.cid}, which protects, is gone ({REASONS[event.reason]})"
     if not again:

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from trimtab.engine import core
 from trimtab.engine.ledger import Ledger
-from trimtab.engine.reconcile import Difference, adjustments, differences, in_doubt, is_known, is_same, strange
+from trimtab.engine.reconcile import Difference, adjustments, differences, in_doubt, is_known, is_same, resized, strange
 from trimtab.killswitch import thrown
 from trimtab.rules.book import TARGET
 from trimtab.rules.orders import NOT_PLACED, WITHHELD
@@ -156,22 +156,22 @@ class Line:
             reports = await self.call(self.venue.send, command)
         except Ambiguous as error:
             found = self.cut_off(error) if self.is_mute else []
-            if isinstance(command, Submit):
-                found += self._in_doubt(command)
-            return found  # it stays in doubt, and is asked about
+            return [*found, *self._in_doubt(command)]  # it is asked about
         except Unreachable as error:
             found = self.cut_off(error)
-            if isinstance(command, Submit) and command.slot != TARGET:  # it must not be given up
-                found += self._in_doubt(command)
-            elif isinstance(command, Submit):
+            if isinstance(command, Submit) and command.slot == TARGET:
                 i = command.order.instrument
-                found += self.ledger.handle(Ended(command.cid, i, command.slot, NOT_PLACED, 0, self.ledger.now()))
-            return found
+                return found + self.ledger.handle(Ended(command.cid, i, TARGET, NOT_PLACED, 0, self.ledger.now()))
+            return [*found, *self._in_doubt(command)]  # what protects must not be given up
         self.ledger.at("answered")
         return [c for report in reports for c in self.ledger.handle(report)]
 
-    def _in_doubt(self, command: Submit) -> list[core.EngineCommand]:
-        return self.ledger.handle(Unknown(command.cid, command.order.instrument, command.slot, self.ledger.now()))
+    def _in_doubt(self, command: Submit | Cancel | Amend | Decided) -> list[core.EngineCommand]:
+        """An order whose end or size is not known any more; one that was withdrawn is in doubt already."""
+        if isinstance(command, (Cancel, Decided)):
+            return []
+        i = command.order.instrument if isinstance(command, Submit) else command.instrument
+        return self.ledger.handle(Unknown(command.cid, i, command.slot, self.ledger.now()))
 
     def _is_barred(self, command: Submit) -> bool:
         """May an order not go now? One that takes another's place goes only where that one is surely gone; one that
@@ -273,6 +273,9 @@ class Line:
             await self.send(await self._missed(back))
             self.ledger.at("reconcile")
             snapshot = await self.call(self.venue.snapshot)
+            for cid in resized(self.state, snapshot):
+                sent = self.state.sent[cid]
+                await self.send(self.ledger.handle(Unknown(cid, sent.instrument, sent.slot, self.ledger.now())))
             for cid in [*in_doubt(self.state, snapshot), *strange(self.state, snapshot)]:
                 await self.send(await self.ask(cid))
             found = await self._differences()

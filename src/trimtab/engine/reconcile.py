@@ -74,6 +74,17 @@ def _may_have_gone(cid: str, sent: Sent, snapshot: Snapshot) -> bool:
     return sent.slot == TARGET or not (snapshot.protects or cid in snapshot.orders)
 
 
+def resized(state: State, snapshot: Snapshot) -> list[str]:
+    """Orders that protect a position and stand at the venue in another size: a change of theirs was lost."""
+    if snapshot.protects:
+        return []
+    return [
+        cid
+        for cid, sent in state.sent.items()
+        if sent.slot != TARGET and not sent.is_leaving and snapshot.orders.get(cid, sent.left) != sent.left
+    ]
+
+
 def strange(state: State, snapshot: Snapshot) -> list[str]:
     """Orders of ours that are open at the venue and not in the book: its journal has lost its end."""
     return [cid for cid in snapshot.orders if cid not in state.sent and number_of(state, cid)]

@@ -178,7 +178,7 @@ def _weight(value: float) -> str:
 
 # --- snapshots -------------------------------------------------------------------------------------------------------
 
-_FORMAT: Final = 4
+_FORMAT: Final = 5
 
 
 def save(state: State) -> bytes:
@@ -193,6 +193,7 @@ def save(state: State) -> bytes:
         "sent": _told(state.sent),
         "gone": _told(state.gone),
         "seen": list(state.seen),
+        "splits": [[i, opened, ratio] for i, (opened, ratio) in state.splits.items()],
         "numbered": state.numbered,
         "is_open": state.is_open,
         "is_up": state.is_up,
@@ -227,6 +228,7 @@ def restore(state: State, saved: bytes) -> None:
         for name in ("sent", "gone")
     )
     state.seen = dict.fromkeys(tree["seen"])
+    state.splits = {i: (opened, ratio) for i, opened, ratio in tree["splits"]}
     for name in ("numbered", "is_open", "is_up"):
         setattr(state, name, tree[name])
     if save(state) != saved:  # a size that numpy made fit, a member that is not known any more

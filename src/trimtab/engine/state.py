@@ -190,6 +190,7 @@ class State:
     planner  what the models want
     prefix   of the client order ids of this account
     sent     client order id -> an order that a venue may hold
+    splits   instrument -> when its last split opened, ns UTC, and new shares per old one
     """
 
     setup: Setup
@@ -206,6 +207,7 @@ class State:
     sent: dict[str, Sent] = field(default_factory=dict[str, Sent])
     seen: dict[str, None] = field(default_factory=dict[str, None])
     gone: dict[str, Sent] = field(default_factory=dict[str, Sent])  # that have ended, of late: fills may still come
+    splits: dict[int, tuple[int, float]] = field(default_factory=dict[int, tuple[int, float]])  # see heard.split_sent
     protects: bool = True  # limits place orders of their own at the venue
     numbered: int = 0  # the last order id that was told
     is_open: bool = False  # a row is open: its close is still to come

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,19 @@ from trimtab.rules.book import STOP_LOSS, TARGET
 from trimtab.rules.fills import Execution
 from trimtab.rules.orders import NO_REASON
 from trimtab.types import GTC, MARKET, Order
-from trimtab.venues import Ambiguous, Cancel, Ended, Filled, Order_, Report, Snapshot, Submit, Unreachable, Working
+from trimtab.venues import (
+    Ambiguous,
+    Amend,
+    Cancel,
+    Ended,
+    Filled,
+    Order_,
+    Report,
+    Snapshot,
+    Submit,
+    Unreachable,
+    Working,
+)
 
 PRICE = Execution(100.0, 0.0, 0, 100.0, 0.0, 0.0, 0.0, 0.0)
 
@@ -32,6 +45,7 @@ class Scripted:
     """A venue that says what it is told to.
 
     takes   seconds that a call takes, or what it raises
+    open    orders of its snapshot
     knows   what `ask` answers; trades: what `since` does, once it was asked more than `hides` times
     """
 
@@ -40,6 +54,7 @@ class Scripted:
         self.knows: list[Report] = []
         self.trades: list[Report] = []
         self.hides = 0
+        self.open: dict[str, int] = {}
         self.heard: list[object] = []
 
     async def _heard(self, what: object) -> None:
@@ -62,7 +77,7 @@ class Scripted:
 
     async def snapshot(self) -> Snapshot:
         await self._heard("snapshot")
-        return Snapshot(0, np.zeros(2, np.int64), np.array([1.0]), {})
+        return Snapshot(0, np.zeros(2, np.int64), np.array([1.0]), dict(self.open))
 
 
 class Bench:
@@ -236,6 +251,36 @@ def test_what_could_not_be_sent_was_not_placed_unless_it_protects(slot: int, ben
     bench.do(lambda: bench.line.send([order(slot=slot)]))
     assert bench.outcomes(cid) == (["REJECTED"] if slot == TARGET else ["UNKNOWN"])
     assert not bench.state.is_up
+
+
+@pytest.mark.parametrize("error", [Unreachable("cut"), Ambiguous("no answer")])
+def test_a_change_of_what_protects_is_asked_for_and_sent_again(error: Exception, bench: Bench) -> None:
+    """Else the venue's stop would be of another size than the position."""
+    cid = standing(bench.state)
+    bench.venue.takes = error
+    bench.do(lambda: bench.line.send([Amend(cid, 0, STOP_LOSS, -30, math.nan, 99.0)]))
+    assert bench.state.sent[cid].is_leaving
+    assert bench.outcomes(cid) == ["UNKNOWN"]
+    bench.venue.takes, bench.venue.knows = 0.0, [Working(cid, 0, STOP_LOSS, 1, -1, 0, NO_REASON, NO_REASON, -10)]
+    bench.do(bench.line.clear_up)
+    again = [c for c in bench.venue.heard if isinstance(c, Amend)]
+    assert [c.lots for c in again] == [-30, -30]
+    assert not bench.state.sent[cid].is_leaving
+
+
+def test_what_protects_in_another_size_at_the_venue_is_changed_there(bench: Bench) -> None:
+    cid = standing(bench.state)
+    bench.venue.open, bench.venue.knows = {cid: -10}, [Working(cid, 0, STOP_LOSS, 1, -1, 0, NO_REASON, NO_REASON, -10)]
+    bench.do(lambda: bench.line.reconcile("now"))
+    assert [c.lots for c in bench.venue.heard if isinstance(c, Amend)][:1] == [-30]
+
+
+def standing(state: core.State) -> str:
+    """A stop over 30 lots, in the book and at the venue."""
+    cid = sent(state, 1, slot=STOP_LOSS, lots=-30)
+    state.book.orders[0, STOP_LOSS] = state.sent[cid].record
+    state.book.positions[0]["live"] |= 1 << STOP_LOSS
+    return cid
 
 
 # --- what a venue knows of an order ----------------------------------------------------------------------------------
