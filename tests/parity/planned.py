@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 from trimtab.engine.planner import Planner, planner
 from trimtab.portfolio.budgets import combine
@@ -82,6 +83,16 @@ SHORT: dict[str, dict[str, Any]] = {
     "sma_cross": {"fast": 4, "slow": 11, "short": True},
     "variance_ratio": {"window": 40, "level": 0.4},
 }
+
+
+#: In the nightly run where a case takes seconds: variance_ratio, of the same form and on the same kernel, is looked at
+#: by day, and books drawn at random have all of them.
+BY_NIGHT = ("drift_significance", "lag_autocorr", "pacf_spike")
+
+
+def by_day(names: Iterable[str]) -> list[Any]:
+    """Names as parameters of a test, with the nightly mark where it belongs."""
+    return [pytest.param(name, marks=pytest.mark.nightly) if name in BY_NIGHT else name for name in names]
 
 
 def timeframe_for(name: str, wanted: str) -> str:

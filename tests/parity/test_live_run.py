@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import trimtab as tt
 from tests.parity.conftest import FEES, FULL, acted_on, crypto, indices, joined_by
 from tests.parity.engaged import assert_same, assert_same_run, head, opened, told, trade, traded
-from tests.parity.planned import FOLLOWS, REGIMES, SHORT, book, timeframe_for, with_fields
+from tests.parity.planned import FOLLOWS, REGIMES, SHORT, book, by_day, timeframe_for, with_fields
 from trimtab.app.cli import app
 from trimtab.app.config import complete, read_spec
 from trimtab.app.document import Override
@@ -63,7 +63,7 @@ def place(tmp_path: Path) -> Generator[Path]:
 # --- every strategy ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", list(SHORT))
+@pytest.mark.parametrize("name", by_day(SHORT))
 @pytest.mark.parametrize("when", ["on_change", pytest.param("always", marks=pytest.mark.nightly)])
 def test_every_strategy_on_days_with_gaps(name: str, when: str, place: Path) -> None:
     panel = synthetic_panel(3, 420, 4, timeframe_for(name, "1d"))
@@ -71,7 +71,7 @@ def test_every_strategy_on_days_with_gaps(name: str, when: str, place: Path) -> 
     assert_same(spec, panel, place, seed=len(name))
 
 
-@pytest.mark.parametrize("name", [n for n in SHORT if n != "crypto_momentum"])
+@pytest.mark.parametrize("name", by_day(n for n in SHORT if n != "crypto_momentum"))
 def test_every_strategy_on_real_hours_with_gaps(name: str, shared: Path, place: Path) -> None:
     panel = head(crypto(shared), 900)
     universe = panel.symbols[:2] if name == "pairs_reversion" else ()

@@ -11,7 +11,7 @@ import pytest
 
 import trimtab as tt
 from tests.parity.conftest import acted_on, crypto, indices
-from tests.parity.planned import FOLLOWS, REGIMES, SHORT, assert_same, book, timeframe_for, with_fields
+from tests.parity.planned import FOLLOWS, REGIMES, SHORT, assert_same, book, by_day, timeframe_for, with_fields
 from trimtab.app.config import complete, read_spec
 from trimtab.data.resampling import resample
 from trimtab.portfolio.allocators import ALLOCATORS, Allocator, inverse_volatility
@@ -42,7 +42,7 @@ def test_every_strategy_on_days_with_gaps(name: str, when: str) -> None:
     assert_same(spec, panel, least=1 if when == "on_change" else 20)
 
 
-@pytest.mark.parametrize("name", [*SHORT, *(str(EXAMPLES / f"{n}.py") for n in ("autoregression", "volatility_breakout"))])  # fmt: skip  # noqa: E501
+@pytest.mark.parametrize("name", [*by_day(SHORT), *(str(EXAMPLES / f"{n}.py") for n in ("autoregression", "volatility_breakout"))])  # fmt: skip  # noqa: E501
 def test_every_strategy_on_a_coarser_timeframe_and_sized(name: str) -> None:
     """Days of hours, sessions and round the clock, with a sizer, a calendar and a least trade."""
     panel = synthetic_panel(4, 24 * 270, 4, "1h")

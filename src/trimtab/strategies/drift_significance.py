@@ -15,7 +15,8 @@ Source    Merton (1980), J. Financial Economics 8(4); Newey, West (1987), Econom
 Fails     it is late by half a window at every turn, and in ranges pays for both false starts. A Sharpe ratio of 1 per
           year needs four years to reach t = 2: with short windows it only sees trends that are far stronger than any
           lasting one. While the window holds a price that is not above 0 it abstains.
-Typical   in the market 5% of the time on noise, 10-30% on trending markets; win rate below 45%, payoff above 2.
+Typical   on coins and stocks in the market 0-12% of the bars (20% of Apple's, 1998 to 2015), 10 to 40 at a time; win
+          rate 25-50%, payoff between 1 and 6.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ Source    Ljung, Box (1978), Biometrika 65(2); Lo, MacKinlay (1989), J. Economet
 Fails     when correlation comes from the data (a stale or bouncing last price is reversal that nobody can trade), where
           costs exceed the forecast move (set edge to one side's), and when a regime turns: a window is late by half.
           While the window holds a return that is not defined (a price that is not above 0) it abstains.
-Typical   in the market 5% of the time on noise, on hourly coins 10-40%; win rate 50-53%, holds one to a few bars.
+Typical   on coins of 2020 to 2023, 1h and 4h, in the market 1-7% of the bars, for one or two at a time; win rate
+          50-55%, payoff just below 1: before costs as good as nothing.
 """
 
 from __future__ import annotations

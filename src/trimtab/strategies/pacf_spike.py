@@ -15,7 +15,8 @@ Source    Durbin (1960), Rev. Int. Statistical Institute 28(3); Burg (1967); Box
 Fails     where the correlation is the data's (stale or bouncing prices), where costs exceed the forecast move (set edge
           to one side's), and on seasons of the day, which are no autoregression. While the window holds a return that
           is not defined (a price that is not above 0) it abstains.
-Typical   in the market 5% of the time on noise; win rate 50-53%, holds one to a few bars.
+Typical   on coins of 2020 to 2023, 1h and 4h, in the market 1-9% of the bars, for one or two at a time; win rate
+          50-55%, payoff about 1: before costs as good as nothing.
 """
 
 from __future__ import annotations

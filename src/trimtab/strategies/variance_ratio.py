@@ -13,7 +13,8 @@ Source    Lo, MacKinlay (1988), Rev. Financial Studies 1(1); Campbell, Lo, MacKi
           Financial Markets, 2.4; Chow, Denning (1993), J. Econometrics 58(3). The forecast from the score is ours.
 Fails     on stale or bouncing prices (VR < 1 that nobody can trade) and where costs eat small moves; q above a tenth of
           the window is biased and skewed. While the window holds a price that is not above 0 it abstains.
-Typical   in the market 3-5% of the time on noise; hourly coins and stocks mostly show VR < 1; holds a few bars.
+Typical   on coins of 2020 to 2023 in the market 0-4% of the bars, mostly with VR < 1, two or three at a time; win rate
+          65-70%, payoff about one half: before costs as good as nothing.
 """
 
 from __future__ import annotations

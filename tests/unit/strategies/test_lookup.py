@@ -191,6 +191,9 @@ def test_installed_packages_offer_strategies(monkeypatch: pytest.MonkeyPatch, tm
         ("momentum", {"band": [0.1]}, "momentum.band: expected a number, got [0.1]"),
         ("pairs_reversion", {"exit_z": 2.0}, "pairs_reversion: expected exit_z < entry_z < stop_z, got 2.0, 2.0, 4.0"),
         ("pairs_reversion", {"neutral": 2}, "pairs_reversion.neutral: expected a whole number from 0 to 1, got 2"),
+        ("lag_autocorr", {"window": 20, "lags": 6}, "lag_autocorr: window (20) must be at least four times lags (6)"),
+        ("pacf_spike", {"window": 39}, "pacf_spike: window (39) must be at least four times lags (10)"),
+        ("drift_significance", {"window": 20, "lags": 6}, "drift_significance: window (20) must be at least four"),
         ("index_mean_reversion", {"entry_rsi": 95}, "index_mean_reversion: entry_rsi (95.0) must be below exit_rsi"),
     ],
 )
