@@ -5,6 +5,8 @@ All of it is read from orders and fills, so it is the same for a backtest, on pa
 decision price   the last close at the instant of the decision; of a protective order, which waits for one, its level
 arrival price    the market that the fill met: the open, or the level that the bar traded through (`mid` of the fill)
 slippage         what was paid more (sold for less) than that price: a fraction of it, or money; negative = gained
+
+Where a split lies between a decision and a fill, the decision price is told in the shares of the fill.
 """
 
 from __future__ import annotations
@@ -160,6 +162,14 @@ def decision_prices(run: Run) -> tuple[I64, F64]:
     return row, np.where(price > 0.0, price, np.nan)
 
 
+def shares_at(market: Market, rows: I64, instrument: I64) -> F64:
+    """Shares that one of the first row has become at each row, by splits; rows and instruments are parallel."""
+    if not len(market.split):
+        return np.ones(len(rows))
+    shares: F64 = np.cumprod(np.nan_to_num(market.split, nan=1.0), axis=0)
+    return shares[np.maximum(rows, 0), instrument]
+
+
 def _quote_marks(run: Run, market: Market, row: I64, instrument: I64) -> F64:
     rates = rates_of(market, run.fold.setup.terms["column"][instrument], row)
     known = (row >= 0) & (rates > 0.0)
@@ -172,7 +182,9 @@ class Filled:
     at                  their places in result.fills
     order               the place of each one's order in result.orders; -1: it has none (what a venue did by itself)
     row, decided        row and instant of its decision; -1 and 0: there was none
-    sent_row, sent_price   of every order in result.orders, filled or not: see decision_prices
+    sent_row, sent_price   of every order in result.orders, filled or not: see decision_prices, the price per share
+                        at the order's end
+    done                (O,) lots that have filled of every order, in shares of its end
     decision, arrival   the two prices, quote currency; NaN: undefined
     money               (F,) base currency that one unit of price is worth: signed lots x unit x rate
     waited              (F,) seconds from the decision to the fill; NaN for a protective order: a price was waited for
@@ -187,12 +199,23 @@ class Filled:
         place = np.minimum(np.searchsorted(ids, fills["order_id"]), max(len(ids) - 1, 0))
         known = ids[place] == fills["order_id"] if len(ids) else np.zeros(len(fills), np.bool_)
         self.order: I64 = np.where(known, by_id[place], -1) if len(ids) else np.full(len(fills), -1)
-        self.sent_row, self.sent_price = decision_prices(run)
+        self.sent_row, sent_price = decision_prices(run)
+        orders, market = result.orders, run.fold.market
+        ends = np.where(orders["done_ts"] != 0, orders["done_ts"], market.ts[-1])
+        end_row = np.searchsorted(market.ts, ends, side="right") - 1
+        np.maximum.at(end_row, self.order[known], fills["row"][known])  # one bar may close when the next one opens
+        last = shares_at(market, end_row, orders["instrument"])
+        # A level has followed the splits; the close that a decision saw has not.
+        first = np.where(is_protective(orders["kind"]), last, shares_at(market, self.sent_row, orders["instrument"]))
+        self.sent_price: F64 = sent_price * (first / last)
+        became = last[self.order[known]] / shares_at(market, fills["row"][known], fills["instrument"][known])
+        lots = np.abs(fills["lots"][known]) * became
+        self.done: F64 = np.bincount(self.order[known], lots, len(orders)).astype(np.float64)
         self.row, self.decided = np.full(len(fills), -1), np.zeros(len(fills), np.int64)
         self.decision, self.waited = np.full((2, len(fills)), np.nan)
         sent = result.orders[self.order[known]]
         self.row[known], self.decided[known] = self.sent_row[self.order[known]], sent["ts"]
-        self.decision[known] = self.sent_price[self.order[known]]
+        self.decision[known] = self.sent_price[self.order[known]] * became
         waited = (fills["ts"][known] - sent["ts"]) / SECOND
         self.waited[known] = np.where(is_protective(sent["kind"]), np.nan, waited)
         self.arrival: F64 = np.where(fills["mid"] > 0.0, fills["mid"], np.nan)
@@ -291,6 +314,7 @@ def _fill_rate(run: Run, mine: NDArray[np.bool_]) -> float:
     orders = run.result.orders
     ended = mine & (orders["done_ts"] != 0) & ~is_protective(orders["kind"])
     kept, row, price = orders[ended], run.filled.sent_row[ended], run.filled.sent_price[ended]
+    done = run.filled.done[ended]
     instruments = kept["instrument"]
     if len(np.unique(instruments)) > 1:
         terms = run.fold.setup.terms
@@ -298,8 +322,8 @@ def _fill_rate(run: Run, mine: NDArray[np.bool_]) -> float:
         worth = np.nan_to_num(price) * terms["unit"][instruments] * rates
     else:
         worth = np.ones(len(kept))
-    ordered = float((np.abs(kept["lots"]) * worth).sum())
-    return float((np.abs(kept["filled"]) * worth).sum()) / ordered if ordered > 0.0 else np.nan
+    ordered = float(((done + np.abs(kept["lots"] - kept["filled"])) * worth).sum())
+    return float((done * worth).sum()) / ordered if ordered > 0.0 else np.nan
 
 
 def _paid(filled: Filled, part: F64) -> tuple[float, ...]:
