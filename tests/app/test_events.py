@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from typer.testing import CliRunner
 
 import trimtab as tt
 from trimtab.app.cli import app
+
+SPLIT = dt.date(2014, 6, 9)
 
 BARS = pl.DataFrame(
     {
@@ -110,3 +113,38 @@ def test_to_replace_without_a_file_is_refused(root: Path) -> None:
     code, told = events(root, "--replace")
     assert code == 2
     assert "--replace: of what? expected --import FILE" in " ".join(told.split())
+
+
+def stored(tmp_path: Path) -> Path:
+    """Forty sessions from a Thursday on, with a split and a dividend within a week."""
+    days = pl.date_range(pl.date(2014, 5, 15), pl.date(2014, 7, 11), "1d", eager=True)
+    days = days.filter(days.dt.weekday() < 6)
+    price = pl.Series([700.0 if day < SPLIT else 100.0 for day in days])
+    bars = {"date": days, "open": price, "high": price + 1, "low": price - 1, "close": price, "volume": price * 0 + 1e6}
+    pl.DataFrame(bars).write_csv(tmp_path / "AAPL_1d.csv")
+    words = ["data", "import", str(tmp_path / "AAPL_1d.csv"), "--asset-class", "equity", "--data", str(tmp_path / "s")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    (tmp_path / "actions.csv").write_text("date,kind,value\n2014-06-09,split,7\n2014-06-11,dividend,0.47\n")
+    assert events(tmp_path / "s", "--import", tmp_path / "actions.csv")[0] == 0
+    return tmp_path / "s"
+
+
+def test_a_week_that_began_before_the_bars_is_left_out(tmp_path: Path) -> None:
+    panel = tt.load("AAPL", timeframe="1w", root=stored(tmp_path))
+    split, dividend = (panel.values[:, 0, panel.fields.index(name)] for name in ("split", "dividend"))
+    assert split[split == split].tolist() == [7.0]
+    assert dividend[dividend == dividend].tolist() == [7 * 0.47]
+    assert panel.values[:, 0, 0].tolist()[:4] == [700.0, 700.0, 700.0, 100.0]
+
+
+def test_parity_over_a_split(tmp_path: Path) -> None:
+    root = stored(tmp_path)
+    spec = "universe: AAPL\ntimeframe: 1d\ncapital: 100000\nmodels: [{strategy: buy_and_hold}]\n"
+    (tmp_path / "hold.yaml").write_text(spec)
+    words = ["backtest", str(tmp_path / "hold.yaml"), "--data", str(root), "--out", str(tmp_path / "r"), "--no-report"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    bundle = next((tmp_path / "r").iterdir())
+    done = CliRunner().invoke(app, ["parity", str(bundle), str(bundle)])
+    assert done.exit_code == 0, done.output
+    assert "Equal, to the last bit" in done.output

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from trimtab.data.demo import import_demo
 from trimtab.data.panel import load
 from trimtab.data.store import open_store
 from trimtab.research.check import LAWS, check_strategy
+from trimtab.research.synthetic import synthetic_panel
 from trimtab.strategies import BUILT_IN, find
 from trimtab.types import Panel, Strategy
 
@@ -189,3 +191,11 @@ def test_slower_fields_are_made_where_there_is_no_data(write: Write) -> None:
     strategy = write("slower", fields='("close", "close@1d")', extra=', timeframes=("4h",)')
     findings = check_strategy(strategy)
     assert refused(findings) == []
+
+
+def test_an_instrument_that_begins_later_breaks_nothing() -> None:
+    panel = synthetic_panel(7, 1_200, 2, "4h")
+    values = panel.values.copy()
+    values[:700, 1] = np.nan
+    later = Panel(panel.ts, panel.instruments, panel.fields, values, panel.timeframe)
+    assert refused(check_strategy(find("sma_cross"), later, {"fast": 5, "slow": 20})) == []

@@ -51,22 +51,24 @@ def _in_new_shares(x: F64, fields: tuple[str, ...], found: Buckets, out: F64) ->
     The split of a bar is the product of those in it, NaN where there is none; its dividend the sum of those in it, per
     share that was held when it began.
     """
-    rows, none = x[found.rows], np.full(len(found.rows), np.nan)
+    begun = found.first[0]  # what comes before it is of a bar that is left out
+    rows, first, last = x[found.rows[begun:]], found.first - begun, found.last - begun
+    none = np.full(len(rows), np.nan)
     split, dividend = (rows[:, fields.index(f)] if f in fields else none for f in ("split", "dividend"))
-    sizes = np.diff(np.append(found.first, len(rows)))
+    sizes = np.diff(np.append(first, len(rows)))
     shares = np.cumprod(np.where(np.isnan(split), 1.0, split))  # that one of before the first bar has become
     before = np.concatenate((np.ones(1), shares))[:-1]
-    began, ended = np.repeat(before[found.first], sizes), np.repeat(shares[found.last], sizes)
+    began, ended = np.repeat(before[first], sizes), np.repeat(shares[last], sizes)
     for field, fold in (("high", np.maximum), ("low", np.minimum), ("open", None), ("volume", np.add)):
         if field not in fields:
             continue
         k = fields.index(field)
         told = rows[:, k] * (ended / shares if field == "volume" else shares / ended)
-        out[:, k] = told[found.first] if fold is None else fold.reduceat(told, found.first)
+        out[:, k] = told[first] if fold is None else fold.reduceat(told, first)
     if "split" in fields:
-        there = np.add.reduceat((~np.isnan(split)).astype(np.int64), found.first) > 0
-        out[:, fields.index("split")] = np.where(there, shares[found.last] / before[found.first], np.nan)
+        there = np.add.reduceat((~np.isnan(split)).astype(np.int64), first) > 0
+        out[:, fields.index("split")] = np.where(there, shares[last] / before[first], np.nan)
     if "dividend" in fields:
-        there = np.add.reduceat((~np.isnan(dividend)).astype(np.int64), found.first) > 0
-        paid = np.add.reduceat(np.nan_to_num(dividend) * (before / began), found.first)
+        there = np.add.reduceat((~np.isnan(dividend)).astype(np.int64), first) > 0
+        paid = np.add.reduceat(np.nan_to_num(dividend) * (before / began), first)
         out[:, fields.index("dividend")] = np.where(there, paid, np.nan)

@@ -161,8 +161,8 @@ def _path_finding(subject: Subject, field: str, cut: int, what: str, row: int) -
 
 
 def _path_cuts(subject: Subject, book: Book) -> list[int]:
-    """Panel rows to change the future after: one in each third of what comes after the warm-up."""
-    rows = subject.units[0].rows
+    """Panel rows to change the future after: one in each third of what comes after the last one's warm-up."""
+    rows = max((unit.rows for unit in subject.units), key=lambda rows: int(rows[0]))
     need = max(int(subject.strategy.warmup(params)) for params in book.params)
     edges = np.linspace(need + 10, len(rows) - 2, _PATH_CUTS + 1).astype(np.int64)
     drawn = subject.rng("path").integers(edges[:-1], edges[1:])
@@ -193,6 +193,8 @@ def _rows_break(subject: Subject, panel: Panel, other: Panel, cut: int) -> tuple
         n, m = (int(np.searchsorted(i, cut, side="right")) for i in (index, index_other))
         if n != m or not np.array_equal(index[:n], index_other[:n]):
             return f"the rows of {unit.name}", int(index[min(n, m) - 1]) if min(n, m) else 0
+        if n == 0:  # it begins later
+            continue
         flat, flat_other = x[:n].reshape(n, -1), x_other[:n].reshape(n, -1)
         wrong = ~((flat == flat_other) | (np.isnan(flat) & np.isnan(flat_other))).all(axis=1)
         if wrong.any():

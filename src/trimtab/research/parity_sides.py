@@ -62,6 +62,8 @@ def read_side(path: Path) -> Side:
     orders = {row["order_id"]: row for row in tables["orders"].iter_rows(named=True)}
     found = fills.join(more, on="fill_id", how="left", maintain_order="left").to_dicts()
     for fill in found:
+        if fill["bar_ts"] is None:  # new shares of a split: nobody traded, at the open
+            fill |= {"bar_ts": fill["ts"], "decision_bar": 0, "bar": 0}
         if fill["order_id"] not in orders:  # what a venue did by itself is an order of its own
             fill["order_id"], fill["decision_ts"] = -fill["fill_id"], fill["ts"]
             own = ("order_id", "ts", "symbol", "lots")
