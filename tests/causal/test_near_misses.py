@@ -181,8 +181,15 @@ def test_every_strategy_that_ships_keeps_the_laws_on_real_bars(indices: Panel, n
     assert [f.law for f in findings] == expected
 
 
+#: On made bars in the nightly run: their windows are long, and variance_ratio, on the same kernel, is looked at by day.
+LONG = ("drift_significance", "lag_autocorr", "pacf_spike")
+ON_MADE = [
+    pytest.param(name, marks=pytest.mark.nightly) if name in LONG else name for name in [*BUILT_IN, str(EXAMPLE)]
+]
+
+
 @pytest.mark.usefixtures("fresh_process")
-@pytest.mark.parametrize("name", [*BUILT_IN, str(EXAMPLE)])
+@pytest.mark.parametrize("name", ON_MADE)
 def test_every_strategy_that_ships_keeps_the_laws_on_synthetic_bars(name: str) -> None:
     assert refused(check_strategy(find(name), seed=3)) == []
 
