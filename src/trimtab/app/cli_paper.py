@@ -204,7 +204,22 @@ def _source_of(spec: Spec, choice: FeedChoice, data: Path | None, seed: int, fol
     found = tuple(_instrument(symbol, choice.feed, root) for symbol in spec.universe)
     if choice.feed == "synthetic":
         return _synthetic(spec, found, choice, seed)
+    _check_members(spec, found, choice.feed)
     return ccxt_source(msgspec.structs.replace(spec, start="", end=""), choice.feed, found, choice.history)
+
+
+def _check_members(spec: Spec, instruments: tuple[Instrument, ...], feed: str) -> None:
+    """Rows of a live feed have no field that says who may be held: refuse what would ask for it."""
+    from trimtab.data.members import day_of
+
+    instead = "leave it out, or trade the store's history with --feed replay"
+    if spec.members:
+        _refuse(f"members: {spec.members}: --feed {feed} cannot tell who belongs to the universe: {instead}")
+    for i in instruments:
+        if i.delisted:
+            _refuse(f"{i.symbol}: delisted {i.delisted}: --feed {feed} cannot close it on that day: {instead}")
+        if i.listed and day_of(i.listed, f"{i.symbol}: listed") > time.time_ns():
+            _refuse(f"{i.symbol}: listed {i.listed}: --feed {feed} cannot wait for that day: {instead}")
 
 
 def _synthetic(spec: Spec, found: tuple[Instrument, ...], choice: FeedChoice, seed: int) -> Source:
@@ -212,6 +227,7 @@ def _synthetic(spec: Spec, found: tuple[Instrument, ...], choice: FeedChoice, se
     import msgspec
 
     from trimtab.app.paper import replayed
+    from trimtab.data.members import with_members
     from trimtab.research.synthetic import synthetic_frames
     from trimtab.types import DAY, TIMEFRAMES, Panel
     from trimtab.words import utc
@@ -219,7 +235,7 @@ def _synthetic(spec: Spec, found: tuple[Instrument, ...], choice: FeedChoice, se
     length = TIMEFRAMES[spec.timeframe]
     last = SYNTHETIC_BEGINS + max(length, int((choice.days or 30.0) * DAY) // length * length)
     frames = synthetic_frames(seed, found, spec.timeframe, SYNTHETIC_BEGINS, last)
-    panel = Panel.from_frames(frames, spec.timeframe, found)
+    panel = with_members(Panel.from_frames(frames, spec.timeframe, found), spec.members)
     return replayed(msgspec.structs.replace(spec, start=utc(SYNTHETIC_BEGINS), end=utc(last)), panel, choice.speed)
 
 

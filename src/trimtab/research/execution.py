@@ -166,7 +166,7 @@ def shares_at(market: Market, rows: I64, instrument: I64) -> F64:
     """Shares that one of the first row has become at each row, by splits; rows and instruments are parallel."""
     if not len(market.split):
         return np.ones(len(rows))
-    shares: F64 = np.cumprod(np.nan_to_num(market.split, nan=1.0), axis=0)
+    shares: F64 = np.cumprod(np.nan_to_num(market.split, nan=1.0), axis=0, dtype=np.float64)
     return shares[np.maximum(rows, 0), instrument]
 
 
