@@ -51,7 +51,8 @@ def pay_dividend(book, log, terms, i, each, row, ts):
 def split_held(book, log, terms, i, split, price, row, ts):
     """What is held, in new shares: whole lots, and cash at a price for the fraction that is left.
 
-    The cost of the position stays with its whole lots, and what is paid for a fraction counts with the dividends.
+    A lot that stays has cost what it cost before, over the ratio: a fraction brings no stop or target any nearer.
+    The cost of a fraction is realised, and what is paid for it counts with the dividends.
     """
     position, unit = book.positions[i], terms[i].unit
     lots, k = position.lots, log.used[1]
@@ -78,11 +79,11 @@ def split_held(book, log, terms, i, split, price, row, ts):
             log.fills[k].reason = SPLIT_UP
     if lots == 0:
         return
-    if left != 0:
-        position.avg_price *= lots / left
-    else:
-        position.realised -= position.avg_price * lots * unit
-        position.avg_price = 0.0
+    cost = position.avg_price * lots
+    position.avg_price = position.avg_price / split if left != 0 else 0.0
+    if fraction != 0.0 or left == 0:
+        position.realised -= (cost - position.avg_price * left) * unit
+    if left == 0:
         book.head[0].round_trips += 1
         if terms[i].margin == 1:
             book.head[0].margined -= 1

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from trimtab.rules.adjust import ex_close, forward, unadjusted
+from trimtab.rules.book import PROFIT, STOP_LOSS
 from trimtab.rules.limits import ACTIONS, LIMIT_NAMES
 from trimtab.rules.orders import REASONS
 from trimtab.sim.simulate import Result
@@ -97,6 +98,42 @@ def test_what_protects_follows_the_shares(play: Play, flat: Flat) -> None:
     sold = result.fills[-1]
     assert (sold["row"], sold["lots"]) == (5, -700)
     assert sold["price"] == pytest.approx(80.0 / 7.0 * 0.85)  # the trailing stop is nearer than that of 9
+
+
+@pytest.mark.parametrize(
+    ("price", "ratio", "lots", "left"),
+    [(10.0, 0.1, 15, 1), (90.0, 1.5, 1, 1), (90.0, 1.5, -1, -1), (10.0, 0.4, -9, -3), (60.0, 4.0 / 3.0, 10, 13)],
+)
+def test_a_fraction_moves_nothing_that_protects(
+    play: Play, flat: Flat, price: float, ratio: float, lots: int, left: int
+) -> None:
+    """The price is over the ratio, and nothing else happens: no stop or target is any nearer, and money adds up."""
+    limits = Limits(stop_loss=0.2, take_profit=0.2, trailing_stop=0.2)
+    bars = [*flat(price, 3), *flat(price / ratio, 3)]
+    weight = lots * price / 10_000.0 * (1.0 + 1e-12)
+    result = play(bars, [(0, weight)], capital=10_000.0, limits=limits, **only(6, split=(3, ratio)))
+    assert {limit for limit, *_ in acted(result)} == {"split"}
+    position, side = result.book.positions[0], np.sign(lots)
+    assert position["lots"] == left
+    assert position["avg_price"] == pytest.approx(price / ratio)
+    orders = result.book.orders[0]
+    assert orders["stop_price"][STOP_LOSS] == pytest.approx(price / ratio * (1.0 - 0.2 * side))
+    assert orders["limit_price"][PROFIT] == pytest.approx(price / ratio * (1.0 + 0.2 * side))
+    assert result.equity[-1] == pytest.approx(10_000.0)
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_what_is_realised_and_what_is_not_add_up_over_a_fraction(play: Play, flat: Flat, side: float) -> None:
+    """15 at 10, one for ten at 120: half a share is paid 60 and cost 50; what is left cost 100, and stands at 130."""
+    bars = [*flat(10.0, 3), *flat(120.0, 1), *flat(130.0, 3)]
+    held = play(bars, [(0, side * 0.15)], capital=1_000.0, **only(7, split=(3, 0.1)))
+    position, paid = held.book.positions[0], -held.book.charges[0, 0, DIVIDEND]
+    assert (position["realised"], paid) == (pytest.approx(-side * 50.0), pytest.approx(side * 60.0))
+    profit = position["realised"] + paid + position["lots"] * (130.0 - position["avg_price"])
+    assert held.equity[-1] - 1_000.0 == pytest.approx(profit)
+    sold = play(bars, [(0, side * 0.15), (4, 0.0)], capital=1_000.0, **only(7, split=(3, 0.1)))
+    assert sold.book.positions[0]["realised"] == pytest.approx(-side * 20.0)
+    assert sold.equity[-1] == pytest.approx(1_000.0 + side * 40.0)
 
 
 def test_a_dividend_goes_to_who_held_at_the_last_close_and_from_who_was_short(play: Play, flat: Flat) -> None:
