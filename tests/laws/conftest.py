@@ -185,8 +185,8 @@ def joined_by(rng: np.random.Generator, panel: Panel) -> Panel:
             values[t:, i, -1] = 1.0 - values[t, i, -1]
         there = np.flatnonzero(values[:, i, 0] > 0.0)
         if len(there) and rng.random() < 0.4:
-            last = int(rng.choice(there))
-            values[last, i, -1], values[last + 1 :, i, -1] = -1.0, 0.0
+            end = min(int(rng.choice(there)) + int(rng.integers(0, 4)), rows - 1)  # with a bar there or not
+            values[end, i, -1], values[end + 1 :, i, -1] = -1.0, 0.0
     return Panel(panel.ts, panel.instruments, (*panel.fields, "member"), values, panel.timeframe)
 
 

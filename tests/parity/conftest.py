@@ -223,10 +223,10 @@ def joined_by(panel: Panel) -> Panel:
         turns = np.sort(rng.choice(rows, 24, replace=False))
         values[:, i, -1] = np.searchsorted(turns, np.arange(rows), side="right") % 2 == (i > 0)
     last = int(np.flatnonzero(panel.values[: rows * 3 // 4, -1, 3] > 0.0)[-1])
-    values[last - 60 : last, -1, -1] = 1.0  # so that it is held
-    values[last, -1, -1] = -1.0
     values[last + 1 :, -1] = np.nan
-    values[last + 1 :, -1, -1] = 0.0
+    values[last - 60 : last + 3, -1, -1] = 1.0  # so that it is held
+    values[last + 3, -1, -1] = -1.0
+    values[last + 4 :, -1, -1] = 0.0
     return Panel(panel.ts, panel.instruments, (*panel.fields, "member"), values, panel.timeframe)
 
 

@@ -14,7 +14,6 @@ from typing import Final
 import numpy as np
 
 from trimtab.data.importing import read_table
-from trimtab.schedule.sessions import closes_of, is_round_the_clock, session_of
 from trimtab.types import DAY, F64, Instrument, Panel, TrimtabError
 
 #: A stay: from an instant on and before another, ns UTC.
@@ -27,8 +26,8 @@ def with_members(panel: Panel, file: str | Path = "") -> Panel:
     """The panel with the field `member`, see rules.universe; the panel itself where nobody says who belongs.
 
     An instrument may be held from the close at which it is a member: from 00:00 UTC of its day `listed`, and of each
-    `from`, and until 00:00 UTC of a `to`. On its day `delisted` it trades for the last time: its last bar that opens up
-    to then is its end, as soon as that day is over in the panel.
+    `from`, and until 00:00 UTC of a `to`. On its day `delisted` it trades for the last time: it ends at the first close
+    at or after 00:00 UTC of the day after, with a bar there or not. Before that nobody knew that a bar was its last.
 
     TrimtabError for a file without these columns, without a stay of any instrument of the panel, or with a date that is
     none.
@@ -47,7 +46,7 @@ def with_members(panel: Panel, file: str | Path = "") -> Panel:
         if instrument.listed:
             member[panel.ts < day_of(instrument.listed, f"{instrument.symbol}: listed"), n] = 0.0
         if instrument.delisted:
-            _end(panel, n, instrument, member[:, n])
+            _end(panel, instrument, member[:, n])
     others = [k for k, name in enumerate(panel.fields) if name != "member"]
     values = np.concatenate((panel.values[:, :, others], member[:, :, None]), axis=2)
     fields = (*(panel.fields[k] for k in others), "member")
@@ -61,28 +60,12 @@ def _inside(panel: Panel, stays: Sequence[Stay]) -> F64:
     return inside
 
 
-def _end(panel: Panel, n: int, instrument: Instrument, member: F64) -> None:
-    """-1 at the last bar of an instrument, 0 after it."""
-    day = day_of(instrument.delisted, f"{instrument.symbol}: delisted")
-    opens = panel.ts - panel.values[:, n, panel.fields.index("duration")]  # NaN where there is no bar
-    there = np.flatnonzero(opens < day + DAY)
-    last = int(there[-1]) if len(there) else -1
-    if panel.ts[-1] < _over(instrument, day):
-        return
-    member[last + 1 :] = 0.0
-    if last >= 0:
-        member[last] = -1.0
-
-
-def _over(instrument: Instrument, day: int) -> int:
-    """When the last session of an instrument is over, ns UTC."""
-    if is_round_the_clock(instrument.calendar):
-        return day + DAY
-    import polars as pl
-
-    wall = day + int(closes_of(instrument.calendar, np.array([day // DAY]))[0])
-    zone = session_of(instrument.calendar).zone
-    return int(pl.Series([wall]).cast(pl.Datetime("ns")).dt.replace_time_zone(zone).dt.timestamp("ns")[0])
+def _end(panel: Panel, instrument: Instrument, member: F64) -> None:
+    """-1 at the first close at which the last day of an instrument is over, 0 after it."""
+    over = day_of(instrument.delisted, f"{instrument.symbol}: delisted") + DAY
+    end = int(np.searchsorted(panel.ts, over))
+    member[end:] = 0.0
+    member[end : end + 1] = -1.0
 
 
 def day_of(text: str, where: str) -> int:

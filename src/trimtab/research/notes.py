@@ -79,7 +79,10 @@ def _delisted(run: Run, n: int) -> str:
     ended = np.flatnonzero(member[:, n] == -1.0) if len(member) else np.empty(0, np.int64)
     if not len(ended):
         return ""
-    row, symbol = int(ended[0]), run.panel.symbols[n]
+    symbol, bars = run.panel.symbols[n], run.panel.values[: ended[0] + 1, n, run.panel.fields.index("close")]
+    there = np.flatnonzero(np.isfinite(bars))
+    if not len(there):
+        return ""
     closed = run.result.fills[(run.result.fills["instrument"] == n) & (run.result.fills["reason"] == GONE)]
     held = (
         f"the {abs(int(closed['lots'][0])):,} lots that were held {'long' if closed['lots'][0] < 0 else 'short'} were "
@@ -87,7 +90,7 @@ def _delisted(run: Run, n: int) -> str:
         if len(closed)
         else "nothing was held"
     )
-    return f"{symbol}: delisted; its last bar closed on {utc(run.panel.ts[row])}, and {held}."
+    return f"{symbol}: delisted; its last bar closed on {utc(run.panel.ts[there[-1]])}, and {held}."
 
 
 def _debts(run: Run) -> Iterator[str]:

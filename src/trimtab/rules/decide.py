@@ -12,7 +12,7 @@ from trimtab.rules.fills import ask_again, end_order, place, set_band
 from trimtab.rules.gate import gate
 from trimtab.rules.limits import LOT_RANGE, MEMBER, MIN_NOTIONAL, NO_PRICE, REFUSE, note
 from trimtab.rules.orders import REPLACED, net, on_tick, size
-from trimtab.rules.universe import is_out
+from trimtab.rules.universe import is_back, is_out
 from trimtab.types import GTC, LIMIT, MARKET, MAX_LOTS, Order
 
 
@@ -30,6 +30,12 @@ def resize(book, log, setup, m, i, weight, price, row, ts):
             book.weight[m, i] = weight
             return
         book.blocked[m, i] = 0.0
+    take(book, log, setup, m, i, weight, price, row, ts)
+
+
+@part
+def take(book, log, setup, m, i, weight, price, row, ts):
+    """A model's weight in virtual lots, at a price and today's equity; those that stand stay inside the buffer."""
     equity = max(book.head[0].equity, 0.0)
     unit = setup.terms[i].unit
     lots = size(weight, equity, price, unit)
@@ -43,6 +49,18 @@ def resize(book, log, setup, m, i, weight, price, row, ts):
     book.weight[m, i] = weight
     book.target[m, i] = lots
     book.dirty[i] = 1
+
+
+@part
+def take_up(book, log, setup, i, price, row, ts):
+    """What models want of an instrument that may be held again: their standing weights, sized anew.
+
+    The lots that stand are of another day's price and equity. What a protective stop closed stays closed.
+    """
+    for m in range(book.weight.shape[0]):
+        weight = book.weight[m, i]
+        if weight == weight and book.blocked[m, i] == 0.0:
+            take(book, log, setup, m, i, weight, price, row, ts)
 
 
 @spliced
@@ -183,6 +201,8 @@ def decide_row(book, log, weights, market, setup, row, forced):
         for i in range(n):
             book.dirty[i] |= forced
             if book.dirty[i] == 1:
+                if is_back(market, row, i):
+                    take_up(book, log, setup, i, marks[i], row, ts)
                 book.todo[todo] = i
                 todo += 1
     head.retry, head.tight = 0, 0

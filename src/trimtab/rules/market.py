@@ -41,7 +41,7 @@ class Market(NamedTuple):
     split: F64  # (T, N) new shares per old one since the last bar, NaN: none; (0, N): no field for it
     dividend: F64  # (T, N) cash per share that was held at the last bar, quote currency, NaN: none; (0, N): no field
     factor: F64  # (T, N) by which prices are adjusted forward, see rules.adjust; (0, N): there are no such events
-    member: F64  # (T, N) as of each close 1 may be held, 0 may not, -1 its last bar, NaN: may; (0, N): no field for it
+    member: F64  # (T, N) as of each close 1 may be held, 0 may not, -1 gone for good, NaN: may; (0, N): no field for it
     carried: F64  # (T, N + F) marks as the next row begins with them: less what its splits and dividends take of them;
     # where there are no such events, the very array of mark
     block_low: F64  # (T // BLOCK,) extremes of the mark of each block of rows, for N = 1; else empty

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -53,6 +54,23 @@ def test_listings_and_delistings_are_of_the_catalogue(store: Store) -> None:
     before = tt.load("STAYS", "GONE", timeframe="1d", root=store.root, end="2024-06-15")
     assert set(members(before, "GONE")) == {1.0}
     assert "member" not in tt.load("STAYS", timeframe="1d", root=store.root).fields
+
+
+def test_a_delisting_is_known_on_its_day_and_not_at_the_last_bar(tmp_path: Path) -> None:
+    """Halted after 8 bars, delisted on the 20th: the 21st ends it. Cut before that, nothing is other than it was."""
+    store = open_store(tmp_path / "store")
+    write_bars(store, default_instrument("STAYS"), "1d", bars(DAYS))
+    write_bars(store, with_changes(default_instrument("HALTED"), delisted="2024-06-20"), "1d", bars(8))
+    panel = tt.load("HALTED", "STAYS", timeframe="1d", root=store.root)
+    assert members(panel, "HALTED") == [1.0] * 17 + [-1.0] + [0.0] * (DAYS - 18)
+    spec = Spec(models=(Model(strategy="buy_and_hold"),), universe=("HALTED", "STAYS"), timeframe="1d", costs=Costs())
+    whole = run_backtest(spec, root=str(store.root))
+    cut = run_backtest(msgspec.structs.replace(spec, end="2024-06-16"), root=str(store.root))
+    assert cut.fills.rows() == whole.fills.filter(pl.col("ts") <= cut.equity["ts"][-1]).rows()
+    assert cut.equity["equity"].to_list() == whole.equity["equity"][: len(cut.equity)].to_list()
+    last = whole.fills.filter(pl.col("symbol") == "HALTED").row(-1, named=True)
+    assert (last["ts"].date(), last["price"], last["position"]) == (dt.date(2024, 6, 21), 10.7, 0)
+    assert any("its last bar closed on 2024-06-11" in note for note in whole.notes)
 
 
 def test_a_file_says_who_belongs_when(store: Store, tmp_path: Path) -> None:
