@@ -175,7 +175,7 @@ def test_metrics_are_net_and_gross_of_the_book_and_of_each_model(run: tt.Run):
     figures = run.metrics
     assert set(figures) == {
         "net", "gross", "holding", "models", "costs", "crossing_saved", "break_even_cost", "capital", "final_equity",
-        "currency", "periods", "convention", "cash_paid_in", "revaluation", "money_weighted_return",
+        "currency", "periods", "convention", "cash_paid_in", "revaluation", "money_weighted_return", "dividends",
     }  # fmt: skip
     assert list(figures["models"]) == ["sma_cross"]
     assert set(figures["models"]["sma_cross"]) == {"budget", "pnl", "costs", "net", "gross"}
