@@ -89,6 +89,7 @@ class Tape:
         self._days = np.zeros((0, n))
         self.t = -1
         self.base = 0
+        self._judged, self._due = -2, False  # the row of which it is known whether it is a stamp
 
     @property
     def row(self) -> int:
@@ -178,13 +179,18 @@ class Tape:
 
     def is_due(self) -> bool:
         """Is the newest row a stamp: does anything fall due at it, see rules.carry?"""
+        if self._judged != self.row:  # it is asked before the row is traded, and after
+            self._judged, self._due = self.row, self._falls_due()
+        return self._due
+
+    def _falls_due(self) -> bool:
         t, market = self.t, self.market
         if len(self._flows) and (self.setup.flows.row == t).any():
             return True
         ts, before = int(market.ts[t]), int(market.ts[t - 1]) if t > 0 else -1
         if self._member >= 0 and self._turns(t):
             return True
-        if any(np.isfinite(field[t]).any() for field in (market.split, market.dividend) if len(field)):
+        if self._forward is not None and (np.isfinite(market.split[t]) | np.isfinite(market.dividend[t])).any():
             return True
         if len(market.funding):
             if np.isfinite(market.funding[t, self._perpetual]).any():
@@ -234,6 +240,7 @@ class Tape:
     def load(self, saved: dict[str, Any]) -> None:
         """What `save` gave, into a tape of the same set-up."""
         self.t, self.base = saved["t"], saved["base"]
+        self._judged = -2
         for column, found in zip(self._rows, saved["market"], strict=True):
             column[: len(found)] = found
         for column, found in zip(self._state, saved["derived"], strict=True):
