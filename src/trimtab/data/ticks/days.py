@@ -9,6 +9,7 @@ the new one, as with bars.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 
 #: Columns that say which update a row belongs to: two files that hold one of them must agree about it.
 _UPDATE: Final = {"trades": ["trade_id"], "quotes": ["update_id"], "depth": ["is_snapshot", "final_id"]}
+
+#: How long after the end of a day its last rows may come: what the clocks of sender and receiver differ by.
+LATE: Final = dt.timedelta(minutes=1)
+
+
+class OtherTicks(TrimtabError):
+    """New ticks and stored ones that cannot be of one instrument: put together by their ids, time goes back."""
 
 
 class Stored(NamedTuple):
@@ -105,17 +113,27 @@ def read_day(
 
 
 def write_day(
-    store: Store, instrument: Instrument, kind: Kind, day: dt.date, frame: pl.DataFrame, *, replace: bool = False
+    store: Store,
+    instrument: Instrument,
+    kind: Kind,
+    day: dt.date,
+    frame: pl.DataFrame,
+    *,
+    replace: bool = False,
+    place: Callable[[int], str] = "row {}".format,
 ) -> Stored:
     """Put ticks of a day beside those that are stored of it, all or nothing; what is there is not written again.
 
+    frame    `row` (in its file) and the columns of the kind
     replace  drop what is stored of that day
+    place    how a row is called for people who look it up
 
-    TrimtabError where both hold an update or a trade and disagree about it, other than in ts_local.
+    TrimtabError where both hold an update or a trade and disagree about it, other than in ts_local; OtherTicks where
+    the two are not in the order of time.
     """
     import polars as pl
 
-    new = in_order(frame.select(kind.columns.keys()), kind)
+    new = in_order(frame.select("row", *kind.columns), kind)
     with _locked(store):
         enter(store, instrument)
         path = path_of(store, instrument, kind, day)
@@ -130,15 +148,12 @@ def write_day(
             fresh = _fresh(old, new, kind, f"{instrument.symbol} {kind.name} of {day}")
             if fresh.is_empty():
                 return Stored(len(old), 0, written=False)
-            whole, new = in_order(pl.concat([old, fresh]), kind), fresh
-            if not whole["ts"].drop_nulls().is_sorted() and "is_snapshot" not in whole.columns:
-                raise TrimtabError(
-                    f"{instrument.symbol} {kind.name} of {day}: beside what is stored, the new ticks are not in "
-                    "the order of time; to put them in the place of that day, import with --replace"
-                )
+            known = old.select(pl.lit(None, pl.Int64).alias("row"), *kind.columns)
+            whole, new = in_order(pl.concat([known, fresh]), kind), fresh
+            _refuse_two_clocks(whole, kind, f"{instrument.symbol} {kind.name} of {day}", place)
         for left in path.parent.glob(f".{path.name}.*.part"):  # of a writer that was killed: the lock is ours
             left.unlink()
-        _write_atomically(path, lambda p: whole.write_parquet(p, **_PARQUET))
+        _write_atomically(path, lambda p: whole.select(kind.columns.keys()).write_parquet(p, **_PARQUET))
     return Stored(len(whole), len(new), written=True)
 
 
@@ -165,12 +180,37 @@ def _fresh(old: pl.DataFrame, new: pl.DataFrame, kind: Kind, what: str) -> pl.Da
     ours = old.join(new.select(update).unique(), on=update, how="semi", maintain_order="left")
     theirs = new.join(old.select(update).unique(), on=update, how="semi", maintain_order="left")
     if not ours.select(facts).equals(theirs.select(facts)):
-        odd = [x.join(y, on=facts, how="anti", nulls_equal=True) for x, y in ((theirs, ours), (ours, theirs))]
-        where = f"{by} {pl.concat(odd)[by][0]}" if any(len(x) for x in odd) else "the order of rows"
+        odd = [x.join(y, on=facts, how="anti", nulls_equal=True)[by] for x, y in ((theirs, ours), (ours, theirs))]
+        where = f"{by} {pl.concat(odd)[0]}" if any(len(x) for x in odd) else "the order of rows"
         raise TrimtabError(
             f"{what}: {where} is stored otherwise; to put the new ticks in the place of that day, import with --replace"
         )
     return new.join(old.select(update).unique(), on=update, how="anti", maintain_order="left")
+
+
+def _refuse_two_clocks(whole: pl.DataFrame, kind: Kind, what: str, place: Callable[[int], str]) -> None:
+    """OtherTicks where ids and instants of stored rows and new ones (those with a `row`) go different ways."""
+    import polars as pl
+
+    by = kind.order[0]
+    rows = whole.filter(~pl.col("is_snapshot")) if "is_snapshot" in whole.columns else whole
+    told = rows.select("row", by, "ts", at=instants())  # without ts the receiver's clock has to do, and there are many
+    back = (pl.col("ts") < pl.col("ts").forward_fill().shift(1)) | (pl.col("at") < pl.col("at").cum_max() - LATE)
+    late = told.select(back.fill_null(False)).to_series().arg_true()
+    if not len(late):
+        return
+    k = int(late[0])
+    ours, other = (k, k - 1) if told["row"][k] is not None else (k - 1, k)
+    row, order = told["row"][ours], "after" if ours > other else "before"
+    (our_id, our_time), (other_id, other_time) = (
+        (f"{by} {told[by][i]}", f"{told['at'][i]:%H:%M:%S.%f}") for i in (ours, other)
+    )
+    raise OtherTicks(
+        f"{what}: {'a stored row' if row is None else place(row)} ({our_id}, {our_time}) stands {order} {other_id} of "
+        f"{other_time}: by their ids, the new ticks and the stored ones are not in the order of time, and nothing more "
+        "of the file is stored. Are they of another instrument? Import them under another --symbol; to put them in "
+        "the place of what is stored, import with --replace"
+    )
 
 
 def enter(store: Store, instrument: Instrument) -> None:

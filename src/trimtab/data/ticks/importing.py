@@ -9,22 +9,19 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from trimtab.data.store import Store
 from trimtab.data.ticks.checks import TickReport, check, merged
-from trimtab.data.ticks.days import Stored, write_day
+from trimtab.data.ticks.days import LATE, OtherTicks, Stored, write_day
 from trimtab.data.ticks.files import TickFile, opened
 from trimtab.data.ticks.kinds import instants
 from trimtab.types import Instrument, TrimtabError
 
 if TYPE_CHECKING:
     import polars as pl
-
-#: How long after the end of a day its last rows may come: what the clocks of sender and receiver differ by.
-_LATE: Final = dt.timedelta(minutes=1)
 
 
 class ImportedTicks(msgspec.Struct, frozen=True):
@@ -71,9 +68,12 @@ def import_ticks(
                 refused[str(day)] = _refusal(file, day, report)
                 continue
             try:
-                days[str(day)] = write_day(store, instrument, file.kind, day, frame, replace=replace)
+                put = write_day(store, instrument, file.kind, day, frame, replace=replace, place=file.place)
+                days[str(day)] = put
             except TrimtabError as error:
                 refused[str(day)] = f"{path}: {error}"
+                if isinstance(error, OtherTicks):
+                    break  # so are the days behind it, whether or not the store has something of them
         kind = file.kind.name
     return ImportedTicks(path, instrument, kind, rows, days, refused, merged(reports))
 
@@ -99,7 +99,7 @@ def _by_day(file: TickFile, tell: Callable[[int], None]) -> Iterator[tuple[dt.da
         done += len(batch)
         tell(done)
         for day in sorted(waiting):
-            if latest - _LATE >= dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), dt.UTC):
+            if latest - LATE >= dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), dt.UTC):
                 yield day, pl.concat(waiting.pop(day))
     for day in sorted(waiting):
         yield day, pl.concat(waiting.pop(day))
@@ -114,7 +114,7 @@ def _in_time(file: TickFile, batch: pl.DataFrame, times: pl.Series, latest: dt.d
         raise TrimtabError(f"{file.path}: {file.place(row)} has no instant (ts): no day to store it in")
     before = pl.Series([latest], dtype=times.dtype)
     so_far = pl.concat([before, times.rename("")]).cum_max().slice(1)
-    late = (so_far - times > _LATE).arg_true()
+    late = (so_far - times > LATE).arg_true()
     if len(late):
         k = int(late[0])
         raise TrimtabError(

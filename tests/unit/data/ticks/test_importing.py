@@ -9,13 +9,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from trimtab.data.catalogue import default_instrument
 from trimtab.data.store import Store, instruments
 from trimtab.data.ticks import days, files
 from trimtab.data.ticks.days import coverage, kinds_of, path_of, read_day, ticking
 from trimtab.data.ticks.importing import import_ticks
-from trimtab.data.ticks.kinds import TRADES
+from trimtab.data.ticks.kinds import KINDS, TRADES
 from trimtab.types import Instrument, NotEnoughData, TrimtabError
 
+BEGIN = dt.datetime(2024, 3, 4, tzinfo=dt.UTC)
 MakeTrades = Callable[..., pl.DataFrame]
 Saved = Callable[..., Path]
 
@@ -135,3 +137,42 @@ def test_a_damaged_day_says_what_to_do(store: Store, coin: Instrument, trades: M
     path.unlink()
     with pytest.raises(NotEnoughData, match="no trades of 2024-03-04"):
         read_day(store, coin, TRADES, day)
+
+
+@pytest.mark.parametrize("kind", ["trades", "quotes", "depth"])
+@pytest.mark.parametrize("order", [("spot", "perpetual"), ("perpetual", "spot")])
+def test_ticks_of_two_instruments_are_not_mixed(kind: str, order: tuple[str, str], store: Store, saved: Saved) -> None:
+    """Ids of two markets are of two counts: put together by them, time goes back. Neither names its market."""
+    coin = default_instrument("BTCUSDT", "crypto", "binance")
+    made = {market: market_of(kind, market) for market in order}
+    first = import_ticks(store, saved(made[order[0]]), coin)
+    assert not first.refused
+    day = days.days(store, coin, KINDS[kind])[0]
+    before = read_day(store, coin, KINDS[kind], day)
+    done = import_ticks(store, saved(made[order[1]]), coin)
+    said = done.refused["2024-03-04"]
+    row = made[order[1]].filter(~pl.col("is_snapshot")).height if kind == "depth" else 300
+    place = f"row {0 if order[1] == 'perpetual' else row - 1} "
+    assert place in said
+    assert "not in the order of time" in said
+    assert "another --symbol" in said
+    assert read_day(store, coin, KINDS[kind], day).equals(before)
+    assert import_ticks(store, saved(made[order[1]]), coin, replace=True).refused == {}
+
+
+def market_of(kind: str, market: str) -> pl.DataFrame:
+    """Five minutes of a market; the spot's quotes have no instant of the exchange, the perpetual's ids are larger."""
+    n, begin = 300, 0 if market == "spot" else 1_000_000
+    received = pl.datetime_range(
+        BEGIN + dt.timedelta(hours=12), BEGIN + dt.timedelta(hours=12, minutes=5), "1s", closed="left", eager=True
+    ).dt.cast_time_unit("ns")
+    ids = pl.Series(range(begin + 1, begin + n + 1))
+    frame = pl.DataFrame({"ts": received.dt.cast_time_unit("us"), "ts_local": received})
+    if kind == "trades":
+        return frame.with_columns(trade_id=ids, price=100.0, qty=1.0)
+    if kind == "quotes":
+        ts = pl.lit(None, pl.Datetime("us", "UTC")) if market == "spot" else pl.col("ts")
+        return frame.with_columns(ts=ts, update_id=ids, bid=100.0, bid_qty=1.0, ask=101.0, ask_qty=1.0)
+    updates = frame.with_columns(side=pl.lit("b"), price=100.0, qty=1.0, first_id=ids, final_id=ids, is_snapshot=False)
+    snapshot = updates[:1].with_columns(ts=pl.lit(None, pl.Datetime("us", "UTC")), is_snapshot=True)
+    return pl.concat([updates, snapshot.with_columns(ts_local=pl.lit(received[-1]).dt.cast_time_unit("ns"))])
