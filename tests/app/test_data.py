@@ -201,6 +201,17 @@ def test_stored_rules_of_an_instrument_stay(data: Path) -> None:
     assert as_json("show", "SPY")["instrument"]["tick_size"] == 0.05
 
 
+def test_a_changed_rule_of_an_instrument_is_told(data: Path) -> None:
+    first = run("import", data / "SPY_1d.csv", "-a", "equity", "--tick-size", "0.05")
+    assert "in the catalogue" not in first.stdout
+    assert "in the catalogue" not in run("import", data / "SPY_1d.csv", "-a", "equity").stdout
+    terms = ["-a", "equity", "--delisted", "2020-01-06", "--tick-size", "0.01"]
+    told = run("import", data / "SPY_1d.csv", *terms).stdout
+    assert "changed in the catalogue: tick_size from 0.05 to 0.01, delisted from none to 2020-01-06" in told
+    terms[3] = "2020-01-07"
+    assert "delisted from 2020-01-06 to 2020-01-07" in run("import", data / "SPY_1d.csv", *terms).stdout
+
+
 def test_options_stand_under_what_they_are_of() -> None:
     page = run("import", "--help").stdout
     panels = ["Options", "How the files are written", "What the instrument is"]

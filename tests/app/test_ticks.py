@@ -86,6 +86,12 @@ def test_ticks_go_to_the_instrument_that_is_stored(folder: Path) -> None:
     assert "SPY is stored as equity at alpaca, not as crypto spot at binance" in refused.stderr
 
 
+def test_a_changed_rule_of_the_instrument_is_told(folder: Path) -> None:
+    assert "in the catalogue" not in run("import", dump(folder), "--venue", "binance").stdout
+    again = run("import", dump(folder), "--venue", "binance", "--lot-size", "0.001")
+    assert "BTCUSDT: changed in the catalogue: lot_size from 1e-06 to 0.001" in again.stdout
+
+
 def test_bars_are_written_where_they_are_wanted(folder: Path) -> None:
     run("import", dump(folder), "--venue", "binance")
     assert run("bars", "BTCUSDT", "--volume", 5, "--out", "v.parquet").exit_code == 0

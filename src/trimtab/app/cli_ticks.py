@@ -128,6 +128,7 @@ def _plain(done: ImportedTicks) -> dict[str, Any]:
         "new": done.new,
         "days": written,
         "refused": done.refused,
+        "changes": list(done.changes),
         **_plain_report(done.report),
     }
 
@@ -145,6 +146,9 @@ def _print_imported(done: Sequence[ImportedTicks], store: Store) -> None:
         figures = [f"{d.rows:,}", f"{d.new:,}"]
         listed.add_row(escape(d.instrument.symbol), d.kind, there[0], there[-1], *figures, _counted(d.report))
     console.stdout().print(listed)
+    for d in (d for d in done if d.changes):
+        said = f"{d.instrument.symbol}: changed in the catalogue: {', '.join(d.changes)}"
+        console.stdout().print(said, style="dim", markup=False, soft_wrap=True)
     console.stdout().print(
         f"Stored in {store.root}. Look closer: trimtab data ticks validate", markup=False, soft_wrap=True
     )

@@ -150,6 +150,16 @@ def with_changes(instrument: Instrument, **changes: object) -> Instrument:
     return changed
 
 
+def changes_of(old: Instrument, new: Instrument) -> list[str]:
+    """What a new form of an instrument says otherwise, in words: "delisted from none to 2021-06-30"."""
+
+    def told(value: object) -> str:
+        return f"{value:g}" if isinstance(value, float) else str(value).lower() if value != "" else "none"
+
+    pairs = [(name, getattr(old, name), getattr(new, name)) for name in old.__struct_fields__]
+    return [f"{name} from {told(was)} to {told(now)}" for name, was, now in pairs if was != now]
+
+
 def _check_days(instrument: Instrument) -> None:
     days: list[dt.date] = []
     for name in ("listed", "delisted"):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from trimtab.data.catalogue import changes_of
 from trimtab.data.columns import find_columns, read_times
 from trimtab.data.quality.findings import number_of
 from trimtab.data.store import COLUMNS, EXTRAS, Store, instruments, read_bars, timeframes, write_bars
@@ -109,6 +110,8 @@ def import_file(
     old = next((i for i in instruments(store) if i.symbol == instrument.symbol), instrument)
     if (old.asset_class, old.venue) != (instrument.asset_class, instrument.venue):
         notes = (*notes, f"in the place of the {old.asset_class} at {old.venue}")
+    elif changes := changes_of(old, instrument):
+        notes = (*notes, f"changed in the catalogue: {', '.join(changes)}")
     done = import_frame(store, frame, instrument, timeframe, now=now, replace=replace, source=source, move=replace)
     return msgspec.structs.replace(done, notes=(*notes, *_doubts(done)))
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from trimtab.data.store import Store
+from trimtab.data.catalogue import changes_of
+from trimtab.data.store import Store, instruments
 from trimtab.data.ticks.checks import TickReport, check, merged
 from trimtab.data.ticks.days import LATE, OtherTicks, Stored, write_day
 from trimtab.data.ticks.files import TickFile, opened
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ImportedTicks(msgspec.Struct, frozen=True):
-    """What the import of one file did; refused: a day -> what is wrong with it."""
+    """What the import of one file did; refused: a day -> what is wrong with it; changes: of the catalogue, in words."""
 
     path: Path
     instrument: Instrument
@@ -34,6 +35,7 @@ class ImportedTicks(msgspec.Struct, frozen=True):
     days: dict[str, Stored]
     refused: dict[str, str]
     report: TickReport
+    changes: tuple[str, ...] = ()
 
     @property
     def new(self) -> int:
@@ -55,6 +57,7 @@ def import_ticks(
 
     TrimtabError where the file cannot be read on; days that were whole by then are stored.
     """
+    old = next((i for i in instruments(store) if i.symbol == instrument.symbol), instrument)
     days: dict[str, Stored] = {}
     refused: dict[str, str] = {}
     reports: list[TickReport] = []
@@ -75,7 +78,8 @@ def import_ticks(
                 if isinstance(error, OtherTicks):
                     break  # so are the days behind it, whether or not the store has something of them
         kind = file.kind.name
-    return ImportedTicks(path, instrument, kind, rows, days, refused, merged(reports))
+    changes = tuple(changes_of(old, instrument)) if days else ()
+    return ImportedTicks(path, instrument, kind, rows, days, refused, merged(reports), changes)
 
 
 def read_file(path: Path) -> tuple[str, list[tuple[dt.date, TickReport]]]:
