@@ -66,6 +66,7 @@ class ModelRows:
         self._every = resizes(spec.rebalance) if self.is_plain else looks_always(spec, model, strategy)
         self._columns = _columns(strategy, grid, self.name)
         self._ticks = np.array([i.tick_size for i in grid.instruments], np.float64)
+        self._seen = _Seen(np.empty((0, 0)), self.at, self._columns, self._ticks)
         self._derived = _Derived(self, grid) if strategy.indicators else None
         self._steps = steps_of(strategy)
         self._states = held(self._steps, [self._state() for _ in range(units)])
@@ -101,7 +102,9 @@ class ModelRows:
 
         Raises whatever the strategy does.
         """
-        seen = _Seen(bars, self.at, self._columns, self._ticks)
+        if bars is not self._seen.bars:
+            self._seen = self._seen._replace(bars=bars)
+        seen = self._seen
         if any_bar and self._derived is not None:
             seen = self._derived.read(ts, seen)
         if any_bar and self._fit is not None:

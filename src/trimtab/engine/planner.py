@@ -184,8 +184,10 @@ class Planner:
 
     def found(self) -> Findings:
         """What the models did at the last row beside their weights, to be booked with it."""
-        fits = {model.m: tuple(model.fitted) for model in self._models if model.fitted}
-        return Findings(self._failed, fits) if self._failed or fits else NOTHING_FOUND
+        fitted = [model for model in self._models if model.fitted]
+        if not fitted and not self._failed:
+            return NOTHING_FOUND
+        return Findings(self._failed, {model.m: tuple(model.fitted) for model in fitted})
 
     def recall(self, found: Findings) -> None:
         """The next row has been advanced before, and this was found: it comes to the same, whatever chance has now."""

@@ -137,7 +137,9 @@ class Tape:
 
     def _derive(self, one: slice, bars: F64, marks: F64) -> None:
         m = self.market
-        split, dividend = m.split[one], m.dividend[one]
+        split, dividend = m.split, m.dividend  # without rows where there is none
+        if self._forward is not None:
+            split, dividend = split[one], dividend[one]
         derive(self._state, m.ts[one], bars, m.rows[one], marks, m.low[one], m.high[one], _NONE, _NONE, split, dividend)
 
     def _act(self, t: int, bars: F64) -> None:
@@ -190,7 +192,8 @@ class Tape:
         ts, before = int(market.ts[t]), int(market.ts[t - 1]) if t > 0 else -1
         if self._member >= 0 and self._turns(t):
             return True
-        if self._forward is not None and (np.isfinite(market.split[t]) | np.isfinite(market.dividend[t])).any():
+        acted = (market.split, market.dividend) if self._forward is not None else ()
+        if any(np.isfinite(field[t]).any() for field in acted if len(field)):
             return True
         if len(market.funding):
             if np.isfinite(market.funding[t, self._perpetual]).any():
