@@ -208,7 +208,12 @@ def backtest(
         "volume": volume,
         "seed": seed,
     }
-    spec = msgspec.structs.replace(spec, **{name: value for name, value in given.items() if value is not None})
+    told = {name: value for name, value in given.items() if value is not None}
+    return run_spec(msgspec.structs.replace(spec, **told), panel)
+
+
+def run_spec(spec: Spec, panel: Panel) -> Run:
+    """A whole Spec over the panel that it is about; raises as `backtest` does."""
     check_panel(spec, panel)
     check(spec, ())  # before anything is folded; costs when the panel's instruments have theirs
     streams, splits = plan_of(spec, panel)
