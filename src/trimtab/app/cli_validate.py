@@ -204,10 +204,11 @@ def _check(store: Store, series: _Series, now: int, limit: int) -> Checked:
 
 
 def _doubts(checked: Sequence[Checked]) -> list[str]:
-    """Series with so much missing that they are more likely to be something else."""
+    """What could not be told of a series, and that one with so much missing is more likely to be something else."""
     notes: list[str] = []
     for c in checked:
         report = c.assessment.report
+        notes += [f"{c.title}: {note}" for note in c.assessment.notes]
         share = report.missing / max(report.missing + report.rows, 1)
         if share >= MOST_MISSING and report.rows >= _FEWEST:
             notes.append(f"{c.title}: {share:.0%} of the bars are missing: are timeframe and calendar right?")

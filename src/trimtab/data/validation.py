@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from trimtab.data.quality.calendars import gaps_by_calendar, sessions_of, why_not
+from trimtab.data.quality.dividends import dividend_faults, evidence_of
 from trimtab.data.quality.findings import (
     ERRORS,
     ROW_ERRORS,
@@ -41,11 +42,12 @@ __all__ = [
 
 
 class Assessment(NamedTuple):
-    """A report with what it comes to: how much of each month is there, and a score."""
+    """A report with what it comes to: how much of each month is there, and a score; notes: what could not be told."""
 
     report: Report
     coverage: Coverage
     score: Score
+    notes: tuple[str, ...] = ()
 
 
 def validate(
@@ -67,7 +69,7 @@ def validate(
     """
     timeframe = canonical(timeframe)
     bars = columns_of(frame)
-    hits, gaps, _ = _examine(bars, timeframe, calendar, now, events)
+    hits, gaps, _, _ = _examine(bars, timeframe, calendar, now, events)
     return _report(bars, hits, gaps, limit)
 
 
@@ -87,10 +89,11 @@ def assess(
     """
     timeframe = canonical(timeframe)
     bars = columns_of(frame)
-    hits, gaps, idle = _examine(bars, timeframe, calendar, now, events)
+    hits, gaps, idle, notes = _examine(bars, timeframe, calendar, now, events)
     hits += more
     report = _report(bars, hits, gaps, limit)
-    return Assessment(report, coverage_of(bars.opens, gaps), score_of(len(bars.opens), hits, report.missing, idle))
+    score = score_of(len(bars.opens), hits, report.missing, idle)
+    return Assessment(report, coverage_of(bars.opens, gaps), score, tuple(notes))
 
 
 def faulty_rows(frame: pl.DataFrame, timeframe: str, calendar: str, *, now: int) -> list[tuple[str, I64]]:
@@ -112,12 +115,12 @@ def _report(bars: Bars, hits: list[Hit], gaps: Gaps | None, limit: int) -> Repor
 
 def _examine(
     bars: Bars, timeframe: str, calendar: str, now: int, events: pl.DataFrame | None
-) -> tuple[list[Hit], Gaps | None, I64]:
-    """All hits, the gaps (None: time is not in order), and the rows in which nothing moves."""
+) -> tuple[list[Hit], Gaps | None, I64, list[str]]:
+    """All hits, the gaps (None: time is not in order), the rows in which nothing moves, and what could not be told."""
     hits = [*time_faults(bars.opens, timeframe, calendar, now), *price_faults(bars)]
     none = np.zeros(0, dtype=np.int64)
     if not len(bars.opens) or any(len(h.rows) for h in hits if h.fault in ("no_time", "duplicate", "disorder")):
-        return hits, None, none
+        return hits, None, none, []
     length = TIMEFRAMES[timeframe]
     sessions = sessions_of(bars.opens, timeframe, calendar)
     if sessions is None:
@@ -129,9 +132,11 @@ def _examine(
     labels = label_faults(bars.opens, timeframe, calendar, sessions)
     moves = moves_of(bars)
     splits, explained = split_faults(bars, moves, length, splits_of(events))
+    dividends, notes = dividend_faults(evidence_of(bars, length, events))
     stale, idle = stale_runs(bars)
     quiet = Hit("zero_volume", np.flatnonzero(bars.volume == 0), _no_volume)
-    return [*hits, *gaps.hits, *labels, *splits, quiet, stale, outliers(bars, moves, length, explained)], gaps, idle
+    odd = outliers(bars, moves, length, explained)
+    return [*hits, *gaps.hits, *labels, *splits, *dividends, quiet, stale, odd], gaps, idle, notes
 
 
 def _no_volume(_: int) -> str:

@@ -90,7 +90,7 @@ def plain(found: Found) -> dict[str, Any]:
 
 
 def _plain(c: Checked) -> dict[str, Any]:
-    report, coverage, score = c.assessment
+    report, coverage, score, _ = c.assessment
     return {
         "name": c.name,
         "timeframe": c.timeframe,
@@ -182,7 +182,7 @@ def _beyond(c: Checked) -> int:
 
 
 def _row(c: Checked) -> dict[str, str]:
-    report, _, score = c.assessment
+    report, _, score, _ = c.assessment
     return {
         "title": c.title,
         "span": " to ".join(c.span),

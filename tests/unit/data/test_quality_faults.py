@@ -10,7 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trimtab.data.validation import ERRORS, WARNINGS, Report, validate
+from trimtab.data.quality.dividends import dividend_faults, evidence_of
+from trimtab.data.quality.findings import columns_of
+from trimtab.data.validation import ERRORS, WARNINGS, Report, assess, validate
+from trimtab.types import DAY
 
 NOW = 1_790_000_000_000_000_000  # 2026-09-21
 AT = dt.datetime(2026, 9, 21, 14, tzinfo=dt.UTC)  # the hour that is not over then
@@ -125,7 +128,14 @@ def test_damage_is_found_where_it_was_done(shared: Path, fault: str, damage: Dam
 
 def test_no_fault_is_without_a_proof() -> None:
     proved = {fault for fault, _, _ in DAMAGES}
-    elsewhere = {"early_label", "late_label", "adjusted", "short_session", "closed_day"}  # below, and of calendars
+    elsewhere = {
+        "early_label",
+        "late_label",
+        "adjusted",
+        "inverted",
+        "short_session",
+        "closed_day",
+    }  # below, of calendars
     assert proved | elsewhere == {*ERRORS, *WARNINGS}
 
 
@@ -181,6 +191,69 @@ def test_adjusted_prices_beside_a_stored_split_are_told(shared: Path) -> None:
     report = check(adjusted, "1d", "XNYS", events_of({"2014-06-09": 7.0}))
     assert rows_of(report, "adjusted") == [row]
     assert rows_of(report, "split") == [622, 1798]
+
+
+def test_a_ratio_that_is_upside_down_is_told_as_such(shared: Path) -> None:
+    """Not as prices that are adjusted already, nor as a split that nobody stored."""
+    frame = real(shared, "equity_us/AAPL_1d")
+    report = check(frame, "1d", "XNYS", events_of({"2014-06-09": 1 / 7}))
+    (found,) = [f for f in report.findings if f.fault == "inverted"]
+    assert (found.instant[:10], "7 would fit" in found.message) == ("2014-06-09", True)
+    assert "adjusted" not in report.counts
+    assert rows_of(report, "split") == [622, 1798]
+
+
+# --- dividends -------------------------------------------------------------------------------------------------------
+
+#: What each paid from 1998 to 2015, of the vendor's factors: ex-dates, and whether they are enough to tell.
+PAID = [("IBM", 72, True), ("SPY", 73, True), ("IWM", 65, True), ("AAPL", 14, False), ("QQQ", 20, False)]
+
+
+def dividends(shared: Path, symbol: str) -> tuple[pl.DataFrame, pl.DataFrame, pl.Series]:
+    """Raw bars, their dividends as events, and the factor that adjusts each bar for them."""
+    frame = real(shared, f"equity_us/{symbol}_1d")
+    table = real(shared, f"equity_us/{symbol}_factors")
+    at = np.searchsorted(table["ts"].to_numpy(), frame["open_time"].to_numpy())
+    factor, shares = table["price_factor"].gather(at), table["split_factor"].cast(pl.Float64).gather(at)
+    paid = frame["close"].shift(1) * (1.0 - factor.shift(1) / factor)
+    there = ((paid > 0.0) & (shares == shares.shift(1))).fill_null(value=False)
+    events = pl.DataFrame({"ts": frame["open_time"], "kind": "dividend", "value": paid}).filter(there)
+    return frame, events, factor
+
+
+@pytest.mark.parametrize(("symbol", "dates", "enough"), PAID, ids=[symbol for symbol, _, _ in PAID])
+def test_prices_that_are_adjusted_for_stored_dividends_are_told(
+    shared: Path, symbol: str, dates: int, enough: bool
+) -> None:
+    frame, events, factor = dividends(shared, symbol)
+    assert len(events) == dates
+    adjusted = frame.with_columns(pl.col(*PRICES) * factor)
+    for bars, wrong in ((frame, False), (adjusted, True)):
+        found = assess(bars, "1d", "XNYS", now=NOW, events=events)
+        told = [f.message for f in found.report.findings if f.fault == "adjusted"]
+        assert bool(told) == (wrong and enough)
+        assert any("NOT ENOUGH dividends" in note for note in found.notes) == (not enough)
+        assert all(f"{dates} ex-dates open" in message for message in told)
+
+
+def test_dividends_on_other_days_of_raw_prices_are_no_proof_by_chance(shared: Path) -> None:
+    """Nights that fall by what is paid, on days drawn at random: 40 times, seeds from 0. Told wrongly: 1 in 1,000."""
+    frame, events, _ = dividends(shared, "IBM")
+    bars = columns_of(frame)
+    days = np.flatnonzero(~frame["open_time"].is_in(events["ts"].to_list()).to_numpy())
+    caught = 0
+    for seed in range(40):
+        rows = np.sort(np.random.default_rng(seed).choice(days[1:], len(events), replace=False))
+        moved = events.with_columns(ts=frame["open_time"].gather(rows))
+        cut = bars.open.copy()
+        cut[rows] *= 1.0 - moved["value"].to_numpy() / bars.close[rows - 1]
+        raw = evidence_of(bars._replace(open=cut), DAY, moved)
+        assert raw is not None
+        assert not dividend_faults(raw)[0]
+        put_back = evidence_of(bars, DAY, moved)
+        assert put_back is not None
+        caught += bool(dividend_faults(put_back)[0])
+    assert caught >= 24  # 0.82 of them are expected; fewer than 24 of 40 come of that once in 1,000
 
 
 def test_reverse_splits_and_unknown_volume(shared: Path) -> None:

@@ -25,7 +25,8 @@ ROW_ERRORS: Final = (
 SERIES_ERRORS: Final = ("early_label",)
 ERRORS: Final = (*ROW_ERRORS, *SERIES_ERRORS)
 WARNINGS: Final = (
-    "gap", "short_session", "closed_day", "late_label", "split", "adjusted", "zero_volume", "stale", "outlier",
+    "gap", "short_session", "closed_day", "late_label", "split", "inverted", "adjusted", "zero_volume", "stale",
+    "outlier",
 )  # fmt: skip
 
 

@@ -12,7 +12,14 @@ from trimtab.data.quality.gaps import Gaps
 from trimtab.types import F64, I64
 
 #: The highest score of a series that has a fault, by fault: one of these spoils more than its own row.
-CAPS: Final = {"early_label": 20, **dict.fromkeys(ROW_ERRORS, 60), "adjusted": 60, "split": 70, "late_label": 80}
+CAPS: Final = {
+    "early_label": 20,
+    **dict.fromkeys(ROW_ERRORS, 60),
+    "adjusted": 60,
+    "inverted": 60,
+    "split": 70,
+    "late_label": 80,
+}
 #: Warnings that make a row doubtful.
 _DOUBTFUL: Final = ("outlier", "zero_volume", "closed_day")
 

@@ -7,14 +7,14 @@ half the price, while a market that falls by half trades many times its usual va
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from trimtab.data.quality.findings import Bars, Hit, iso
-from trimtab.data.quality.prices import Moves
-from trimtab.types import DAY, F64, I64
+from trimtab.data.quality.prices import Moves, moves_of
+from trimtab.types import DAY, F64, I64, TIMEFRAMES, Panel
 
 if TYPE_CHECKING:
     import polars as pl
@@ -53,42 +53,101 @@ def splits_of(events: pl.DataFrame | None) -> tuple[Event, ...]:
     return tuple(Event(int(ts), float(value)) for ts, value in zip(stamps, rows["value"].to_list(), strict=True))
 
 
+class Jump(NamedTuple):
+    """What a row shows: fault, the sentence that says it, and the split that would explain it (NaN: none)."""
+
+    row: int
+    fault: str
+    said: str
+    ratio: float
+
+
 def split_faults(b: Bars, moves: Moves, length: int, events: Sequence[Event]) -> tuple[list[Hit], I64]:
-    """Unexplained splits and unseen events, of bars in order of time; and every row at which a split shows."""
+    """Unexplained splits, unseen and inverted events, of bars in order of time; and the rows at which a split shows."""
+    jumps, known = _judged(b, moves, length, events)
+    hits: list[Hit] = []
+    for fault in ("split", "inverted", "adjusted"):
+        mine = [jump for jump in jumps if jump.fault == fault]
+        hits.append(Hit(fault, np.array([j.row for j in mine], dtype=np.int64), lambda i, mine=mine: mine[i].said))
+    shown = [j.row for j in jumps if j.fault != "adjusted"] + known
+    return hits, np.array(shown, dtype=np.int64)
+
+
+def doubtful_splits(panel: Panel) -> Iterator[tuple[str, int, Jump]]:
+    """The same of a panel's equities, whose events are its field `split`: symbol, ns UTC of the bar's close, what.
+
+    Bars of more than a day are passed over: a split inside one is no jump at its open.
+    """
+    length = TIMEFRAMES[panel.timeframe]
+    if length > DAY:
+        return
+    at = panel.fields.index
+    for n, instrument in enumerate(panel.instruments):
+        rows = np.flatnonzero(panel.values[:, n, at("close")] > 0.0)
+        if instrument.asset_class != "equity" or len(rows) < 2:
+            continue
+        x, split = panel.values[rows, n], at("split") if "split" in panel.fields else -1
+        told = x[:, split] if split >= 0 else np.full(len(rows), np.nan)
+        there = np.flatnonzero(np.isfinite(told))
+        if not len(there) and not (np.abs(np.log(x[1:, at("open")] / x[:-1, at("close")])) > _LEAST).any():
+            continue  # nearly always: nothing to look at
+        opens = panel.ts[rows] - x[:, at("duration")].astype(np.int64)
+        bars = Bars(opens, *(x[:, at(name)] for name in ("open", "high", "low", "close", "volume")))
+        events = [Event(int(opens[r]), float(told[r])) for r in there.tolist()]
+        for jump in _judged(bars, moves_of(bars), length, events)[0]:
+            yield instrument.symbol, int(panel.ts[rows[jump.row]]), jump
+
+
+def _judged(b: Bars, moves: Moves, length: int, events: Sequence[Event]) -> tuple[list[Jump], list[int]]:
+    """What is wrong, and the rows at which a stored split shows as it should."""
     if len(b.opens) < 2:
-        return [], np.zeros(0, dtype=np.int64)
+        return [], []
     with np.errstate(divide="ignore", invalid="ignore"):
         jump = np.append(0.0, np.log(b.open[1:] / b.close[:-1]))
     scale = moves.unit.copy()
     scale[1:] *= np.sqrt(np.maximum(np.diff(b.opens) / length, 1.0))
     candidates = np.flatnonzero((np.abs(jump) > _LEAST) & (np.abs(jump) > JUMP_SCALE * scale))[:_MOST]
-    seen: list[tuple[int, int, float]] = []  # row, index of the ratio, traded value after over before
+    found: list[Jump] = []
     known: list[int] = []
+    wrong: set[Event] = set()
     for r in candidates.tolist():
         allowed = float(np.clip(_MOVE_SCALE * scale[r], *_MOVE))
-        if any(_explains(e, b.opens, r) and abs(jump[r] + np.log(e.ratio)) < 2.0 * allowed for e in events):
+        mine = [e for e in events if _explains(e, b.opens, r)]
+        if any(abs(jump[r] + np.log(e.ratio)) < 2.0 * allowed for e in mine):
             known.append(r)
-            continue
-        k = int(np.abs(_LOGS + jump[r]).argmin())
-        if abs(_LOGS[k] + jump[r]) > min(allowed, 0.25 * abs(_LOGS[k])) or not _stays(b.close, r, float(jump[r])):
-            continue
-        value = _value_ratio(b, r, length)
-        if (np.isnan(value) and abs(_LOGS[k]) < 0.65) or abs(np.log(value)) > np.log(_VALUE):
-            continue
-        seen.append((r, k, value))
+        elif turned := [e for e in mine if abs(jump[r] - np.log(e.ratio)) < 2.0 * allowed]:
+            found.append(_inverted(b, float(jump[r]), r, turned[0]))
+            wrong.add(turned[0])
+        elif (split := _split_at(b, float(jump[r]), r, length, allowed)) is not None:
+            found.append(split)
+    return [*found, *_unseen(b, jump, [e for e in events if e not in wrong])], known
 
-    def say(i: int) -> str:
-        r, k, value = seen[i]
-        new, old = RATIOS[k]
-        traded = "volume is unknown" if np.isnan(value) else f"the traded value stays ({value:.1f} times)"
-        return (
-            f"open {b.open[r]:g} is {np.exp(jump[r]):.3f} of the close before, near a {new}:{old} split, and {traded}: "
-            "no such split is stored"
-        )
 
-    rows = np.array([r for r, _, _ in seen], dtype=np.int64)
-    hits = [Hit("split", rows, say), _unseen(b, jump, events)]
-    return hits, np.concatenate((rows, np.array(known, dtype=np.int64)))
+def _split_at(b: Bars, jump: float, r: int, length: int, allowed: float) -> Jump | None:
+    """A split that nobody stored, if the jump of a row looks like one."""
+    k = int(np.abs(_LOGS + jump).argmin())
+    if abs(_LOGS[k] + jump) > min(allowed, 0.25 * abs(_LOGS[k])) or not _stays(b.close, r, jump):
+        return None
+    value = _value_ratio(b, r, length)
+    if (np.isnan(value) and abs(_LOGS[k]) < 0.65) or abs(np.log(value)) > np.log(_VALUE):
+        return None
+    new, old = RATIOS[k]
+    traded = "volume is unknown" if np.isnan(value) else f"the traded value stays ({value:.1f} times)"
+    said = (
+        f"open {b.open[r]:g} is {np.exp(jump):.3f} of the close before, near a {new}:{old} split, and {traded}: "
+        "no such split is stored"
+    )
+    return Jump(r, "split", said, new / old)
+
+
+def _inverted(b: Bars, jump: float, r: int, event: Event) -> Jump:
+    """An event whose ratio is upside down: old shares per new one."""
+    fits = float(f"{1.0 / event.ratio:.4g}")
+    said = (
+        f"open {b.open[r]:g} is {np.exp(jump):.3f} of the close before, and a split of {event.ratio:g} new shares per "
+        f"old one is stored for {iso(event.ts)[:10]}: its ratio is upside down, {fits:g} would fit"
+    )
+    return Jump(r, "inverted", said, fits)
 
 
 def _explains(event: Event, opens: I64, row: int) -> bool:
@@ -119,9 +178,8 @@ def _value_ratio(b: Bars, row: int, length: int) -> float:
         return float(value[row - begin :].sum()) / (end - row) / before if before > 0.0 else float("nan")
 
 
-def _unseen(b: Bars, jump: F64, events: Sequence[Event]) -> Hit:
+def _unseen(b: Bars, jump: F64, events: Sequence[Event]) -> Iterator[Jump]:
     """Events at which prices go on as if nothing had been: they are adjusted already."""
-    found: list[tuple[int, Event]] = []
     for event in events:
         row = int(np.searchsorted(b.opens, event.ts - DAY // 2))
         if not 0 < row < len(b.opens) or b.opens[row - 1] < event.ts - 30 * DAY:
@@ -129,13 +187,8 @@ def _unseen(b: Bars, jump: F64, events: Sequence[Event]) -> Hit:
         around = jump[row : int(np.searchsorted(b.opens, event.ts + DAY, side="right"))]
         log = float(np.log(event.ratio))
         if abs(log) > _LEAST and len(around) and (np.abs(around + log) > np.abs(around)).all():
-            found.append((row, event))
-
-    def say(i: int) -> str:
-        event = found[i][1]
-        return (
-            f"a split of {event.ratio:g} new shares per old one is stored for {iso(event.ts)[:10]}, but prices do not "
-            "jump: they are adjusted already, and the event would count twice"
-        )
-
-    return Hit("adjusted", np.array([row for row, _ in found], dtype=np.int64), say)
+            said = (
+                f"a split of {event.ratio:g} new shares per old one is stored for {iso(event.ts)[:10]}, but prices do "
+                "not jump: they are adjusted already, and the event would count twice"
+            )
+            yield Jump(row, "adjusted", said, np.nan)
