@@ -26,6 +26,13 @@ def utc(ts: Any) -> str:
     return f"{np.datetime64(int(ts), 'ns').astype('datetime64[s]')}Z"
 
 
+def day_of(close: Any) -> str:
+    """The day that a bar lies in, by its close in ns UTC: what closes at 00:00 is of the day that ends there."""
+    import numpy as np
+
+    return str(np.datetime64(int(close) - 1, "ns").astype("M8[D]"))
+
+
 def near(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'lookback'?)` with the closest known word, or nothing."""
     by_lower = {name.lower(): name for name in known}

@@ -148,3 +148,68 @@ def test_parity_over_a_split(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["parity", str(bundle), str(bundle)])
     assert done.exit_code == 0, done.output
     assert "Equal, to the last bit" in done.output
+
+
+# --- in runs ---------------------------------------------------------------------------------------------------------
+
+BOOK = "name: One share\nuniverse: AAPL\ntimeframe: 1d\nmodels: [{strategy: buy_and_hold}]\nvolume: ignore\n"
+
+
+def real_store(shared: Path, place: Path) -> list[str]:
+    """Raw AAPL bars in a store, and a book that holds them."""
+    (place / "book.yaml").write_text(BOOK)
+    words = ["data", "import", str(shared / "data/equity_us/AAPL_1d.parquet"), "-a", "equity", "--data", str(place)]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    return [str(place / "book.yaml"), "--data", str(place)]
+
+
+def test_a_split_that_nobody_stored_is_a_warning_of_a_run(shared: Path, tmp_path: Path) -> None:
+    """AAPL split 2:1, 2:1 and 7:1, and fell by half on 2000-09-29: only the splits are told, until they are stored."""
+    book, out = real_store(shared, tmp_path), ["--out", str(tmp_path / "out"), "--no-report"]
+
+    def warned() -> list[str]:
+        done = CliRunner().invoke(app, ["backtest", *book, *out, "--json"])
+        assert done.exit_code == 0, done.output
+        return [n for n in json.loads(done.stdout)["notes"] if n.startswith("Warning: ")]
+
+    told = warned()
+    assert [note[15:25] for note in told] == ["2000-06-21", "2005-02-28", "2014-06-09"]
+    assert "open 92.69 is 0.144 of the close before, near a 7:1 split" in told[2]
+    assert "as a line 2014-06-09,split,7 of a file: trimtab data events AAPL --import FILE." in told[2]
+    printed = CliRunner().invoke(app, ["backtest", *book, *out], env={"COLUMNS": "400"}).stdout
+    assert all(note in printed for note in told)
+    file = tmp_path / "actions.csv"
+    file.write_text("date,kind,value\n2000-06-21,split,2\n2005-02-28,split,2\n2014-06-09,split,0.142857\n")
+    assert events(tmp_path, "--import", file)[0] == 0
+    (inverted,) = warned()
+    assert "its ratio is upside down, 7 would fit" in inverted
+    file.write_text("date,kind,value\n2014-06-09,split,7\n")
+    assert events(tmp_path, "--import", file)[0] == 0
+    assert warned() == []
+
+
+def test_a_paper_replay_says_it_before_it_trades(shared: Path, tmp_path: Path) -> None:
+    book = real_store(shared, tmp_path)
+    done = CliRunner().invoke(
+        app, ["paper", *book, "--out", str(tmp_path / "one"), "--days", "600", "--deadline", "0", "--no-report"]
+    )
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("Warning: AAPL, 2014-06-09: open 92.69 is 0.144 of the close before")
+
+
+def test_events_are_told_by_their_own_day(shared: Path, tmp_path: Path) -> None:
+    """They are booked at the open of a daily bar, whose close is a day later: both are of the day of the session."""
+    book = real_store(shared, tmp_path)
+    file = tmp_path / "actions.csv"
+    file.write_text(
+        "date,kind,value\n2000-06-21,split,2\n2005-02-28,split,2\n2014-06-09,split,7\n2015-02-05,dividend,0.47\n"
+    )
+    assert events(tmp_path, "--import", file)[0] == 0
+    done = CliRunner().invoke(app, ["backtest", *book, "--out", str(tmp_path / "out"), "--json"])
+    found = json.loads(done.stdout)
+    days = {act["limit"]: (act["first"], act["last"]) for act in found["actions"]}
+    assert days == {"split": ("2000-06-21", "2014-06-09"), "dividend": ("2015-02-05", "2015-02-05")}
+    page = Path(found["report"]).read_text()
+    assert "<td>2014-06-09</td><td>split</td>" in page
+    fills = pl.read_parquet(Path(found["bundle"]) / "fills.parquet")
+    assert f"{fills['ts'][0]:%Y-%m-%dT%H:%M}" == "1998-01-05T00:00", "a daily bar's open is its date label"

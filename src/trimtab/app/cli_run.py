@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import os
 from collections.abc import Generator
@@ -259,14 +258,15 @@ def _of_bundle(bundle: Path, data: Path | None) -> Generator[None]:
 def figures_of(run: Run, bundle: Path) -> dict[str, Any]:
     """A Run as the plain values that are printed."""
     from trimtab.research.canonical import plain
+    from trimtab.words import day_of
 
-    ts = run.equity["ts"]
+    ts = run.ts
     return {
         "run_id": run.run_id,
         "spec": plain(run.spec),
         "window": f"{day_of(ts[0])} to {day_of(ts[-1])}" if len(ts) else "no bar",
         "metrics": run.metrics,
-        "actions": acts_of(run.actions),
+        "actions": acts_of(run.dated_actions),
         "limits": limits_of(run),
         "halted": run.halted,
         "execution": run.execution.to_dicts(),
@@ -284,20 +284,15 @@ def limits_of(run: Run) -> dict[str, Any]:
     return {"each": plain(run.usage), "told": told(run.usage)}
 
 
-def day_of(instant: dt.datetime) -> dt.date:
-    """The day that a bar belongs to, by its close: 00:00 UTC ends the day before."""
-    return (instant - dt.timedelta(microseconds=1)).date()
-
-
 def acts_of(actions: pl.DataFrame) -> list[dict[str, Any]]:
     """How often each limit did what to which instrument, and on which days first and last; in order of the first."""
     import polars as pl
 
+    day = pl.col("day").cast(pl.String)
     counted = actions.group_by("limit", "action", "symbol", maintain_order=True).agg(
-        times=pl.len(), first=pl.col("ts").min(), last=pl.col("ts").max()
+        times=pl.len(), first=day.min(), last=day.max()
     )
-    days = [pl.col(name).map_elements(lambda at: str(day_of(at)), pl.String) for name in ("first", "last")]
-    return counted.with_columns(pl.col("symbol").replace("", "the book"), *days).to_dicts()
+    return counted.with_columns(pl.col("symbol").replace("", "the book")).to_dicts()
 
 
 def _print(figures: dict[str, Any], *, as_json: bool) -> None:

@@ -16,12 +16,12 @@ from typing import Any, Final, cast
 import msgspec
 import numpy as np
 
-from trimtab.app.engine_status import reason_of, state_word
+from trimtab.app.engine_status import halt_of
 from trimtab.app.live import JOURNAL, Account, account_of, journalled_first
 from trimtab.app.onlooker import Interest, Onlooker
 from trimtab.engine import core
 from trimtab.engine import events as ev
-from trimtab.engine.control import MARKER, Marker
+from trimtab.engine.control import MARKER, RESUME, Marker
 from trimtab.engine.file import has_begun
 from trimtab.engine.journal import Journal, open_journal
 from trimtab.engine.ledger import Ledger
@@ -100,6 +100,7 @@ class Source(msgspec.Struct, frozen=True):
     total     rows, where that is known; live: rows come as they happen
     began     instant before the first row of a replay, ns UTC
     patience  seconds without a bar after which it is stale
+    doubts    what must be known before its bars are believed, see research.notes
     """
 
     spec: Spec
@@ -109,18 +110,21 @@ class Source(msgspec.Struct, frozen=True):
     live: bool = False
     began: int = 0
     patience: float = np.inf
+    doubts: tuple[str, ...] = ()
 
 
 def replayed(spec: Spec, panel: Panel, speed: float) -> Source:
     """Rows of a panel, as they were."""
     from trimtab.feeds.replay import ReplayFeed
+    from trimtab.research.notes import unadjusted
 
     length = TIMEFRAMES[spec.timeframe]
     longest = int(np.diff(panel.ts).max(initial=length)) / SECOND
     patience = 60.0 + (longest / speed if speed else 0.0)
     feed = ReplayFeed(panel, speed=speed)
     began = max(0, int(panel.ts[0]) - length)
-    return Source(spec, feed, panel.instruments, len(panel.ts), began=began, patience=patience)
+    doubts = tuple(unadjusted(panel))
+    return Source(spec, feed, panel.instruments, len(panel.ts), began=began, patience=patience, doubts=doubts)
 
 
 def ccxt_source(spec: Spec, venue: str, instruments: tuple[Instrument, ...], history: int) -> Source:
@@ -148,6 +152,9 @@ def trade(source: Source, folder: Path, options: Options) -> Outcome:
     kept = kept_spec(folder)
     _check_spec(source.spec, kept, folder)
     account = _account(source, folder)
+    if options.tell is not None:
+        for doubt in source.doubts:
+            options.tell(doubt)
     _make(folder)
     with open_journal(account.path, account.names.account) as journal:
         if kept is None or kept != source.spec:
@@ -176,6 +183,8 @@ def _trade(source: Source, account: Account, journal: Journal, options: Options)
         journal.append([entry])
         onlooker.booked([entry])
         onlooker.begin(shell)
+        if options.tell is not None and (why := halt_of(state, folder)) and not (folder / RESUME).exists():
+            options.tell(f"{names.account} starts halted: {why}")
         assert shell.marker is not None  # nosec B101  # for the types
         with _pausing(shell.marker):
             _run(_traded(shell, onlooker, last_row(account.path), options))
@@ -185,7 +194,7 @@ def _trade(source: Source, account: Account, journal: Journal, options: Options)
         onlooker.close()
     pulse = onlooker.pulse(shell.state)
     standing, link = pulse.standing, cast("Any", shell.line.venue)
-    why = shell.halted or (reason_of(shell.state) if state_word(shell.state) == "HALTED" else "")
+    why = halt_of(shell.state, folder, shell.halted)
     return Outcome(
         account=names.account, spec=account.spec.name, folder=str(folder), run_id=run_id(source.spec), rows=shell.rows,
         last=shell.state.tape.ts if shell.state.tape.t >= 0 else 0, currency=account.spec.base_currency,

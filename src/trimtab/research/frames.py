@@ -11,7 +11,7 @@ from trimtab.research.trips import Trips, entry_notional, holding_days
 from trimtab.rules.limits import ACTIONS, LIMIT_NAMES
 from trimtab.rules.orders import REASONS
 from trimtab.sim.simulate import Result
-from trimtab.types import F64, I64, ORDER_KINDS, ORDER_STATUSES, TIFS, Panel
+from trimtab.types import DAY, F64, I64, ORDER_KINDS, ORDER_STATUSES, TIFS, Panel
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,6 +25,13 @@ def time_column(values: Any) -> Any:
     series = pl.Series(np.ascontiguousarray(values)).cast(pl.Datetime("ns", "UTC"))
     absent = series.to_physical() == 0
     return series.set(absent, None) if absent.any() else series
+
+
+def _days(closes: I64) -> Any:
+    """The days that bars lie in, by their closes (see words.day_of): what is booked at an open is of that bar too."""
+    import polars as pl
+
+    return pl.Series((closes - 1) // DAY).cast(pl.Int32).cast(pl.Date)
 
 
 def _words(names: Sequence[str], codes: Any) -> Any:
@@ -190,7 +197,7 @@ def actions(
     refused: Sequence[tuple[int, str, str, str]] = (),
     rules: Sequence[str] = (),
 ) -> pl.DataFrame:
-    """One row per thing that a limit did; symbol "" is the whole book, model "" all models.
+    """One row per thing that a limit did; symbol "" is the whole book, model "" all models; day: that its bar lies in.
 
     refused  instants at which a fit or an allocator refused its window: ts, which of them, the model's name, and what
              was done instead
@@ -201,6 +208,7 @@ def actions(
     a = result.actions
     acts = pl.DataFrame(
         {
+            "day": _days(panel.ts[a["row"]]),
             "ts": time_column(a["ts"]),
             "limit": _words((*LIMIT_NAMES, *rules), a["limit"]),
             "symbol": _symbols(panel, a["instrument"]),
@@ -214,6 +222,7 @@ def actions(
         return acts
     ts, what, model, done = zip(*refused, strict=True)
     told = {
+        "day": _days(np.array(ts, np.int64)),
         "ts": time_column(np.array(ts, np.int64)),
         "limit": what,
         "symbol": [""] * len(refused),

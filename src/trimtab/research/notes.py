@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from trimtab.rules.book import wallets_of
 from trimtab.rules.limits import LIMIT_NAMES
 from trimtab.rules.orders import GONE
-from trimtab.types import DAY, Costs
-from trimtab.words import utc
+from trimtab.types import DAY, TIMEFRAMES, Costs, Panel
+from trimtab.words import day_of, utc
 
 if TYPE_CHECKING:
     from trimtab.research.run import Run
 
+#: How a note begins without which the figures are not to be believed.
+WARNING: Final = "Warning: "
 #: What rounding may leave of a debt, in any currency.
 CENT: Final = 0.005
+#: Jumps of one instrument that look like splits: so many are told.
+FEW: Final = 3
 #: Bars that begin, or end, so much later, or earlier, than the run are a fact of its figures.
 LATE: Final = 7 * DAY
 
@@ -25,7 +29,7 @@ LATE: Final = 7 * DAY
 def notes_of(run: Run) -> tuple[str, ...]:
     """What the numbers take for granted, in sentences."""
     spec, panel, costs, result = run.spec, run.panel, run.costs, run.result
-    found: list[str] = [*_refusals(run), *_splits(run)]
+    found: list[str] = [*unadjusted(panel), *_refusals(run), *_splits(run)]
     closes = [i.symbol for i in panel.instruments if i.close_only]
     if closes:
         found.append(
@@ -53,6 +57,32 @@ def notes_of(run: Run) -> tuple[str, ...]:
     return (*found, *_debts(run), *_carry_notes(run))
 
 
+def unadjusted(panel: Panel) -> Iterator[str]:
+    """Splits that prices show and no event explains, and events that prices do not show: a run books what is stored."""
+    from trimtab.data.quality.splits import doubtful_splits
+
+    told: dict[str, int] = {}
+    for symbol, close, jump in doubtful_splits(panel):
+        told[symbol] = told.get(symbol, 0) + 1
+        if told[symbol] > FEW:
+            continue
+        day = day_of(close)
+        if jump.fault == "split":
+            so = f"this run takes it for a move of the market; store it, as a line {day},split,{jump.ratio:g} of a file"
+            how = ""
+        else:
+            so, how = "this run books what is stored; give all its events anew, without this mistake", " --replace"
+        yield f"{WARNING}{symbol}, {day}: {jump.said}, and {so}: trimtab data events {symbol} --import FILE{how}."
+    for symbol, count in told.items():
+        if count > FEW:
+            yield f"{WARNING}{symbol}: {count - FEW:,} more such jumps: trimtab data validate {symbol}."
+
+
+def bar_of(panel: Panel, close: Any) -> str:
+    """A bar of a panel as people call it: one of a day or a week by its day, a shorter one by its close."""
+    return day_of(close) if TIMEFRAMES[panel.timeframe] >= DAY else utc(close)
+
+
 def _ragged(run: Run) -> Iterator[str]:
     """Instruments whose bars begin long after the run does, or end long before."""
     panel = run.panel
@@ -64,13 +94,13 @@ def _ragged(run: Run) -> Iterator[str]:
         first, last = panel.ts[rows[0]], panel.ts[rows[-1]]
         if first - panel.ts[0] > LATE:
             until = "until then it is not traded, and its part of holding is cash"
-            yield f"{symbol}: its bars begin on {utc(first)}; {until}."
+            yield f"{symbol}: its bars begin on {bar_of(panel, first)}; {until}."
         gone = _delisted(run, n)
         if gone:
             yield gone
         elif panel.ts[-1] - last > LATE:
             held = ", and what was held stayed at that close" if run.result.book.positions["lots"][n] else ""
-            yield f"{symbol}: its bars end on {utc(last)}; after that it is not traded{held}."
+            yield f"{symbol}: its bars end on {bar_of(panel, last)}; after that it is not traded{held}."
 
 
 def _delisted(run: Run, n: int) -> str:
@@ -90,7 +120,7 @@ def _delisted(run: Run, n: int) -> str:
         if len(closed)
         else "nothing was held"
     )
-    return f"{symbol}: delisted; its last bar closed on {utc(run.panel.ts[there[-1]])}, and {held}."
+    return f"{symbol}: delisted; its last bar is that of {bar_of(run.panel, run.panel.ts[there[-1]])}, and {held}."
 
 
 def _debts(run: Run) -> Iterator[str]:
@@ -155,8 +185,8 @@ def _funding_notes(run: Run, n: int) -> Iterator[str]:
         yield f"{symbol}: held without funding. Its bars' field `funding` never holds a rate."
     elif known[0] - ts[mine["row"][0]] > 2 * DAY or until - known[-1] > 2 * DAY:
         yield (
-            f"{symbol}: funding is known from {utc(known[0])} to {utc(known[-1])} only; before and after that it was "
-            "held without."
+            f"{symbol}: funding is known from {bar_of(run.panel, known[0])} to {bar_of(run.panel, known[-1])} only; "
+            "before and after that it was held without."
         )
 
 
@@ -167,9 +197,8 @@ def _refusals(run: Run) -> list[str]:
         mine = [refusal for refusal, model in run.refused if model == m]
         if mine:
             times = "once" if len(mine) == 1 else f"{len(mine):,} times, the first time"
-            found.append(
-                f"{name} abstained until its next fit {times} on {utc(mine[0].ts)}: {mine[0].reason.rstrip('.')}."
-            )
+            when, why = bar_of(run.panel, mine[0].ts), mine[0].reason.rstrip(".")
+            found.append(f"{name} abstained until its next fit {times} on {when}: {why}.")
     return found
 
 
@@ -182,10 +211,10 @@ def _splits(run: Run) -> Iterator[str]:
             yield f"{who} never had the {split.use.window:,} days that it looks at: {before}."
             continue
         times = f"{len(split.row):,} times" if len(split.row) > 1 else "once"
-        first, last = run.panel.ts[split.row[0]], zip(names, split.share[-1].tolist(), strict=True)
+        first, last = bar_of(run.panel, run.panel.ts[split.row[0]]), zip(names, split.share[-1].tolist(), strict=True)
         shares = ", ".join(f"{name} {part:.1%}" for name, part in last)
-        yield f"{who} chose shares {times}, first on {utc(first)}; until then {before}. The last: {shares}."
+        yield f"{who} chose shares {times}, first on {first}; until then {before}. The last: {shares}."
         if split.refused:
             kept = "once" if len(split.refused) == 1 else f"{len(split.refused):,} times, the first time"
             ts, reason = split.refused[0]
-            yield f"{who} kept the shares that stood {kept} on {utc(ts)}: {reason.rstrip('.')}."
+            yield f"{who} kept the shares that stood {kept} on {bar_of(run.panel, ts)}: {reason.rstrip('.')}."

@@ -14,7 +14,7 @@ from trimtab.research.canonical import plain
 from trimtab.research.execution import memory
 from trimtab.research.report import Fills, Prices, ReportData, Stretches, verdict
 from trimtab.research.utilisation import plain as plain_usage
-from trimtab.types import F64, ORDER_KINDS
+from trimtab.types import DAY, F64, ORDER_KINDS, TIMEFRAMES
 
 if TYPE_CHECKING:
     from trimtab.research.run import Run
@@ -40,7 +40,8 @@ def report_data(run: Run) -> ReportData:
     """Everything that the page shows, from the run's arrays."""
     curves, figures = run.curves, run.metrics
     beats, sentence = verdict(figures["net"], figures["holding"], figures["periods"])
-    actions = run.actions
+    daily = TIMEFRAMES[run.panel.timeframe] >= DAY
+    actions = run.dated_actions.drop("ts" if daily else "day")
     models = figures["models"]
     return ReportData(
         title=run.spec.name or f"{', '.join(run.model_names)} on {', '.join(run.panel.symbols)}",
@@ -128,7 +129,7 @@ def provenance_of(run: Run) -> dict[str, str]:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.6g}"
-    if hasattr(value, "strftime"):
+    if hasattr(value, "hour"):
         return value.strftime("%Y-%m-%d %H:%M")
     return str(value)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trimtab.research.metrics_table import METRICS, describe_bands, format_metric, grade, sampling_convention
 from trimtab.research.utilisation import NEAR, Usage
 from trimtab.types import DAY, F64, I64, NotEnoughData, TrimtabError
+from trimtab.words import day_of
 
 Metrics = Mapping[str, float]
 
@@ -421,7 +422,7 @@ def _limit_rows(data: ReportData) -> list[dict[str, str]]:
             "last": share(u.last),
             "worst": share(u.worst),
             "tone": "weak" if u.over else "fair" if u.near else "",
-            "on": str(np.datetime64(u.worst_ts - 1, "ns").astype("M8[D]")) if u.worst > 0.0 else "–",
+            "on": day_of(u.worst_ts) if u.worst > 0.0 else "–",
             "near": f"{u.near:,}",
             "over": f"{u.over:,}",
             "acted": f"{u.acted:,}",

@@ -189,6 +189,11 @@ class Run:
     @cached_property
     def actions(self) -> pl.DataFrame:
         """ts, limit, symbol, model, wanted, allowed, action: what limits did, and what fits and allocators refused."""
+        return self.dated_actions.drop("day")
+
+    @cached_property
+    def dated_actions(self) -> pl.DataFrame:
+        """The same with the day of the bar first: splits and dividends are booked at its open, others at its close."""
         from trimtab.research.limit_rules import names_of
 
         names = (*self.model_names, "")  # -1 is the last: the book

@@ -14,6 +14,7 @@ import numpy as np
 from trimtab.rules.book import Groups
 from trimtab.sim.setup import complete
 from trimtab.types import DAY, F64, I64, Panel
+from trimtab.words import day_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -350,7 +351,7 @@ def told(usage: tuple[Usage, ...]) -> str:
         return ""
     first = max(usage, key=lambda u: u.worst)
     acted = [f"{u.title} {u.acted:,}" for u in usage if u.acted]
-    day = str(np.datetime64(first.worst_ts - 1, "ns").astype("M8[D]"))
+    day = day_of(first.worst_ts)
     if not first.worst > 0.0:
         closest = "none was in use at any close"
     elif first.over:
@@ -365,6 +366,6 @@ def plain(usage: tuple[Usage, ...]) -> list[dict[str, Any]]:
     """The same for summary.json."""
     return [
         {name: value for name, value in u._asdict().items() if name not in ("used", "worst_ts")}
-        | {"worst_on": str(np.datetime64(u.worst_ts - 1, "ns").astype("M8[D]"))}
+        | {"worst_on": day_of(u.worst_ts)}
         for u in usage
     ]

@@ -70,7 +70,7 @@ def test_a_delisting_is_known_on_its_day_and_not_at_the_last_bar(tmp_path: Path)
     assert cut.equity["equity"].to_list() == whole.equity["equity"][: len(cut.equity)].to_list()
     last = whole.fills.filter(pl.col("symbol") == "HALTED").row(-1, named=True)
     assert (last["ts"].date(), last["price"], last["position"]) == (dt.date(2024, 6, 21), 10.7, 0)
-    assert any("its last bar closed on 2024-06-11" in note for note in whole.notes)
+    assert any("its last bar is that of 2024-06-10" in note for note in whole.notes)
 
 
 def test_a_file_says_who_belongs_when(store: Store, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def print_run(console: Console, run: Figures) -> None:
     if limits := part(run, "limits").get("told"):
         console.print(limits, markup=False)
     for note in notes(run):
-        console.print(note, style="dim", markup=False)
+        console.print(note, style="dim" if note.startswith("Note") else "bold yellow", markup=False)
     console.print()
     for name in ("report", "bundle"):
         if run.get(name):
@@ -220,6 +220,6 @@ def convention(metrics: Figures, risk_free_rate: float) -> str:
 
 
 def notes(run: Figures) -> list[str]:
-    """The first sentence of each note; the whole of them is in the report and in summary.json."""
-    told = [str(note) for note in run.get("notes", ())]
-    return [f"Note: {note.partition('. ')[0].removesuffix('.')}." for note in told]
+    """The first sentence of each note, warnings as such; the whole of them is in the report and in summary.json."""
+    told = [str(note).partition(". ")[0].removesuffix(".") for note in run.get("notes", ())]
+    return [f"{note}." if note.startswith("Warning: ") else f"Note: {note}." for note in told]
