@@ -283,7 +283,9 @@ def test_a_switch_that_was_thrown_before_the_first_row_stands(place: Path):
     outcome = paper_here("--out", "one", code=4)
     assert outcome["rows"] == 744
     assert not outcome["orders"]["FILLED"]
-    assert outcome["halted"] == "by hand"
+    assert re.fullmatch(
+        r"the kill switch is on: by hand, since 20.*Z; to trade again: trimtab resume one", outcome["halted"]
+    )
     assert not bodies(place / "one", ev.OrderIntent)
     run_here("status", "one", code=4)
     assert paper_here("--out", "one", code=4)["state"] == "HALTED"
@@ -367,7 +369,7 @@ def test_a_strategy_that_never_returns_is_ended_and_the_rest_trades_on(place: Pa
     orders = [body.row for body in bodies(place / "one", ev.OrderIntent)]
     ended = next(e.ts for e in read(place / "one" / "account.journal") if isinstance(e.body, ev.Commanded))
     assert sum(row > ended for row in orders) > 10
-    assert "quarantined endless: endless had not answered" in run_here("status", "one")
+    assert "quarantined endless: endless had not answered" in run_here("status", "one", code=1)
 
 
 def test_a_strategy_that_raises_stops_alone(place: Path):
@@ -378,6 +380,36 @@ def test_a_strategy_that_raises_stops_alone(place: Path):
     assert outcome["rows"] == 744
     assert max(rows) > bodies(place / "one", ev.RowDecided)[100].row
     assert paper_here("--out", "one")["quarantined"].keys() == {"raising"}
+    told = run_here("status", "one", code=1)
+    assert "health models: NOT WELL: degraded: raising is in quarantine" in told
+    document = json.loads(run_here("status", "one", "--json", code=1))
+    assert not document["well"]
+
+
+def test_what_an_ended_engine_said_grows_old(place: Path):
+    paper_here("--out", "one", "--days", "1")
+    path = place / "one" / "status.json"
+    written = json.loads(path.read_text())
+    assert written["last_bar"] > 0
+    path.write_text(json.dumps(written | {"last_bar": written["last_bar"] - 7_200 * 10**9}))
+    told = run_here("status", "one")
+    assert re.search(r"health feed: well: at the end: 24 rows, the last bar came 2 h 0 m ago", told)
+    assert "health venue paper: well: at the end: can be reached" in told
+
+
+def test_a_kill_of_an_account_that_is_done_is_told_at_every_start(place: Path):
+    paper_here("--out", "one", "--days", "1")
+    run_here("kill", "one", "--flatten", "--reason", "exchange hacked")
+    for _ in range(2):
+        told = run_here("paper", "book.yaml", "--out", "one", "--deadline", "0", "--no-report", code=4)
+        why = r"the kill switch is on: exchange hacked, since 20\S+Z; to trade again: trimtab resume one"
+        assert re.search(f"one starts halted: {why}", told)
+        assert re.search(f"Halted: {why}", told)
+        assert re.search(
+            r"state KILLED: .*the kill switch is on: exchange hacked, since 20", run_here("status", "one", code=4)
+        )
+    run_here("resume", "one")
+    assert "halted" not in run_here("paper", "book.yaml", "--out", "one", "--deadline", "0", "--no-report").lower()
 
 
 # --- a drill ---------------------------------------------------------------------------------------------------------
@@ -547,3 +579,17 @@ def test_without_an_engine_there_is_no_status(place: Path):
     (place / "empty").mkdir()
     assert "no engine has written a status" in run_here("status", "empty", code=2)
     assert "one of them" in run_here("status", "empty", "--watch", "--json", code=2)
+
+
+def test_an_account_is_found_by_its_name(place: Path):
+    for name in ("paper-book", "other"):
+        paper_here("--days", "1", *(() if name == "paper-book" else ("--out", f"paper/{name}")))
+    for named in ("paper-book", "Paper book", "paper/paper-book", "./paper/paper-book/"):
+        assert "account paper-book" in run_here("status", named)
+    assert "account other" in run_here("status", "other")
+    assert "which one? other, paper-book" in run_here("status", code=2)
+    told = run_here("status", "paper-bok", code=2)
+    assert "paper-bok: there is no such account (did you mean 'paper-book'?)" in told
+    assert "under ./paper there are other, paper-book" in told
+    assert "paper/other: ordered: the kill switch is on" in run_here("kill", "other")
+    assert "paper/other: ordered: to resume" in run_here("resume", "other")

@@ -16,6 +16,7 @@ import typer
 from trimtab.app import console
 from trimtab.app.cli_config import read
 from trimtab.app.cli_options import DataOption, JsonOption, SetOption, SpecFile, grouped
+from trimtab.words import near
 
 if TYPE_CHECKING:
     from trimtab.app.paper import Options, Outcome, Source
@@ -46,7 +47,7 @@ ACCOUNTS: Final = Path("paper")
 Folder = Annotated[
     Path | None,
     typer.Argument(
-        metavar="ACCOUNT", help="The account's folder; default: the only one under ./paper.", show_default=False
+        metavar="ACCOUNT", help="Its name under ./paper, or its folder; default: the only one.", show_default=False
     ),
 ]
 
@@ -135,7 +136,7 @@ def paper(
     """
     _check_options(source, engine)
     chosen = _spec_of(read(spec, settings), capital, strategy)
-    folder = out or ACCOUNTS / _folder_name(chosen, spec)
+    folder = out or ACCOUNTS / _folder_name(chosen.name or spec.stem)
     if engine.deadline > 0.0 and CHILD not in os.environ:
         raise typer.Exit(_supervised(chosen, folder, engine.deadline))
     with console.progress(shown=not as_json) as progress:
@@ -275,8 +276,9 @@ def _options(engine: EngineChoice, found: Source, seed: int, days: float | None,
     )  # fmt: skip
 
 
-def _folder_name(spec: Spec, path: Path) -> str:
-    words = "".join(c if c.isalnum() else "-" for c in (spec.name or path.stem).lower())
+def _folder_name(name: str) -> str:
+    """How the account of a spec of that name is called."""
+    words = "".join(c if c.isalnum() else "-" for c in name.lower())
     return "-".join(filter(None, words.split("-"))) or "account"
 
 
@@ -349,8 +351,8 @@ def status(
 
     [bold]Examples[/bold]
       trimtab status
-      trimtab status paper/momentum --watch
-      trimtab status paper/momentum --json | jq .equity
+      trimtab status momentum --watch
+      trimtab status momentum --json | jq .equity
     """
     folder = _account(account)
     if watch and as_json:
@@ -391,7 +393,7 @@ def kill(
 
     [bold]Examples[/bold]
       trimtab kill
-      trimtab kill paper/momentum --flatten --reason "exchange hacked"
+      trimtab kill momentum --flatten --reason "exchange hacked"
     """
     from trimtab.engine.control import kill as ordered
 
@@ -408,7 +410,7 @@ def resume(
     """Trade again after a kill or a halt: losses are measured from here on.
 
     [bold]Examples[/bold]
-      trimtab resume paper/momentum --reason "checked by hand"
+      trimtab resume momentum --reason "checked by hand"
     """
     from trimtab.engine.control import resume as ordered
 
@@ -446,19 +448,27 @@ def _say_heard(folder: Path, order: str, *, to_be: bool) -> None:
     typer.echo(f"{folder}: done: {order}")
 
 
-def _account(folder: Path | None) -> Path:
-    """An account's folder; a mistake where there is none, or more than one to choose from."""
+def _account(named: Path | None) -> Path:
+    """The folder of an account: of its path, of its name or its spec's under ./paper; of nothing, where there is one
+    only. A mistake where there is none, or more than one to choose from."""
     from trimtab.app.live import JOURNAL
 
-    if folder is not None:
-        if not folder.is_dir():
-            _refuse(f"{folder}: there is no such account; trimtab paper SPEC makes one")
-        return folder
-    found = sorted(path.parent for path in ACCOUNTS.glob(f"*/{JOURNAL}"))
-    if len(found) != 1:
-        what = f"which one? {', '.join(map(str, found))}" if found else "there is none under ./paper"
+    known = sorted(path.parent for path in ACCOUNTS.glob(f"*/{JOURNAL}"))
+    if named is not None:
+        folders = (named, ACCOUNTS / named, ACCOUNTS / _folder_name(named.name))
+        found = next((f for f in folders if (f / JOURNAL).is_file()), named)
+        if not found.is_dir():
+            names = [folder.name for folder in known]
+            there = f"under ./paper there {'is' if len(names) == 1 else 'are'} {', '.join(names)}"
+            _refuse(
+                f"{named}: there is no such account{near(str(named), names)}; "
+                + (f"{there}; elsewhere give its folder" if names else "trimtab paper SPEC makes one")
+            )
+        return found
+    if len(known) != 1:
+        what = f"which one? {', '.join(folder.name for folder in known)}" if known else "there is none under ./paper"
         _refuse(f"no account was named: {what}")
-    return found[0]
+    return known[0]
 
 
 def _status(folder: Path) -> Status:

@@ -10,14 +10,13 @@ import msgspec
 import numpy as np
 
 from trimtab.engine.booking import Names
-from trimtab.engine.control import pending
+from trimtab.engine.control import pending, switch
 from trimtab.engine.core import State
 from trimtab.engine.file import JournalFailed
 from trimtab.engine.lease import engine_of
-from trimtab.engine.pulse import Bounds, Pulse, Standing
+from trimtab.engine.pulse import Bounds, Pulse, Standing, degraded
 from trimtab.engine.status import Act, Check, Decided, Held, LimitUse, Status, Wish, Working, lasting
 from trimtab.feeds import FeedState
-from trimtab.killswitch import thrown
 from trimtab.types import ORDER_KINDS, ORDER_STATUSES, SECOND, TRADING_STATES, Spec
 from trimtab.words import utc
 
@@ -76,6 +75,19 @@ def reason_of(state: State) -> str:
     if locked:
         return " and ".join(locked)
     return "an order's outcome is not known" if head["unsure"] else ""
+
+
+def halt_of(state: State, folder: Path, said: str = "") -> str:
+    """Why an account sends nothing but what reduces, and what ends that where a person has to; empty: it sends all.
+
+    A switch that is on and that no engine has seen yet counts. said: why its engine has halted, where that is known.
+    """
+    on = switch(folder)
+    if not on and state_word(state) != "HALTED":
+        return said
+    why = f"the kill switch is on: {on}" if on else said or reason_of(state)
+    by_hand = on or not state.book.head[0]["locked"]
+    return f"{why}; to trade again: trimtab resume {folder}" if by_hand else why
 
 
 def status_of(
@@ -216,7 +228,8 @@ SILENCE: Final = 30.0
 def checks_of(pulse: Pulse, feed: FeedState, bounds: Bounds) -> list[Check]:
     """What an engine says of its own health."""
     health, last = pulse.health, pulse.staleness()
-    rows = f"{pulse.rows:,} rows, the last bar came {lasting(last)} ago" if pulse.rows else "no row has come yet"
+    rows = f"{pulse.rows:,} rows" if pulse.rows else "no row has come"  # since when: whoever reads it says
+    stopped = pulse.standing.quarantined
     lost = "" if feed.is_up else f"its source cannot be reached ({feed.reason}); "
     latencies = pulse.latencies
     timing = ""
@@ -225,6 +238,7 @@ def checks_of(pulse: Pulse, feed: FeedState, bounds: Bounds) -> list[Check]:
     return [
         Check(name="feed", well=feed.is_up and last <= bounds.staleness, said=lost + rows),
         *(Check(name=f"venue {name}", well=is_up, said=_reached(is_up)) for name, is_up in pulse.venues.items()),
+        Check(name="models", well=not stopped, said=degraded(stopped) if stopped else "all are asked"),
         Check(name="journal", well=not health.journal_failure, said=health.journal_failure or "takes what it is given"),
         Check(
             name="lag",
@@ -244,39 +258,48 @@ def killed_of(status: Status) -> int:
 
 
 def as_found(status: Status, folder: Path, journal: Path, now: int) -> Status:
-    """A status as whoever reads it at `now` (ns, the machine's clock) should: whether its engine lives, and orders that
-    it has not carried out yet."""
-    reason = thrown(folder)
-    checks = [_engine(status, journal, now), *status.health]
+    """A status as whoever reads it at `now` (ns, the machine's clock) should: whether its engine lives, how old what it
+    said is by now, and orders that it has not carried out yet."""
+    engine, lives = _engine(status, journal, now)
+    checks = [engine, *(_aged(check, status, lives, now) for check in status.health)]
     waiting = pending(folder, killed_of(status))
     if waiting:
         checks.append(Check(name="orders", well=False, said=waiting))
     words = status.reason
-    if status.killed and reason is not None:
-        words = f"{words}: {reason}" if words else reason
+    if status.killed and (on := switch(folder)):
+        words = f"{words}: {on}" if words else on
     return msgspec.structs.replace(status, health=tuple(checks), reason=words)
 
 
-def _engine(status: Status, journal: Path, now: int) -> Check:
-    """Does the engine that wrote a status still live?"""
+def _aged(check: Check, status: Status, lives: bool, now: int) -> Check:
+    """What an engine said of itself, with the age of its last bar; where it lives no more, as a thing of the past."""
+    said = check.said
+    if check.name == "feed" and status.last_bar:
+        said = f"{said}, the last bar came {_ago(now, status.last_bar)} ago"
+    if not lives and check.name != "models":  # a quarantine lasts
+        said = f"at the end: {said}"
+    return msgspec.structs.replace(check, said=said)
+
+
+def _engine(status: Status, journal: Path, now: int) -> tuple[Check, bool]:
+    """Does the engine that wrote a status still live, and is it well?"""
     try:
         holder, lives = engine_of(journal)
     except JournalFailed as failed:
-        return Check(name="engine", well=False, said=f"its journal cannot be read: {failed}")
+        return Check(name="engine", well=False, said=f"its journal cannot be read: {failed}"), False
     if holder is None:
         how = status.ended or "without saying how"
-        return Check(name="engine", well=True, said=f"ended {_ago(now, status.written)} ago: {how}")
+        return Check(name="engine", well=True, said=f"ended {_ago(now, status.written)} ago: {how}"), False
     heard = max(holder.heartbeat, status.written)
     if not lives:
-        return Check(
-            name="engine",
-            well=False,
-            said=f"process {holder.pid} was ended from outside, last heard of {_ago(now, heard)} ago; "
-            "what it booked is durable: the same trimtab paper goes on",
+        said = (
+            f"process {holder.pid} was ended from outside, last heard of {_ago(now, heard)} ago; what it booked is "
+            "durable: the same trimtab paper goes on"
         )
+        return Check(name="engine", well=False, said=said), False
     silent = (now - heard) / SECOND > SILENCE
     since = f"process {holder.pid}, since {utc(holder.since)}"
-    return Check(name="engine", well=not silent, said=f"{since}, last heard of {_ago(now, heard)} ago")
+    return Check(name="engine", well=not silent, said=f"{since}, last heard of {_ago(now, heard)} ago"), True
 
 
 def _ago(now: int, then: int) -> str:

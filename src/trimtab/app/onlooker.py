@@ -184,7 +184,8 @@ class Onlooker:
             acts=tuple(self._acts), day_equity=self._day[1] if self._day[0] >= 0 else None,
             quarantined=self.quarantined,
         )  # fmt: skip
-        status = msgspec.structs.replace(status, written=pulse.ts, ended=self.ended)
+        came = pulse.last_bar if pulse.rows else 0
+        status = msgspec.structs.replace(status, written=pulse.ts, last_bar=came, ended=self.ended)
         path = self.account.folder / STATUS
         temporary = path.with_name(f".{STATUS}")
         with contextlib.suppress(OSError):  # a full disk: the journal says so

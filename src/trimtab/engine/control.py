@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from trimtab.killswitch import NAME, throw, thrown
+from trimtab.words import utc
 
 RESUME: Final = "RESUME"
 QUARANTINE: Final = "QUARANTINE"
@@ -31,9 +32,8 @@ def orders(folder: Path, killed: int, models: int) -> list[tuple[str, str, int]]
     models  how many there are
     """
     found: list[tuple[str, str, int]] = []
-    reason = thrown(folder)
+    reason, word = _thrown(folder)
     if reason is not None:
-        word = FLATTEN if _lines(folder / NAME)[:1] == [FLATTEN] else "kill"
         if not killed or (word == FLATTEN and killed != 1):
             found.append((word, reason, -1))
     elif (text := _text(folder / RESUME)) is not None:
@@ -47,12 +47,29 @@ def orders(folder: Path, killed: int, models: int) -> list[tuple[str, str, int]]
     return found
 
 
+def switch(folder: Path) -> str:
+    """Why the kill switch is on and since when, in words; empty: it is off."""
+    reason, _ = _thrown(folder)
+    since = ""
+    with contextlib.suppress(OSError):
+        since = f", since {utc((folder / NAME).stat().st_mtime_ns)}"
+    return "" if reason is None else f"{reason}{since}"
+
+
+def _thrown(folder: Path) -> tuple[str | None, str]:
+    """Why the switch is on (None: it is off), and the word of what it orders."""
+    reason = thrown(folder)
+    if reason is None or _lines(folder / NAME)[:1] != [FLATTEN]:
+        return reason, "kill"
+    return reason.removeprefix(FLATTEN).strip() or "no reason given", FLATTEN
+
+
 def pending(folder: Path, killed: int) -> str:
     """What people have ordered and no engine has carried out yet, in words; killed: as for `orders`."""
-    reason = thrown(folder)
-    if reason is not None and any(word != "resume" for word, _, model in orders(folder, killed, 0) if model < 0):
-        return f"the kill switch is on ({reason}), and no engine has acted on it yet"
-    if reason is None and (text := _text(folder / RESUME)) is not None:
+    on = switch(folder)
+    if on and any(word != "resume" for word, _, model in orders(folder, killed, 0) if model < 0):
+        return f"the kill switch is on ({on}), and no engine has acted on it yet"
+    if not on and (text := _text(folder / RESUME)) is not None:
         return f"to resume ({text}), and no engine has acted on it yet"
     return ""
 

@@ -9,7 +9,7 @@ import bisect
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -125,6 +125,12 @@ class Bounds(NamedTuple):
     silence: float = math.inf
 
 
+def degraded(quarantined: Sequence[str]) -> str:
+    """What it means that models are in quarantine."""
+    names, are = ", ".join(quarantined), "is" if len(quarantined) == 1 else "are"
+    return f"degraded: {names} {are} in quarantine, with weights of 0 for as long as the account lasts"
+
+
 def ailments(pulse: Pulse, now: int, bounds: Bounds) -> tuple[str, ...]:
     """What is wrong with an engine at an instant, one sentence each; empty: it is well."""
     standing, health = pulse.standing, pulse.health
@@ -136,6 +142,8 @@ def ailments(pulse: Pulse, now: int, bounds: Bounds) -> tuple[str, ...]:
         found.append("killed" + _because(standing.reason))
     elif standing.state == "HALTED":
         found.append("halted" + _because(standing.reason))
+    if standing.quarantined:
+        found.append(degraded(standing.quarantined))
     if health.journal_failure:
         found.append("journal failed" + _because(health.journal_failure))
     if health.loop_lag > bounds.loop_lag:

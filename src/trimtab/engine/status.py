@@ -63,7 +63,7 @@ class LimitUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that has to be well (feed, venue, journal, lag), and what it says."""
+    """One thing that has to be well (feed, venue, models, journal, lag), and what it says."""
 
     name: str
     well: bool
@@ -102,6 +102,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     quarantined   model -> why it is not asked any more
     actions       the latest last
     written       instant of the machine's clock at which it was taken; 0: not known
+    last_bar      instant of the machine's clock at which the last bar came; 0: none has
     ended         how its engine ended; empty: it was at work
     """
 
@@ -126,6 +127,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[Act, ...] = ()
     quarantined: dict[str, str] = {}
     written: int = 0
+    last_bar: int = 0
     ended: str = ""
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
@@ -153,6 +154,9 @@ def test_healthz_says_200_when_well_and_503_with_every_reason(endpoint: Endpoint
     assert (status, document["well"]) == (503, False)
     measured = meter()
     endpoint.tell(measured.pulse(TS, STANDING))
+    degraded = "degraded: pairs is in quarantine, with weights of 0 for as long as the account lasts"
+    assert (health(endpoint)[0], health(endpoint)[1]["reasons"]) == (503, [degraded])
+    endpoint.tell(measured.pulse(TS, msgspec.structs.replace(STANDING, quarantined=())))
     assert health(endpoint) == (
         200,
         {"well": True, "reasons": [], "state": "ACTIVE", "rows": 4, "row": "2026-03-01T23:59:58Z"},

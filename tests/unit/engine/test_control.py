@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,15 @@ def test_to_flatten_takes_the_place_of_a_kill_and_stands_once_it_is_done(tmp_pat
     assert words(tmp_path, killed=1) == []
     control.kill(tmp_path, "again", flatten=False)
     assert words(tmp_path, killed=2) == [("flatten", -1)], "what was ordered is not taken back by less"
+
+
+def test_why_and_since_when_the_switch_is_on_is_said(tmp_path: Path):
+    assert control.switch(tmp_path) == ""
+    control.kill(tmp_path, "exchange hacked", flatten=True)
+    os.utime(tmp_path / NAME, (1_700_000_000, 1_700_000_000))
+    assert control.switch(tmp_path) == "exchange hacked, since 2023-11-14T22:13:20Z"
+    assert control.orders(tmp_path, 0, 0) == [("flatten", "exchange hacked", -1)]
+    assert "(exchange hacked, since 2023-11-14T22:13:20Z)" in control.pending(tmp_path, 0)
 
 
 def test_any_shell_can_throw_the_switch(tmp_path: Path):

@@ -100,6 +100,11 @@ def test_a_latency_by_a_clock_that_jumped_is_refused(latency: float):
         (Standing(state="REDUCING", reason="unusual_gap"), {}, ()),
         (Standing(state="HALTED", reason="drawdown_halt"), {}, ("halted: drawdown_halt",)),
         (Standing(state="HALTED", killed=True), {}, ("killed",)),
+        (
+            Standing(quarantined=("a", "b")),
+            {},
+            ("degraded: a, b are in quarantine, with weights of 0 for as long as the account lasts",),
+        ),
         (WELL, {"journal_failure": "disk full"}, ("journal failed: disk full",)),
         (WELL, {"loop_lag": 1.5}, ("loop lag: 1.500 s late, 1 s are allowed",)),
     ],
