@@ -152,5 +152,6 @@ def cell_of(panel: Panel, strategy: Any, params: Any) -> tuple[Any, Any, Any]:
     if compiled is None:
         raise ValueError(f"strategy {strategy.name} has no compiled sweep")
     matrix = np.array([[float(v) for v in params]])
-    compiled(matrix, x, rows, 1.0, *books, log, market, weights, setup, periods_of(panel), 0.0, out)
+    daily, window = np.empty((1, 0), np.float32), (np.int64(0), np.int64(len(market.ts)))
+    compiled(matrix, x, rows, 1.0, *books, log, market, weights, setup, *window, periods_of(panel), 0.0, out, daily)
     return log.orders[: log.used[0]].copy(), np.ascontiguousarray(log.curve[:, 0]), out[0]

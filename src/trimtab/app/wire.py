@@ -80,8 +80,8 @@ def run_sweep(
         done += more
         tell("sweeping", done, len(sets))
 
-    figures = run_sets(spec, panel, strategy, sets, os.cpu_count() or 1, count)
-    return table_of(sets, names, figures)
+    swept = run_sets(spec, panel, strategy, sets, os.cpu_count() or 1, count)
+    return table_of(sets, names, swept.figures)
 
 
 def replay(bundle: Path, root: str | None = None) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from trimtab.bounds import is_plain
 from trimtab.portfolio.budgets import combine, share_of
@@ -29,10 +30,12 @@ from trimtab.sim.driver import run
 from trimtab.sim.setup import complete
 from trimtab.sim.summary import SUMMARY, summarise
 from trimtab.sim.sweeping import sweep_of
+from trimtab.sim.windows import Window, samples_in, setup_in, weights_in, whole
 from trimtab.strategies import find, params_of
 from trimtab.types import (
     DIVIDEND,
     F64,
+    I64,
     Caps,
     Costs,
     Limits,
@@ -54,6 +57,19 @@ CHUNK = 8
 COSTS = SUMMARY.index("costs")
 
 Progress = Callable[[int], None] | None
+
+
+class Swept(NamedTuple):
+    """What a sweep found of S sets over D days.
+
+    figures  (S, 7) SUMMARY; NaN where a set has too few bars for a forecast
+    returns  (S, D) float32 simple returns by day, fraction; NaN as above
+    ts       (D,) instants at which the days end, ns UTC
+    """
+
+    figures: F64
+    returns: NDArray[np.float32]
+    ts: I64
 
 
 def sweep(
@@ -96,8 +112,8 @@ def sweep(
         volume=volume,
         seed=seed,
     )
-    figures = run_sets(spec, panel, found, sets, threads or os.cpu_count() or 1, progress)
-    return table_of(sets, list(grid), figures)
+    swept = run_sets(spec, panel, found, sets, threads or os.cpu_count() or 1, progress)
+    return table_of(sets, list(grid), swept.figures)
 
 
 def parameter_sets(strategy: Strategy, grid: Mapping[str, Iterable[Any]]) -> list[Any]:
@@ -142,29 +158,42 @@ def table_of(sets: list[Any], names: list[str], figures: F64) -> pl.DataFrame:
     return pl.DataFrame(columns).with_columns(pl.col("trades").fill_nan(None).cast(pl.Int64))
 
 
-def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], threads: int, progress: Progress) -> F64:
-    """SUMMARY of every set (S, 7); NaN where a set has too few bars for a forecast."""
+def run_sets(
+    spec: Spec,
+    panel: Panel,
+    strategy: Strategy,
+    sets: list[Any],
+    threads: int,
+    progress: Progress,
+    window: Window | None = None,
+) -> Swept:
+    """Every set through the driver.
+
+    window  the rows that are traded, from a flat book; models have seen what came before. None: all rows
+    """
     if spec.cash_flows:
         raise TrimtabError(
             "a sweep knows no cash flows: its figures are of one capital from start to end. Leave `cash_flows` out to "
             "find parameters, and run the ones that you choose with them"
         )
     market, periods = market_of(panel, spec.base_currency), periods_of(panel)
-    setup = complete(setup_of(spec, panel, costs_of_panel(panel, spec.costs)), market)
-    last = np.full(len(panel.instruments), len(market.ts) - 1)
+    window = window or whole(market)
+    setup = setup_in(complete(setup_of(spec, panel, costs_of_panel(panel, spec.costs)), market), window)
+    last = np.full(len(panel.instruments), window.stop - 1)
     rates = rates_of(market, setup.terms["column"], last)
     rate = per_period(spec.risk_free_rate, periods)
-    given = _Given(spec, panel, strategy, sets, setup, market, rates, periods, rate)
+    sample = samples_in(market, window)
+    given = _Given(spec, panel, strategy, sets, setup, market, window, sample, rates, periods, rate)
     alone = len(panel.instruments) == 1 and not resizes(spec.rebalance) and is_plain(spec, spec.models[0])
     fill = _compiled(given) if alone and sweep_of(strategy) is not None else partial(_one_by_one, given)
-    out = np.empty((len(sets), len(SUMMARY)))
+    out, daily = np.empty((len(sets), len(SUMMARY))), np.empty((len(sets), len(sample)), np.float32)
     queue = iter(range(0, len(sets), CHUNK))
     lock = threading.Lock()
     failures: list[BaseException] = []
     stopped = threading.Event()  # by a failure, or by the caller's Ctrl-C, wherever that fell
 
     def work() -> None:
-        cells = _Cells(setup, market)
+        cells = _Cells(setup, market, sample)
         while not stopped.is_set():
             with lock:
                 start = next(queue, None)
@@ -172,7 +201,7 @@ def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], thre
                 return
             stop = min(start + CHUNK, len(sets))
             try:
-                fill(cells, start, out[start:stop])
+                fill(cells, start, out[start:stop], daily[start:stop])
             except BaseException as error:  # carried to the caller's thread
                 failures.append(error)
                 stopped.set()
@@ -193,14 +222,19 @@ def run_sets(spec: Spec, panel: Panel, strategy: Strategy, sets: list[Any], thre
         stopped.set()
     if failures:
         raise failures[0]
-    return out
+    return Swept(out, daily, market.ts[sample])
+
+
+#: Fills the figures and daily returns of the sets from one on, with a thread's buffers.
+Fill = Callable[["_Cells", int, F64, NDArray[np.float32]], None]
 
 
 class _Given(NamedTuple):
     """What all sets of a sweep share.
 
-    fx    (N,) base per quote currency at the last row, at which costs are told
-    rate  risk-free, per period
+    sample  (D,) rows of the window that end its days
+    fx      (N,) base per quote currency at the last row, at which costs are told
+    rate    risk-free, per period
     """
 
     spec: Spec
@@ -209,6 +243,8 @@ class _Given(NamedTuple):
     sets: list[Any]
     setup: Setup
     market: Market
+    window: Window
+    sample: I64
     fx: F64
     periods: float
     rate: float
@@ -217,10 +253,10 @@ class _Given(NamedTuple):
 class _Cells:
     """The buffers of one thread: reused for every set it runs, so memory is flat in their number."""
 
-    def __init__(self, setup: Setup, market: Market) -> None:
+    def __init__(self, setup: Setup, market: Market, sample: I64) -> None:
         self.start = open_book(setup.capital, setup.terms, 1, setup.cash)
         self.book = open_book(setup.capital, setup.terms, 1, setup.cash)
-        self.log = new_log(0, market.low.shape[1], 1, 0, market.days, curves=False)
+        self.log = new_log(0, market.low.shape[1], 1, 0, sample, curves=False)
         self.weights: Weights | None = None
 
     def room(self, rows: int) -> Weights:
@@ -231,45 +267,49 @@ class _Cells:
         return self.weights
 
 
-def _compiled(given: _Given) -> Callable[[_Cells, int, F64], None]:
+def _compiled(given: _Given) -> Fill:
     """One instrument and one leg: fold, driver and summary of a whole chunk in one compiled call."""
     spec, setup, strategy, model = given.spec, given.setup, given.strategy, given.spec.models[0]
     call: Any = sweep_of(strategy)
     (unit,) = units_of(model, strategy, given.panel)
     index, x = model_rows(given.panel, unit, model.timeframe or spec.timeframe, strategy.fields)
+    first, stop = (np.int64(row) for row in given.window)
+    x = x[: int(np.searchsorted(index, stop))]
     share = share_of(model, strategy, 1)
     matrix = np.array([[float(v) for v in p] for p in given.sets])
-    short = np.array([strategy.warmup(p) >= len(index) for p in given.sets])
+    short = np.array([strategy.warmup(p) >= len(x) for p in given.sets])
 
-    def fill(cells: _Cells, first: int, out: F64) -> None:
-        rows = slice(first, first + len(out))
+    def fill(cells: _Cells, at: int, out: F64, daily: NDArray[np.float32]) -> None:
+        rows = slice(at, at + len(out))
         call(
             matrix[rows], x, index, share, cells.start, cells.book, cells.log, given.market, cells.room(len(x)),
-            setup, given.periods, given.rate, out,
+            setup, first, stop, given.periods, given.rate, out, daily,
         )  # fmt: skip
         out[:, COSTS] *= given.fx[0]
-        out[short[rows]] = np.nan  # no forecast was made: nothing is known of it
+        out[short[rows]] = daily[short[rows]] = np.nan  # no forecast was made: nothing is known of it
 
     return fill
 
 
-def _one_by_one(given: _Given, cells: _Cells, first: int, out: F64) -> None:
+def _one_by_one(given: _Given, cells: _Cells, first: int, out: F64, daily: NDArray[np.float32]) -> None:
     """Books of several instruments, pairs and baskets: each set's weights as `backtest` makes them."""
     spec, panel, setup, market = given.spec, given.panel, given.setup, given.market
-    for k, figures in enumerate(out):
+    window, n = given.window, len(panel.instruments)
+    for k, (figures, returns) in enumerate(zip(out, daily, strict=True)):
         model = msgspec.structs.replace(spec.models[0], params=given.sets[first + k]._asdict())
         one = msgspec.structs.replace(spec, models=(model,))
         try:
             weights = combine(streams_of(one, panel))
         except NotEnoughData:
-            figures[:] = np.nan
+            figures[:] = returns[:] = np.nan
             continue
         check_weights(weights, one, panel)
+        weights = weights_in(weights, window, 1, n)
         book = open_book(setup.capital, setup.terms, 1, setup.cash)
-        t, rows = 0, len(market.ts)
-        while t < rows:
+        t = window.first
+        while t < window.stop:
             cells.log.used[:] = 0
-            t = run(book, cells.log, market, weights, setup, t, rows)
-        summarise(book, cells.log, setup.capital, given.periods, given.rate, figures)
+            t = run(book, cells.log, market, weights, setup, t, window.stop)
+        summarise(book, cells.log, setup.capital, given.periods, given.rate, figures, returns)
         if (given.fx != 1.0).any():
             figures[COSTS] = (book.charges[:, :, :DIVIDEND].sum(axis=(0, 2)) * given.fx).sum()

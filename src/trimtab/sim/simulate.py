@@ -12,6 +12,7 @@ from trimtab.rules.book import ORDER, SLOTS, Book, Setup, new_log, open_book
 from trimtab.rules.market import Market
 from trimtab.sim.driver import run
 from trimtab.sim.setup import complete
+from trimtab.sim.windows import Window, samples_in, setup_in, whole
 from trimtab.types import F64, I64, Weights
 
 #: Rows of a log's tables; it is emptied when full, so that what is written stays in the processor's cache.
@@ -42,17 +43,29 @@ def joined(tables: list[NDArray[Any]]) -> NDArray[Any]:
 
 def simulate(market: Market, weights: Weights, setup: Setup, keep_equity: bool = True) -> Result:
     """Fold the whole market through the rules."""
+    return fold_window(market, weights, complete(setup, market), whole(market), keep_equity)
+
+
+def simulate_window(market: Market, weights: Weights, setup: Setup, window: Window) -> Result:
+    """Fold a part of a market through the rules: flat before it, without equity by bar; weights as `weights_in` gives.
+
+    Rows in the result are rows of the market.
+    """
+    return fold_window(market, weights, setup_in(complete(setup, market), window), window, keep_equity=False)
+
+
+def fold_window(market: Market, weights: Weights, setup: Setup, window: Window, keep_equity: bool) -> Result:
+    """The driver over the rows of a window, its log emptied as often as it is full."""
     rows, n = market.low.shape
-    sample = market.days
-    setup = complete(setup, market)
+    sample = samples_in(market, window)
     book = open_book(setup.capital, setup.terms, setup.models, setup.cash)
     log = new_log(LOG_ROWS, n, setup.models, rows if keep_equity else 0, sample)
     parts: list[list[Any]] = [[], [], [], []]
-    t = 0
+    t = window.first
     while True:
-        t = run(book, log, market, weights, setup, t, rows)
+        t = run(book, log, market, weights, setup, t, window.stop)
         orders, fills, actions = log.used
-        done = t >= rows
+        done = t >= window.stop
         for kept, table, used in zip(
             parts, (log.orders, log.fills, log.shares, log.actions), (orders, fills, fills, actions), strict=True
         ):

@@ -15,8 +15,8 @@ SUMMARY: Final = ("total_return", "sharpe", "max_drawdown", "trades", "traded", 
 
 
 @part
-def summary(book, log, capital, periods, rate, out):
-    """Write SUMMARY of a finished book into out (7,).
+def summary(book, log, capital, periods, rate, out, daily):
+    """Write SUMMARY of a finished book into out (7,), and its daily returns into daily (D,), unless that is empty.
 
     Total return, Sharpe of the sampled (daily) simple returns over `rate` per period with ddof 1, annualised by
     sqrt(periods), the deepest drawdown at every bar, closed round trips, notional traded over capital, costs paid,
@@ -30,6 +30,8 @@ def summary(book, log, capital, periods, rate, out):
     for d in range(days):
         r = log.curve[d, 0] / last - 1.0
         last = log.curve[d, 0]
+        if daily.shape[0] > 0:
+            daily[d] = r
         mean += r
         low, high, largest = min(low, r), max(high, r), max(largest, abs(r))
     sharpe = np.nan
@@ -57,6 +59,6 @@ def summary(book, log, capital, periods, rate, out):
 
 
 @entry
-def summarise(book, log, capital, periods, rate, out):
+def summarise(book, log, capital, periods, rate, out, daily):
     """`summary` for callers outside a compiled loop."""
-    summary(book, log, capital, periods, rate, out)
+    summary(book, log, capital, periods, rate, out, daily)

@@ -18,12 +18,14 @@ from {params} import {tuple} as Params
 from trimtab.rules.book import restart
 from trimtab.sim.driver import run
 from trimtab.sim.summary import summary
+from trimtab.sim.windows import begin
 from trimtab.types import Weights
 from {folds} import fold
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def sweep(sets, x, index, share, start_book, book, log, market, weights, setup, periods, rate, out):
+def sweep(sets, x, index, share, start_book, book, log, market, weights, setup, first, stop, periods, rate, out, daily):
+    standing = np.empty((1, 1))
     for c in range(sets.shape[0]):
         p = Params({values})
         s, last, n = fold(p, init(p), x, np.nan, weights.row, weights.model, weights.value)
@@ -31,13 +33,14 @@ def sweep(sets, x, index, share, start_book, book, log, market, weights, setup, 
             weights.row[e] = index[weights.row[e]]
             weights.model[e] = 0
             weights.value[e] *= share
+        n = begin(weights, n, first, standing)
         restart(start_book, book)
         events = Weights(weights.row[:n], weights.model[:n], weights.instrument[:n], weights.value[:n])
-        t = np.int64(0)  # a literal 0 would compile the driver once more
-        while t < market.ts.shape[0]:
+        t = first
+        while t < stop:
             log.used[:] = 0
-            t = run(book, log, market, events, setup, t, market.ts.shape[0])
-        summary(book, log, start_book.head[0].equity, periods, rate, out[c])
+            t = run(book, log, market, events, setup, t, stop)
+        summary(book, log, start_book.head[0].equity, periods, rate, out[c], daily[c])
 '''
 
 

@@ -76,7 +76,7 @@ def cells(panel: tt.Panel, **changes: Any) -> list[dict[str, Any]]:
     names = [{"fast": p.fast, "slow": p.slow} for p in sets]
     return [
         name | dict(zip(SUMMARY, row, strict=True))
-        for name, row in zip(names, run_sets(spec, panel, strategy, sets, 2, None).tolist(), strict=True)
+        for name, row in zip(names, run_sets(spec, panel, strategy, sets, 2, None).figures.tolist(), strict=True)
     ]
 
 
