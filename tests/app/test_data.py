@@ -201,6 +201,22 @@ def test_stored_rules_of_an_instrument_stay(data: Path) -> None:
     assert as_json("show", "SPY")["instrument"]["tick_size"] == 0.05
 
 
+def test_a_refusal_says_how_to_do_without_the_bad_rows(data: Path) -> None:
+    path = data / "IWM_1d.csv"
+    path.write_text(GOOD + "2020-01-07,1.2,1,2,1.4,5\n")
+    told = run("import", path, "-a", "equity").stderr
+    assert f"trimtab data validate {path} --quarantine (with the same options" in told
+    assert "--close-only" in told
+    assert "3 bars kept, 1 taken out" in run("validate", path, "--quarantine", "-a", "equity").stdout
+    (data / "rates.csv").write_text("date,y10\n2020-01-02,1.9\n")
+    told = run("import", data / "rates.csv", "-t", "1d", "-a", "index").stderr
+    assert (
+        f"a series that nobody trades: --close-only --column close=…; or no import, but {data}/rates.csv#COLUMN" in told
+    )
+    done = run("import", data / "rates.csv", "-t", "1d", "-a", "index", "--close-only", "--column", "close=y10")
+    assert done.exit_code == 0
+
+
 def test_a_changed_rule_of_an_instrument_is_told(data: Path) -> None:
     first = run("import", data / "SPY_1d.csv", "-a", "equity", "--tick-size", "0.05")
     assert "in the catalogue" not in first.stdout

@@ -56,6 +56,8 @@ def find_columns(
     missing = [c for c in needed if c not in names]
     if missing:
         hint = " (a file with closes only: --close-only)" if missing == ["open", "high", "low"] else ""
+        if missing == ["open", "high", "low", "close"]:  # no bars: yields, an index of activity
+            hint = f" (a series that nobody trades: --close-only --column close=…; or no import, but {where}#COLUMN)"
         raise TrimtabError(
             f"{where}: no column for {', '.join(missing)}; the file has {', '.join(found)}. "
             f"Name it: --column {missing[0]}=…{hint}"

@@ -191,7 +191,18 @@ def refusal(source: Source, report: Report) -> str:
         beyond = report.counts.get(fault, 0) - len(listed)
         if beyond:
             lines.append(f"  … and {beyond} more of {fault}")
-    return "\n".join([*lines, "Mend the source, then import it again."])
+    return "\n".join([*lines, "Mend the source, then import it again.", *_aside(source)])
+
+
+def _aside(source: Source) -> list[str]:
+    """How to do without the bad rows of a file, if it is one."""
+    if not source.path.is_file():
+        return []
+    closes = "" if source.close_only else "; where only closes are used, import it with --close-only"
+    return [
+        f"Or store its good rows and put the bad ones aside: trimtab data validate {source.path} --quarantine (with the "
+        f"same options; the symbol is that of the file's name){closes}."
+    ]
 
 
 def _line(finding: Finding, unit: str, offset: int) -> str:
