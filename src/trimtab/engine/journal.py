@@ -18,9 +18,10 @@ from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from trimtab.chained import flush_folder, is_empty, link
 from trimtab.engine import lease
 from trimtab.engine.events import Body, Entry, Event, SnapshotTaken, encode, key_of, kind_of
-from trimtab.engine.file import SCHEMA, JournalFailed, birth, connect, create, failing, flush_folder, is_empty, link
+from trimtab.engine.file import SCHEMA, JournalFailed, birth, connect, create, failing
 from trimtab.engine.lease import Holder
 from trimtab.engine.reading import Fault, Report, Snapshot, digest_of, head_of, latest, read, verify
 from trimtab.types import SECOND, TrimtabError

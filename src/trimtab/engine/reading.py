@@ -14,8 +14,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from trimtab.chained import DAMAGE, link
 from trimtab.engine.events import Event, RowClosed, RowDecided, decode, key_of, kind_of
-from trimtab.engine.file import DAMAGE, OBJECTS, JournalFailed, birth, connect, failing, first_link, link
+from trimtab.engine.file import OBJECTS, JournalFailed, birth, connect, failing, first_link
 
 #: Faults of the file itself are listed up to this many.
 _MOST: Final = 20

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from trimtab.chained import link as files_link
 from trimtab.engine import events as ev
 from trimtab.engine import lease
 from trimtab.engine.events import Entry, encode, key_of, kind_of
-from trimtab.engine.file import link as files_link
 from trimtab.engine.journal import Booked, JournalFailed, latest, open_journal, read, verify
 from trimtab.types import SECOND, TrimtabError
 

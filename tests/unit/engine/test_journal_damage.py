@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from trimtab import chained
 from trimtab.engine import file as files
 from trimtab.engine.events import Entry, Filled, Halted, encode
 from trimtab.engine.journal import Journal, JournalFailed, open_journal, read, verify
@@ -327,7 +328,7 @@ def test_a_journal_that_turns_read_only_stops(path: Path):
 
 
 def test_a_lock_of_another_program_is_waited_for_and_then_told(path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(files, "PATIENCE", 0.1)
+    monkeypatch.setattr(chained, "PATIENCE", 0.1)
     journal = open_journal(path, "paper")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -378,7 +379,7 @@ def test_an_interrupt_inside_an_append_leaves_nothing_of_it(path: Path, monkeypa
 def test_a_making_that_was_cut_short_is_made_again(path: Path, monkeypatch: pytest.MonkeyPatch):
     broken = {**files.OBJECTS, "more": "CREATE NONSENSE"}
     with monkeypatch.context() as patched:
-        patched.setattr(files, "OBJECTS", broken)
+        patched.setattr(files, "JOURNAL", files.JOURNAL._replace(objects=broken))
         with pytest.raises(JournalFailed, match="opening failed"):
             open_journal(path, "paper")
     with open_journal(path, "paper") as journal:
