@@ -33,6 +33,11 @@ def day_of(close: Any) -> str:
     return str(np.datetime64(int(close) - 1, "ns").astype("M8[D]"))
 
 
+def line_of(path: PurePath, row: int) -> str:
+    """Where a row of a file, counted from 0, stands: its line in a text with a header, else its number as it is."""
+    return f"row {row}" if path.suffix.lower() in (".parquet", ".pq") else f"line {row + 2}"
+
+
 def near(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'lookback'?)` with the closest known word, or nothing."""
     by_lower = {name.lower(): name for name in known}

@@ -189,6 +189,35 @@ def test_overrides_come_last():
     assert (spec.models[0].params["fast"], spec.name) == (7, "other")
 
 
+def test_the_file_of_members_is_read_to_its_last_row(tmp_path: Path):
+    """It lies beside the spec, whatever folder the command is given in; each mistake has its file and line."""
+    spec, file = tmp_path / "book.yaml", tmp_path / "who.csv"
+    spec.write_text("universe:\n  - AAPL\n  - SPX\nseed: x\nmodels: [{strategy: buy_and_hold}]\nmembers: who.csv\n")
+
+    def said() -> str:
+        with pytest.raises(TrimtabError) as caught:
+            read_spec(spec)
+        return str(caught.value)
+
+    assert "book.yaml:6  members: who.csv: no such file" in said()
+    file.write_text("symbol,from\nAAPL,\n")
+    assert f"book.yaml:6  members: {file}: no column to" in said()
+    file.write_text("symbol,from,to\nAAPL,2001-01-01,\nIBM,soon,\nSPY,2003-01-01,2002-01-01\n")
+    assert f"book.yaml:6  members: {file}, line 3: from 'soon' is no date" in said()
+    assert f"book.yaml:6  members: {file}, line 4: SPY, 2003-01-01, 2002-01-01: expected a symbol, and a `to`" in said()
+    assert "book.yaml:4  seed: expected a whole number" in said()
+    file.write_text("symbol,from,to\nAAPL,,\nSPY,2003-01-01,\n")
+    assert (
+        f"book.yaml:3  universe.1: SPX is in the universe, and {file} does not name it (did you mean 'SPY'?)" in said()
+    )
+    file.write_text("symbol,from,to\nAAPL,,\nSPX,2003-01-01,\nGE,,\n")
+    spec.write_text(spec.read_text().replace("seed: x\n", ""))
+    done = CliRunner().invoke(app, ["config", "check", str(spec)])
+    assert done.exit_code == 0, done.output
+    assert "Note: who.csv also has members that are not in the universe, and not traded: GE." in done.stderr
+    assert f"members: {file}\n" in done.stdout
+
+
 def test_a_strategy_file_is_found_beside_the_spec(tmp_path: Path):
     source = Path(parse_spec.__code__.co_filename).parents[1] / "strategies" / "buy_and_hold.py"
     (tmp_path / "mine.py").write_text(source.read_text())

@@ -61,10 +61,10 @@ def test_a_file_of_events_is_stored_once_and_earned(root: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("June 9,split,7", "row 1: date 'June 9': expected an ex-date"),
-        ("2014-06-09,merger,7", "row 1: kind 'merger': expected split or dividend"),
-        ("2014-06-09,split,0", "row 1: value 0 of a split: expected new shares per old one"),
-        ("2014-06-09,dividend,much", "row 1: value 'much' of a dividend: expected cash per share"),
+        ("June 9,split,7", "line 2: date 'June 9': expected an ex-date"),
+        ("2014-06-09,merger,7", "line 2: kind 'merger': expected split or dividend"),
+        ("2014-06-09,split,0", "line 2: value 0 of a split: expected new shares per old one"),
+        ("2014-06-09,dividend,much", "line 2: value 'much' of a dividend: expected cash per share"),
     ],
 )
 def test_what_is_no_event_is_named(row: str, said: str, root: Path, tmp_path: Path) -> None:

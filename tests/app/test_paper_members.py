@@ -63,6 +63,7 @@ def test_a_live_feed_that_cannot_say_who_belongs_is_refused(
     bar = bar.with_columns(pl.col("open_time").cast(pl.Datetime("us", "UTC")))
     write_bars(open_store(tmp_path / "s"), with_changes(default_instrument("AAA"), **days), "1h", bar)
     path = tmp_path / "book.yaml"
+    (tmp_path / "who.csv").write_text("symbol,from,to\nAAA,,\nBBB,,\n")
     path.write_text(MODEL + (f"members: {members}\n" if members else ""))
     words = ["paper", str(path), "--feed", "binance", "--deadline", "0", "--data", str(tmp_path / "s")]
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "account")])

@@ -93,6 +93,22 @@ def test_every_fault_is_on_the_page_of_the_documentation() -> None:
         assert re.search(rf"`{fault}`[^|]*\| [^|\n]*\| {cap} \|", text), fault
 
 
+def test_a_place_is_a_line_of_a_file_and_an_instant_of_the_store(place: Path) -> None:
+    """Line 52 of a CSV is row 50 below its header; the rows of a Parquet file count from 0, as in its table."""
+    broken().write_csv(place / "BTCEUR_1h.csv")
+    broken().write_parquet(place / "BTCEUR_1h.parquet")
+    told = run("validate", "BTCEUR_1h.csv").stdout
+    assert re.search(r"high_below_low +line 52 +2021-01-06T02:00Z +high is below low", told)
+    assert re.search(r"high_below_low +row 50 +2021-01-06T02:00Z", run("validate", "BTCEUR_1h.parquet").stdout)
+    hours(200).filter(pl.int_range(pl.len()) != 7).write_parquet(place / "ETHEUR_1h.parquet")
+    assert run("import", "ETHEUR_1h.parquet").exit_code == 0
+    page = place / "quality.html"
+    assert re.search(r"warning gap +2021-01-04T08:00Z +1 bar missing", run("validate", "ETHEUR", "--html", page).stdout)
+    assert ">Place<" not in page.read_text()
+    assert run("validate", "BTCEUR_1h.csv", "--html", page).exit_code == 1
+    assert "<td>line 52</td>" in page.read_text()
+
+
 def test_errors_in_a_file_are_exit_1_and_nothing_is_written(place: Path) -> None:
     broken().write_parquet(place / "BTCEUR_1h.parquet")
     result = run("validate", "BTCEUR_1h.parquet")

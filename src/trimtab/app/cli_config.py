@@ -55,8 +55,9 @@ def read(path: Path, settings: list[str] | None = None, start: str | None = None
 def check(spec: SpecFile, settings: SetOption = None, as_json: JsonOption = False) -> None:
     """Say whether a settings file is good; list every mistake with its line, or print the whole spec.
 
-    Nothing is written and no data is read. The printed spec has every default
-    filled in; the run id is the one that a backtest of it gets.
+    Nothing is written and no bars are read; files that the spec names are, to
+    the last row of its members. The printed spec has every default filled in;
+    the run id is the one that a backtest of it gets.
 
     [bold]Examples[/bold]
       trimtab config check book.yaml
@@ -72,6 +73,11 @@ def check(spec: SpecFile, settings: SetOption = None, as_json: JsonOption = Fals
     typer.echo(to_yaml(found), nl=False)
     for name in dict.fromkeys(one.preset for one in read_layers(spec)[1] if one.preset):
         console.say(f"{spec} includes the preset {name}: trimtab config presets {name}")
+    if found.members:
+        from trimtab.data.members import passed_over
+
+        if others := passed_over(found.members, found.universe):
+            console.say(f"Note: {others}.")
     console.say(f"{spec} is good. Run id {run_id(found)[:16]}.")
 
 

@@ -14,6 +14,7 @@ from trimtab.app.cli_options import DataOption, JsonOption
 from trimtab.data.events import merge_events, no_events, read_events
 from trimtab.data.store import find_instrument, open_store
 from trimtab.types import TrimtabError
+from trimtab.words import line_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -83,7 +84,7 @@ def events_(
 
 
 def _read(file: Path) -> pl.DataFrame:
-    """Events of a file; TrimtabError with the row of the first that is none."""
+    """Events of a file; TrimtabError with the place of the first that is none."""
     import polars as pl
 
     from trimtab.data.importing import read_table
@@ -96,12 +97,12 @@ def _read(file: Path) -> pl.DataFrame:
         what, given = ", ".join("date" if own == "ts" else own for own in lacking), ", ".join(told.columns)
         raise TrimtabError(f"{file}: no column for {what}: expected date, kind and value, found {given}")
     columns = [told[name].to_list() for name in found.values() if name is not None]
-    rows = [_event(file, n, *row) for n, row in enumerate(zip(*columns, strict=True), 1)]
+    rows = [_event(file, n, *row) for n, row in enumerate(zip(*columns, strict=True))]
     return pl.DataFrame(rows, schema=no_events().schema, orient="row")
 
 
 def _event(file: Path, row: int, day: object, kind: object, value: object) -> tuple[dt.datetime, str, float]:
-    where = f"{file}: row {row}"
+    where = f"{file}, {line_of(file, row)}"
     try:
         at = day if isinstance(day, dt.date) else dt.date.fromisoformat(str(day).strip()[:10])
     except ValueError:

@@ -200,7 +200,7 @@ def _check(store: Store, series: _Series, now: int, limit: int) -> Checked:
     )
     opens = series.frame["open_time"].drop_nulls()
     span = (f"{opens.min():%Y-%m-%d}", f"{opens.max():%Y-%m-%d}") if len(opens) else ("", "")
-    return Checked(series.name, series.timeframe, span, found)
+    return Checked(series.name, series.timeframe, span, found, series.stored)
 
 
 def _doubts(checked: Sequence[Checked]) -> list[str]:
@@ -261,7 +261,8 @@ def _print_report(c: Checked) -> None:
     listed: dict[str, int] = {}
     for f in report.findings:
         listed[f.fault] = listed.get(f.fault, 0) + 1
-        line = f"  {f.severity:7} {f.fault:18} row {f.row:>8,}  {f.instant:20} {f.message}"
+        place = "" if c.stored else f"{c.place(f):14}"
+        line = f"  {f.severity:7} {f.fault:18} {place}{f.instant:20} {f.message}"
         out.print(line, style="red" if f.severity == "error" else "dim", markup=False, soft_wrap=True)
         if listed[f.fault] < report.counts[f.fault] and listed[f.fault] == _shown(report, f.fault):
             out.print(f"          … and {report.counts[f.fault] - listed[f.fault]:,} more of {f.fault}", style="dim")

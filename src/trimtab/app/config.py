@@ -212,6 +212,7 @@ def _values(root: Mapping, faults: Faults) -> dict[str, Any]:
     values["sizer"] = _sizer(_child(root, "sizer"), ("sizer",), faults)
     values["allocator"] = _allocator(_child(root, "allocator"), ("allocator",), faults)
     values["regimes"] = _regimes(_child(root, "regimes"), faults)
+    values["members"] = _members(values, root, faults)
     return values
 
 
@@ -289,6 +290,22 @@ def _capital(node: Node | None, faults: Faults) -> Any:
     if isinstance(node, Mapping) and node.entries:
         return _named(node, ("capital",), _reader(fields.CASH), "", faults)
     return default if node is None else _value(node, ("capital",), fields.SPEC["capital"], default, faults)
+
+
+def _members(values: dict[str, Any], root: Mapping, faults: Faults) -> str:
+    """The file of who belongs when, looked for beside the settings file: all its rows, and the universe against it."""
+    if not values["members"]:
+        return values["members"]
+    from trimtab.data.members import never_held, stays_of
+
+    file = _beside(values["members"], root.entries["members"].place.source)
+    stays, problems = stays_of(Path(file).expanduser())
+    for problem in problems:
+        faults.add(("members",), problem)
+    for i, symbol in enumerate(() if problems else values["universe"]):
+        if symbol and symbol not in stays:
+            faults.add(("universe", str(i)), never_held(symbol, file, stays))
+    return file
 
 
 def _rate(node: Node, path: tuple[str, ...], faults: Faults) -> Any:
@@ -496,12 +513,15 @@ def _series(name: str, node: Mapping) -> str:
     return f"{beside}{mark}{column}" if mark and (beside.is_file() or not Path(file).is_file()) else name
 
 
+def _beside(name: str, source: str) -> str:
+    """A file that a settings file names is looked for beside it, then where the command was given."""
+    beside = Path(source).parent / name
+    return str(beside) if beside.is_file() else name
+
+
 def _resolved(name: str, node: Mapping, key: str) -> str:
     """A strategy's or rule's file is looked for beside the settings file that names it with a key."""
-    if not name.endswith(".py"):
-        return name
-    beside = Path(node.entries[key].place.source).parent / name
-    return str(beside) if beside.is_file() else name
+    return _beside(name, node.entries[key].place.source) if name.endswith(".py") else name
 
 
 def _strategy(name: str, path: tuple[str, ...], faults: Faults) -> Strategy | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 from trimtab.rules.book import wallets_of
 from trimtab.rules.limits import LIMIT_NAMES
 from trimtab.rules.orders import GONE
-from trimtab.types import DAY, TIMEFRAMES, Costs, Panel
+from trimtab.types import DAY, TIMEFRAMES, Costs, Panel, TrimtabError
 from trimtab.words import day_of, utc
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ def notes_of(run: Run) -> tuple[str, ...]:
             "the next close, stops see no intrabar move, and volume is unknown."
         )
     found.extend(_ragged(run))
+    found.extend(_outsiders(run))
     if spec.volume == "ignore":
         found.append("Volume is ignored where it is zero or unknown: such bars still trade, without impact.")
     if all(cost._replace(participation=np.inf, impact_power=0.5) == Costs() for cost in costs):
@@ -101,6 +104,23 @@ def _ragged(run: Run) -> Iterator[str]:
         elif panel.ts[-1] - last > LATE:
             held = ", and what was held stayed at that close" if run.result.book.positions["lots"][n] else ""
             yield f"{symbol}: its bars end on {bar_of(panel, last)}; after that it is not traded{held}."
+
+
+def _outsiders(run: Run) -> Iterator[str]:
+    """Who could not be held in the whole run, and members that are not traded."""
+    member = run.fold.market.member
+    never = np.flatnonzero((member != 1.0).all(axis=0)) if len(member) else np.empty(0, np.int64)
+    for n in never.tolist():
+        i = run.panel.instruments[n]
+        days = [f"{word} {day}" for word, day in (("listed", i.listed), ("delisted", i.delisted)) if day]
+        why = ", ".join([*days, *([Path(run.spec.members).name] if run.spec.members else [])])
+        yield f"{i.symbol}: at no close of this run was it a member ({why}), so it was never held."
+    if run.spec.members:
+        from trimtab.data.members import passed_over
+
+        with contextlib.suppress(TrimtabError):  # bars with the field `member` need no file
+            if others := passed_over(run.spec.members, run.panel.symbols):
+                yield f"{others}."
 
 
 def _delisted(run: Run, n: int) -> str:

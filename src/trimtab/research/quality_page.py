@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from trimtab.data.quality.findings import number_of
+from trimtab.data.quality.findings import Finding, number_of
 from trimtab.data.quality.quarantine import Moved
 from trimtab.data.quality.scoring import Coverage
 from trimtab.data.validation import Assessment
 from trimtab.types import F64
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from trimtab.words import line_of
 
 #: Findings of each series that the page lists.
 MOST: Final = 200
@@ -23,12 +22,17 @@ _ROW, _FRAME = 22, 60
 
 
 class Checked(NamedTuple):
-    """A series that was looked at; span: first and last day, empty where no time is known."""
+    """A series that was looked at; span: first and last day, empty where no time is known; stored: not in a file."""
 
     name: str
     timeframe: str
     span: tuple[str, str]
     assessment: Assessment
+    stored: bool = True
+
+    def place(self, finding: Finding) -> str:
+        """Where a file has what was found; of the store its instant says it all."""
+        return "" if self.stored else line_of(Path(self.name), finding.row)
 
     @property
     def title(self) -> str:
@@ -167,7 +171,7 @@ def render_page(found: Found) -> str:
         ),
         height=_FRAME + _ROW * len(found.series),
         rows=[_row(c) for c in found.series],
-        listed=[(c.title, c.assessment.report.findings[:MOST], _beyond(c)) for c in found.series if _has(c)],
+        listed=[(c, c.assessment.report.findings[:MOST], _beyond(c)) for c in found.series if _has(c)],
         moved=[plain_moved(m) for m in found.moved if m.taken or m.moved],
     )
 

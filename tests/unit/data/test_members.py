@@ -75,7 +75,7 @@ def test_a_delisting_is_known_on_its_day_and_not_at_the_last_bar(tmp_path: Path)
 
 def test_a_file_says_who_belongs_when(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "members.csv"
-    path.write_text("symbol,from,to\nSTAYS,,2024-06-08\nSTAYS,2024-06-20,\nLATE,2024-06-05,\n")
+    path.write_text("symbol,from,to\nSTAYS,,2024-06-08\nSTAYS,2024-06-20,\nLATE,2024-06-05,\nGONE,2024-07-01,\n")
     panel = tt.load("STAYS", "LATE", "GONE", timeframe="1d", root=store.root, members=path)
     assert members(panel, "STAYS") == [1.0] * 4 + [0.0] * 12 + [1.0] * (DAYS - 16)
     assert members(panel, "LATE") == [0.0] * 6 + [1.0] * (DAYS - 6)  # not before it was listed
@@ -86,9 +86,11 @@ def test_a_file_says_who_belongs_when(store: Store, tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("symbol,from\nA,2024-01-01\n", "no column to"),
-        ("symbol,from,to\nOTHER,,\n", "names none of STAYS"),
-        ("symbol,from,to\nSTAYS,soon,\n", "row 1: from 'soon' is no date"),
-        ("symbol,from,to\nSTAYS,2024-02-01,2024-01-01\n", "row 1: .*expected a symbol, and a `to` after"),
+        ("symbol,from,to\nOTHER,,\n", "STAYS is in the universe, and .* does not name it: it could never be held"),
+        ("symbol,from,to\n", "no row; expected one per stay"),
+        ("symbol,from,to\nSTAYS,soon,\n,,\n", "2 mistakes\n.*line 2: from 'soon'.*\n.*line 3: .*expected a symbol"),
+        ("symbol,from,to\nSTAYS,soon,\n", "line 2: from 'soon' is no date"),
+        ("symbol,from,to\nSTAYS,2024-02-01,2024-01-01\n", "line 2: .*expected a symbol, and a `to` after"),
     ],
 )
 def test_a_file_that_cannot_be_is_refused(store: Store, tmp_path: Path, text: str, said: str) -> None:
@@ -97,6 +99,19 @@ def test_a_file_that_cannot_be_is_refused(store: Store, tmp_path: Path, text: st
     panel = tt.load("STAYS", timeframe="1d", root=store.root)
     with pytest.raises(TrimtabError, match=said):
         with_members(panel, path)
+
+
+def test_a_run_says_who_was_never_held_and_who_is_not_traded(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "members.csv"
+    path.write_text("symbol,from,to\nSTAYS,,\nLATE,2025-01-01,\nOTHER,,\n")
+    spec = Spec(
+        models=(Model(strategy="buy_and_hold"),), universe=("STAYS", "LATE"), timeframe="1d", costs=Costs(),
+        members=str(path),
+    )  # fmt: skip
+    notes = run_backtest(spec, root=str(store.root)).notes
+    never = "LATE: at no close of this run was it a member (listed 2024-06-10, members.csv), so it was never held."
+    assert never in notes
+    assert "members.csv also has members that are not in the universe, and not traded: OTHER." in notes
 
 
 def test_days_of_an_instrument_are_dates_in_order() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from trimtab.data.quality.findings import Bars, Hit
+from trimtab.data.quality.findings import Bars, Hit, always
 from trimtab.data.quality.prices import local_deviation
 from trimtab.types import DAY, F64, I64
 
@@ -90,7 +90,7 @@ def dividend_faults(found: Evidence | None) -> tuple[list[Hit], list[str]]:
         f"them are {np.expm1(found.due):.2%}: prices are adjusted for dividends already (odds above 1,000 to 1), and "
         "each would count twice"
     )
-    return [Hit("adjusted", np.array([found.row], dtype=np.int64), lambda _: said)], []
+    return [Hit("adjusted", np.array([found.row], dtype=np.int64), always(said))], []
 
 
 def _ex_dates(b: Bars, events: pl.DataFrame) -> tuple[I64, F64]:

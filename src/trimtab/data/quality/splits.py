@@ -65,12 +65,16 @@ class Jump(NamedTuple):
 def split_faults(b: Bars, moves: Moves, length: int, events: Sequence[Event]) -> tuple[list[Hit], I64]:
     """Unexplained splits, unseen and inverted events, of bars in order of time; and the rows at which a split shows."""
     jumps, known = _judged(b, moves, length, events)
-    hits: list[Hit] = []
-    for fault in ("split", "inverted", "adjusted"):
-        mine = [jump for jump in jumps if jump.fault == fault]
-        hits.append(Hit(fault, np.array([j.row for j in mine], dtype=np.int64), lambda i, mine=mine: mine[i].said))
+    hits = [_hit(fault, [j for j in jumps if j.fault == fault]) for fault in ("split", "inverted", "adjusted")]
     shown = [j.row for j in jumps if j.fault != "adjusted"] + known
     return hits, np.array(shown, dtype=np.int64)
+
+
+def _hit(fault: str, jumps: Sequence[Jump]) -> Hit:
+    def say(i: int) -> str:
+        return jumps[i].said
+
+    return Hit(fault, np.array([j.row for j in jumps], dtype=np.int64), say)
 
 
 def doubtful_splits(panel: Panel) -> Iterator[tuple[str, int, Jump]]:
