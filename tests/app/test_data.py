@@ -154,17 +154,36 @@ def test_a_damaged_file_of_the_store_is_named(data: Path) -> None:
     assert run("import", data / "SPY_1d.csv", "-a", "equity").exit_code == 0
     path = data / "store/bars/equity/SPY/1d.parquet"
     path.write_bytes(b"PAR1")
-    for words in (("list",), ("show", "SPY"), ("validate",), ("sql", "select count(*) from bars")):
+    listed, shown, others = ("list",), ("show", "SPY"), (("validate",), ("sql", "select count(*) from bars"))
+    for words, code in ((listed, 1), (shown, 1), *((words, 2) for words in others)):
         result = run(*words)
-        assert (result.exit_code, str(path) in result.stderr, "import the bars again" in result.stderr) == (
-            2,
-            True,
-            True,
-        )
+        told = (result.exit_code, str(path) in result.stderr, "import the bars again" in result.stderr)
+        assert told == (code, True, True)
     again = run("import", data / "SPY_1d.csv", "-a", "equity")
     assert (again.exit_code, "import the bars again with --replace" in again.stderr) == (2, True)
     assert run("import", data / "SPY_1d.csv", "-a", "equity", "--replace").exit_code == 0
     assert run("validate").exit_code == 0
+
+
+def test_one_damaged_series_keeps_no_other_from_being_told(data: Path) -> None:
+    (data / "SPY_1w.csv").write_text("date,open,high,low,close,volume\n2020-01-06,1,2,0.5,1.5,10\n")
+    (data / "IWM_1d.csv").write_text(GOOD)
+    for name in ("SPY_1d", "SPY_1w", "IWM_1d"):
+        assert run("import", data / f"{name}.csv", "-a", "equity").exit_code == 0
+    path = data / "store/bars/equity/SPY/1d.parquet"
+    path.write_bytes(path.read_bytes()[:200])
+    listed = run("list")
+    assert listed.exit_code == 1
+    assert [line.split()[-1] for line in listed.stdout.splitlines() if line.startswith(("SPY", "IWM"))] == [
+        "3", "damaged", "1"
+    ]  # fmt: skip
+    assert f"{path}: not readable as Parquet" in listed.stderr
+    shown = run("show", "SPY")
+    assert (shown.exit_code, "1w: 1 bar" in shown.stdout, "1d:" in shown.stdout) == (1, True, False)
+    plain = json.loads(run("list", "--json").stdout)
+    assert [(row["timeframe"], row["bars"], bool(row["damaged"])) for row in plain] == [
+        ("1d", 3, False), ("1d", 0, True), ("1w", 1, False)
+    ]  # fmt: skip
 
 
 def test_bars_are_shown_in_a_narrow_terminal(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ app.add_typer(cli_ticks.app, name="ticks")
 def list_(data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the instruments and timeframes in the store.
 
-    Prints on stdout and writes nothing.
+    Prints on stdout and writes nothing. Exit code 1 where a file cannot be read.
 
     [bold]Examples[/bold]
       trimtab data list
@@ -62,6 +62,7 @@ def list_(data: DataOption = None, as_json: JsonOption = False) -> None:
     rows += [_series_row(store, name, kept) for name, kept in macro.all_series(store).items()]
     if as_json:
         console.write_json(rows)
+        _end_on_damage(rows)
         return
     ticks = ticking(store)
     if not rows and not ticks:
@@ -79,11 +80,20 @@ def list_(data: DataOption = None, as_json: JsonOption = False) -> None:
             f"{', ' if marks else ''}margin {100 * row['initial_margin']:g}%" if row["initial_margin"] < 1.0 else ""
         )
         cells = [escape(str(row[k])) for k in ("symbol", "asset_class", "venue", "timeframe")]
-        cells += [str(row[k])[:10] for k in ("first", "last")]
-        listed.add_row(*cells, f"{row['bars']:,}", marks)
+        cells += ["–" if row["damaged"] else str(row[k])[:10] for k in ("first", "last")]
+        listed.add_row(*cells, f"{row['bars']:,}", "[bold red]damaged[/]" if row["damaged"] else marks)
     for day in listed.columns[4:6]:
         day.no_wrap = True
     console.stdout().print(listed)
+    _end_on_damage(rows)
+
+
+def _end_on_damage(rows: list[dict[str, Any]]) -> None:
+    """Say which files cannot be read, and what to do; exit code 1 where there is one."""
+    for message in filter(None, (row["damaged"] for row in rows)):
+        console.say(message)
+    if any(row["damaged"] for row in rows):
+        raise typer.Exit(1)
 
 
 def _filled(data: Path | None) -> Store:
@@ -95,40 +105,52 @@ def _filled(data: Path | None) -> Store:
 
 
 def _coverage(store: Store, instrument: Instrument, timeframe: str) -> dict[str, Any]:
+    """What is stored of a series; damaged: why its file cannot be read and what to do, empty: it can."""
     import polars as pl
 
+    span, more, damaged = ("", "", 0), list[str](), ""
     try:
         first, last, bars = stores.coverage(store, instrument, timeframe)
-    except pl.exceptions.PolarsError:
-        read_bars(store, instrument, timeframe)  # says which file it is, and what to do
-        raise
+        span = (f"{first:%Y-%m-%dT%H:%MZ}", f"{last:%Y-%m-%dT%H:%MZ}", bars)
+        more = stores.extras(store, instrument, timeframe)
+    except pl.exceptions.PolarsError as error:
+        try:
+            read_bars(store, instrument, timeframe)  # says which file it is, and what to do
+            damaged = str(error)
+        except TrimtabError as told:
+            damaged = str(told)
     return {
         "symbol": instrument.symbol,
         "asset_class": instrument.asset_class,
         "venue": instrument.venue,
         "timeframe": timeframe,
-        "first": f"{first:%Y-%m-%dT%H:%MZ}",
-        "last": f"{last:%Y-%m-%dT%H:%MZ}",
-        "bars": bars,
+        **dict(zip(("first", "last", "bars"), span, strict=True)),
+        "damaged": damaged,
         "calendar": instrument.calendar,
         "close_only": instrument.close_only,
         "initial_margin": instrument.initial_margin,
         "maintenance_margin": instrument.maintenance_margin,
-        "extras": stores.extras(store, instrument, timeframe),
+        "extras": more,
     }
 
 
 def _series_row(store: Store, name: str, kept: macro.Series) -> dict[str, Any]:
     """A series that nobody trades, as `_coverage` tells an instrument."""
-    times = macro.read_series(store, name)["open_time"]
+    import polars as pl
+
+    span, damaged = ("", "", 0), ""
+    try:
+        times = macro.read_series(store, name)["open_time"]
+        span = (f"{times[0]:%Y-%m-%dT%H:%MZ}", f"{times[-1]:%Y-%m-%dT%H:%MZ}", len(times))
+    except (pl.exceptions.PolarsError, OSError):
+        damaged = f"{macro.path_of(store, name)}: not readable as Parquet; remove it and download the series again"
     return {
         "symbol": name,
         "asset_class": "series",
         "venue": kept.source,
         "timeframe": "",
-        "first": f"{times[0]:%Y-%m-%dT%H:%MZ}",
-        "last": f"{times[-1]:%Y-%m-%dT%H:%MZ}",
-        "bars": len(times),
+        **dict(zip(("first", "last", "bars"), span, strict=True)),
+        "damaged": damaged,
         "calendar": "",
         "close_only": False,
         "initial_margin": 1.0,
@@ -161,6 +183,8 @@ def show(
     series = [(_coverage(store, instrument, t) if t in timeframes(store, instrument) else {}, t) for t in chosen]
     shown: list[dict[str, Any]] = []
     for coverage, step in series:
+        if coverage.get("damaged"):
+            continue
         frame = read_bars(store, instrument, step)
         report = validate(frame, step, instrument.calendar, now=time.time_ns(), limit=50)
         gaps = [f.message + f" ({f.instant})" for f in report.findings if f.fault in ("gap", "short_session")]
@@ -169,10 +193,12 @@ def show(
     if as_json:
         plain = [{**s, "rows": s["rows"].to_dicts()} for s in shown]
         console.write_json({"instrument": msgspec.to_builtins(instrument), "series": plain})
+        _end_on_damage([coverage for coverage, _ in series])
         return
     _print_instrument(instrument)
     for s in shown:
         _print_series(s, rows)
+    _end_on_damage([coverage for coverage, _ in series])
 
 
 def _print_instrument(i: Instrument) -> None:

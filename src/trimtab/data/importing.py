@@ -200,8 +200,8 @@ def _aside(source: Source) -> list[str]:
         return []
     closes = "" if source.close_only else "; where only closes are used, import it with --close-only"
     return [
-        f"Or store its good rows and put the bad ones aside: trimtab data validate {source.path} --quarantine (with the "
-        f"same options; the symbol is that of the file's name){closes}."
+        f"Or store its good rows and put the bad ones aside: trimtab data validate {source.path} --quarantine (with "
+        f"the same options; the symbol is that of the file's name){closes}."
     ]
 
 
