@@ -151,6 +151,19 @@ def test_validate_tells_and_fails(folder: Path) -> None:
     assert json.loads(result.stdout)[0]["counts"]["non_positive_price"] == 2_990
 
 
+def test_a_damaged_day_keeps_nothing_else_from_being_listed(folder: Path) -> None:
+    for symbol in ("AAA", "BBB"):
+        run("import", dump(folder), "--venue", "binance", "--symbol", symbol)
+    path = next((folder / "store/ticks/crypto/AAA").rglob("*.parquet"))
+    path.write_bytes(path.read_bytes()[:100])
+    listed = run("list")
+    assert listed.exit_code == 1
+    assert "remove it and import that day again" in listed.stderr
+    told = {line.split()[0]: line for line in listed.stdout.splitlines() if line}
+    assert "damaged" in told["AAA"]
+    assert "3,000" in told["BBB"]
+
+
 # --- real ticks ------------------------------------------------------------------------------------------------------
 
 VENUES = [("spot", "BTCUSDT", "spot"), ("usdm", "BTCUSDT-PERP", "perpetual")]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trimtab.data.ticks.bars import TickBars
     from trimtab.data.ticks.book import BookReport
     from trimtab.data.ticks.checks import TickReport
+    from trimtab.data.ticks.days import Coverage
     from trimtab.data.ticks.importing import ImportedTicks
 
 app = typer.Typer(
@@ -161,26 +162,44 @@ def _print_imported(done: Sequence[ImportedTicks], store: Store) -> None:
 def list_(data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the ticks in the store: kinds, days, rows, size.
 
-    Prints on stdout and writes nothing.
+    Prints on stdout and writes nothing. Exit code 1 where a file cannot be read.
 
     [bold]Examples[/bold]
       trimtab data ticks list
       trimtab data ticks list --json
     """
+    store = open_store(data)
+    there = [(i, kind) for i in days.ticking(store) for kind in days.kinds_of(store, i)]
+    rows = [(i, kind, *_covered(store, i, kind)) for i, kind in there]
+    if as_json:
+        told = [({"symbol": i.symbol, "venue": i.venue, "kind": k.name}, found, why) for i, k, found, why in rows]
+        console.write_json([{**of, **(found._asdict() if found else {}), "damaged": why} for of, found, why in told])
+    elif not rows:
+        console.say(_NONE.format(root=store.root))
+    else:
+        _print_listed(rows)
+    for message in filter(None, (why for *_, why in rows)):
+        console.say(message)
+    if any(why for *_, why in rows):
+        raise typer.Exit(1)
+
+
+def _covered(store: Store, instrument: Instrument, kind: Kind) -> tuple[Coverage | None, str]:
+    """What is stored of a kind; else why a file of it cannot be read, and what to do."""
+    try:
+        return days.coverage(store, instrument, kind), ""
+    except TrimtabError as error:
+        return None, str(error)
+
+
+def _print_listed(rows: Sequence[tuple[Instrument, Kind, Coverage | None, str]]) -> None:
     from rich.markup import escape
 
-    store = open_store(data)
-    rows = [(i, kind, days.coverage(store, i, kind)) for i in days.ticking(store) for kind in days.kinds_of(store, i)]
-    if as_json:
-        console.write_json(
-            [{"symbol": i.symbol, "venue": i.venue, "kind": kind.name, **found._asdict()} for i, kind, found in rows]
-        )
-        return
-    if not rows:
-        console.say(_NONE.format(root=store.root))
-        return
     listed = table("Symbol", "Venue", "Kind", "First", "Last", "#Days", "#Rows", "#MB")
-    for i, kind, found in rows:
+    for i, kind, found, _ in rows:
+        if found is None:
+            listed.add_row(escape(i.symbol), escape(i.venue), kind.name, "[bold red]damaged[/]", "–", "–", "–", "–")
+            continue
         ends = (f"{found.first:%Y-%m-%d %H:%M:%S}", f"{found.last:%Y-%m-%d %H:%M:%S}")
         figures = (f"{found.days:,}", f"{found.rows:,}", f"{found.size / 1e6:,.1f}")
         listed.add_row(escape(i.symbol), escape(i.venue), kind.name, *ends, *figures)
