@@ -60,6 +60,8 @@ class FakeRun:
         self.actions = pl.DataFrame(
             {"ts": DAYS, "limit": ["max_weight"] * 2, "symbol": ["BTCEUR", ""], "action": ["SCALE"] * 2}
         )
+        self.dated_actions = self.actions.with_columns(day=pl.col("ts").dt.offset_by("-1us").dt.date())
+        self.ts = np.array([int(at.timestamp()) * 10**9 for at in DAYS])
         self.usage = (Usage("max_weight", "", 0.5, np.array([0.4, 1.1]), 0.4, 1.1, 1_614_643_200 * 10**9, 1, 1, 2),)
         self.equity = pl.DataFrame({"ts": DAYS, "equity": [1.0, 2.0]})
         self.execution = pl.DataFrame({"by": ["book"], "name": [""], "fill_rate": [None]})
@@ -221,7 +223,7 @@ def test_mistakes_in_the_spec_exit_2(wire: SimpleNamespace, book: Path):
     result = trimtab("backtest", book, "--set", "models.0.params.slow=x", "--start", "soon")
     assert result.exit_code == 2
     assert "--set models.0.params.slow=x  models.0.params.slow: expected a whole number" in result.stderr
-    assert "--start  start: expected a date such as 2021-03-02" in result.stderr
+    assert "--start: expected a date such as 2021-03-02 (year-month-day)" in result.stderr
     assert wire.calls == []
     assert trimtab("backtest", book, "--set", "slow").exit_code == 2
 
@@ -442,7 +444,9 @@ def test_help_has_examples_and_says_what_is_written(command: str):
         ("--no-such-option", "no such option"),
         ("backtest", "SPEC is missing: a YAML or JSON file"),
         ("backtest book.yaml --no-such-option", "no such option"),
-        ("sweep book.yaml --top 0", "invalid value for '--top'"),
+        ("sweep book.yaml --top 0", "--top 0: expected at least 1"),
+        ("paper book.yaml --seed x", "--seed x: expected a whole number such as 7"),
+        ("paper book.yaml --speed x", "--speed x: expected a number such as 0.5"),
         ("check", "STRATEGY is missing: a strategy's name, or its Python file"),
         ("replay", "BUNDLE is missing"),
         ("data import", "FILE is missing: CSV or Parquet"),

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
     from trimtab.types import Spec
@@ -33,13 +33,36 @@ def on_usage(error: Any) -> str:
     if type(error).__name__ == "MissingParameter" and parameter is not None:
         said = f"{parameter.metavar or parameter.name} is missing: {_lowered(parameter.help or 'a value')}"
     else:
-        said = _lowered(error.format_message().rstrip(".")) + "."
+        said = _value_of(error, parameter) or _lowered(error.format_message().rstrip(".")) + "."
     lines = [f"{path}: {said.rstrip('.') if said.endswith('?.') else said}"]
     if said.startswith("SPEC is missing"):
         lines += ["A spec can be as short as this:", *(f"  {line}" for line in SHORTEST.splitlines())]
     example = re.search(r"Examples\[/bold\]\s*\n\s*(trimtab .*)", command.help or "")
     lines += [f"Example: {example[1]}"] if example else []
     return "\n".join([*lines, f"More: {path} --help"])
+
+
+#: What an option expects, by the rule that its value broke.
+_EXPECTED: Final = {
+    "int_parsing": "a whole number such as 7",
+    "int_from_float": "a whole number such as 7",
+    "float_parsing": "a number such as 0.5",
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+}
+
+
+def _value_of(error: Any, parameter: Any) -> str:
+    """What is wrong with the value of an option, as the type that refused it says; empty: it says nothing."""
+    told = getattr(error.__cause__, "errors", None)
+    if parameter is None or not callable(told):
+        return ""
+    (first, *_), name = cast("list[Any]", told()), max(parameter.opts, key=len)
+    if first["type"] not in _EXPECTED:
+        return ""
+    return f"{name} {first['input']}: expected {_EXPECTED[first['type']].format(**first.get('ctx', {}))}."
 
 
 def _lowered(sentence: str) -> str:

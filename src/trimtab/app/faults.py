@@ -47,9 +47,15 @@ class Faults:
         if not self.found:
             return
         faults = sorted(self.found, key=lambda fault: (fault.place.source, fault.place.line))
-        lines = [f"{fault.place}  {'.'.join(fault.path) or 'the top'}: {fault.problem}" for fault in faults[:MOST]]
+        lines = [f"{_where(fault)}: {fault.problem}" for fault in faults[:MOST]]
         if len(faults) == 1:
             raise TrimtabError(lines[0])
         if len(faults) > MOST:
             lines.append(f"… and {len(faults) - MOST} more")
         raise TrimtabError(f"{self.root.place.source}: {len(faults)} mistakes\n  " + "\n  ".join(lines))
+
+
+def _where(fault: Fault) -> str:
+    """The place and the key; an option such as --start says both."""
+    place, key = str(fault.place), ".".join(fault.path) or "the top"
+    return place if place == f"--{key}" else f"{place}  {key}"

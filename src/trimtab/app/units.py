@@ -33,7 +33,7 @@ FRACTION: Final = "a fraction such as 0.001, 0.1% or 10bps"
 DURATION: Final = "a duration such as 500ms, 2s, 15m or 2h (a bare number is seconds)"
 NUMBER: Final = "a number such as 50, 0.5, 1_000_000 or 1e6"
 WHOLE: Final = "a whole number such as 50 or 1_000"
-DATE: Final = "a date such as 2021-03-02 or an instant such as 2021-03-02T14:00:00Z"
+DATE: Final = "a date such as 2021-03-02 (year-month-day) or an instant such as 2021-03-02T14:00:00Z"
 
 
 def number(text: str) -> float:

@@ -86,7 +86,7 @@ def instruments(store: Store) -> tuple[Instrument, ...]:
 
 
 def find_instrument(store: Store, symbol: str) -> Instrument:
-    """The instrument of a symbol; unknown: TrimtabError with the closest known."""
+    """The instrument of a symbol; unknown: TrimtabError with one like it."""
     known = {i.symbol: i for i in instruments(store)}
     if symbol in known:
         return known[symbol]
@@ -95,9 +95,11 @@ def find_instrument(store: Store, symbol: str) -> Instrument:
             f"unknown symbol {symbol!r}: the store {store.root} is empty; start with `trimtab data import`"
         )
     by_case = {s.upper(): s for s in known}
-    near = difflib.get_close_matches(symbol.upper(), by_case, n=1, cutoff=0.0)
+    near = difflib.get_close_matches(symbol.upper(), by_case, n=1, cutoff=0.5)
     more = "" if len(known) == 1 else f" ({len(known)} known: `trimtab data list`)"
-    raise TrimtabError(f"unknown symbol {symbol!r} in the store {store.root}: did you mean {by_case[near[0]]}?{more}")
+    nothing = ", nor one like it: bring its bars with `trimtab data import`"
+    said = f": did you mean {by_case[near[0]]}?" if near else nothing
+    raise TrimtabError(f"unknown symbol {symbol!r} in the store {store.root}{said}{more}")
 
 
 def timeframes(store: Store, instrument: Instrument) -> tuple[str, ...]:
