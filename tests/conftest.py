@@ -11,6 +11,7 @@ that real data went through.
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def at_length(item: pytest.Item) -> None:
     own = getattr(law, _SETTINGS, None)
     if own is not None:
         setattr(law, _SETTINGS, settings(own, max_examples=settings().max_examples))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _trials(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """What tests try is no trial of anybody's."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TRIMTAB_TRIALS", str(tmp_path_factory.mktemp("trials")))
+        yield
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -216,7 +216,7 @@ def report(
       trimtab report results/3f1c0a9be2d47781
       trimtab report results/3f1c0a9be2d47781 --out tear-sheet.html
     """
-    from trimtab.app.wire import run_backtest, spec_of_bundle
+    from trimtab.app.wire import rerun, spec_of_bundle
     from trimtab.research.bundle import differences, found_bundle
     from trimtab.types import TrimtabError
 
@@ -226,7 +226,7 @@ def report(
     if target.is_dir():
         raise TrimtabError(f"--out {target}: is a folder; expected a file such as {target / 'report.html'}")
     with console.progress() as progress, _of_bundle(bundle, data):
-        run = run_backtest(spec_of_bundle(bundle), root=_root(data), progress=progress)
+        run = rerun(spec_of_bundle(bundle), root=_root(data), progress=progress)
         progress("comparing with the bundle", 0, 0)
         found = differences(run, bundle)
         if not found:

@@ -42,14 +42,22 @@ def panel_of(spec: Spec, root: str | None) -> Panel:
 
 
 def run_backtest(spec: Spec, *, root: str | None = None, progress: Progress = None) -> Run:
-    """Load the panel from the store and run the spec on it; progress is told each step."""
+    """Load the panel from the store, run the spec on it, and record the trial; progress is told each step."""
+    run = rerun(spec, root=root, progress=progress)
+    from trimtab.research.ledger.record import record_run
+
+    return record_run(run, root)
+
+
+def rerun(spec: Spec, *, root: str | None = None, progress: Progress = None) -> Run:
+    """The same, recorded nowhere: to look again at a run that was made."""
     tell = progress or _silent
     tell(f"loading {', '.join(spec.universe)} at {spec.timeframe}", 0, 0)
     panel = panel_of(spec, root)
     tell("running (the first time compiles)", 0, 0)
-    from trimtab.research.backtest import backtest
+    from trimtab.research.backtest import run_spec
 
-    return backtest(spec, panel)
+    return run_spec(spec, panel)
 
 
 def run_sweep(
@@ -57,6 +65,7 @@ def run_sweep(
 ) -> pl.DataFrame:
     """Every combination of the grid's values over the spec; grid: path such as models.0.params.fast -> values."""
     from trimtab.research.backtest import check_panel
+    from trimtab.research.ledger.record import record_sweep
     from trimtab.research.sweep import parameter_sets, run_sets, table_of
     from trimtab.strategies import find
 
@@ -81,6 +90,7 @@ def run_sweep(
         tell("sweeping", done, len(sets))
 
     swept = run_sets(spec, panel, strategy, sets, os.cpu_count() or 1, count)
+    record_sweep(spec, panel, sets, swept, root)
     return table_of(sets, names, swept.figures)
 
 
@@ -88,7 +98,7 @@ def replay(bundle: Path, root: str | None = None) -> list[str]:
     """Run a bundle's spec again and compare every table; empty: the same, bit for bit."""
     from trimtab.research.bundle import differences
 
-    return differences(run_backtest(spec_of_bundle(bundle), root=root), bundle)
+    return differences(rerun(spec_of_bundle(bundle), root=root), bundle)
 
 
 def spec_of_bundle(bundle: Path) -> Spec:

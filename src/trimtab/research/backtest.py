@@ -13,7 +13,8 @@ from trimtab.portfolio.budgets import combine
 from trimtab.research.arguments import check_arguments, held
 from trimtab.research.funds import base_of, check_currencies
 from trimtab.research.holding import holding_of
-from trimtab.research.prepared import market_of, prepared
+from trimtab.research.ledger.record import record_run
+from trimtab.research.prepared import hash_ahead, market_of, prepared
 from trimtab.research.run import Fold, Run
 from trimtab.research.setup import costs_of_panel, setup_of
 from trimtab.research.streams import plan_of
@@ -117,6 +118,7 @@ def simulate(
     Raises TrimtabError for weights that are no numbers, infinite, or of another shape than the panel.
     """
     check_arguments(panel=panel, costs=costs, limits=limits, caps=caps)
+    hash_ahead(panel)
     try:
         dense = np.ascontiguousarray(weights, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -145,7 +147,7 @@ def simulate(
         seed=seed,
     )
     sparse = weights_of(dense, prepared(panel).first)
-    return run_weights(spec, panel, sparse, given=sparse)
+    return record_run(run_weights(spec, panel, sparse, given=sparse))
 
 
 def backtest(
@@ -189,6 +191,7 @@ def backtest(
         what=what, panel=panel, params=params, costs=costs, limits=limits, caps=caps, execution=execution,
         rebalance=rebalance,
     )  # fmt: skip
+    hash_ahead(panel)
     if isinstance(what, Spec):
         spec = what
         if params is not None:
@@ -209,11 +212,11 @@ def backtest(
         "seed": seed,
     }
     told = {name: value for name, value in given.items() if value is not None}
-    return run_spec(msgspec.structs.replace(spec, **told), panel)
+    return record_run(run_spec(msgspec.structs.replace(spec, **told), panel))
 
 
 def run_spec(spec: Spec, panel: Panel) -> Run:
-    """A whole Spec over the panel that it is about; raises as `backtest` does."""
+    """A whole Spec over the panel that it is about, recorded nowhere; raises as `backtest` does."""
     check_panel(spec, panel)
     check(spec, ())  # before anything is folded; costs when the panel's instruments have theirs
     streams, splits = plan_of(spec, panel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform as machine
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +14,7 @@ from trimtab.bounds import model_names
 from trimtab.research import frames
 from trimtab.research.curves import Curves, figures_of_run
 from trimtab.research.funds import rates_of, worth_of_flows
+from trimtab.research.prepared import hash_of_panel
 from trimtab.research.trips import Trips, trips_of
 from trimtab.rules.book import Setup
 from trimtab.rules.limits import LIMIT_NAMES
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from trimtab.research.allocation import Split
     from trimtab.research.execution import Filled
+    from trimtab.research.ledger.file import Recorded
     from trimtab.research.utilisation import Usage
 
 
@@ -76,6 +78,9 @@ class Run:
         self.given = given
         self.refused = refused
         self.splits = splits
+        #: Where the run stands in the trial ledger, or why it is not in there.
+        self.recorded: Recorded | None = None
+        self.unrecorded = ""
         #: sha256 of each strategy file of the user's own: Trimtab's version says nothing of it.
         self.strategy_files = {m.strategy: hash_file(m.strategy) for m in spec.models if m.strategy.endswith(".py")}
 
@@ -111,15 +116,12 @@ class Run:
     @cached_property
     def data_hash(self) -> str:
         """sha256 of the panel: symbols, fields, instants and values."""
-        return hash_panel(self.panel)
+        return hash_of_panel(self.panel)
 
     @property
     def code_version(self) -> str:
         """The package's version and the hash of all sources that take part in a run."""
-        from trimtab import __version__
-        from trimtab.compiled import source_hash
-
-        return f"{__version__}+{source_hash()}"
+        return code_version()
 
     @property
     def platform(self) -> str:
@@ -324,14 +326,13 @@ class Run:
         return write_bundle(self, Path(folder), report)
 
 
-def hash_panel(panel: Panel) -> str:
-    """sha256 over symbols, timeframe, fields, instants and values: the same bars have the same hash."""
-    digest = hashlib.sha256(repr((panel.symbols, panel.timeframe, panel.fields)).encode())
-    digest.update(np.ascontiguousarray(panel.ts).data)
-    values, step = panel.values, max(1, (1 << 17) // max(1, panel.values[:1].size))
-    for first in range(0, len(values), step):  # by slices: their lines are longer than their fields
-        digest.update(np.ascontiguousarray(values[first : first + step]).data)
-    return digest.hexdigest()
+@cache
+def code_version() -> str:
+    """The package's version and the hash of all sources that take part in a run: of the first look in this process."""
+    from trimtab import __version__
+    from trimtab.compiled import source_hash
+
+    return f"{__version__}+{source_hash()}"
 
 
 def hash_file(path: str) -> str:

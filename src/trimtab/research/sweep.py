@@ -20,7 +20,8 @@ from trimtab.research.arguments import check_arguments
 from trimtab.research.backtest import check_weights, said, spec_of
 from trimtab.research.curves import periods_of
 from trimtab.research.funds import rates_of
-from trimtab.research.prepared import market_of, model_rows
+from trimtab.research.ledger.record import record_sweep
+from trimtab.research.prepared import hash_ahead, market_of, model_rows
 from trimtab.research.ratios import per_period
 from trimtab.research.setup import costs_of_panel, setup_of
 from trimtab.research.streams import streams_of, units_of
@@ -101,6 +102,7 @@ def sweep(
     TrimtabError for unknown parameters and values out of range.
     """
     check_arguments(strategy=strategy, panel=panel, grid=grid, costs=costs, limits=limits, caps=caps)
+    hash_ahead(panel)
     found = find(strategy)
     sets = parameter_sets(found, grid)
     spec = msgspec.structs.replace(
@@ -113,6 +115,7 @@ def sweep(
         seed=seed,
     )
     swept = run_sets(spec, panel, found, sets, threads or os.cpu_count() or 1, progress)
+    record_sweep(spec, panel, sets, swept)
     return table_of(sets, list(grid), swept.figures)
 
 

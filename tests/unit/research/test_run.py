@@ -13,7 +13,7 @@ import pytest
 import trimtab as tt
 from trimtab.bounds import model_names
 from trimtab.research.backtest import run_weights, window_of
-from trimtab.research.run import hash_panel
+from trimtab.research.prepared import hash_of_panel
 from trimtab.types import HOUR, Weights
 
 START = np.datetime64("2024-01-01T00:00:00", "us")
@@ -56,7 +56,7 @@ def trade(panel: tt.Panel, rows: dict[int, float], **settings: Any) -> tt.Run:
 
 def test_the_hash_of_a_panel_follows_every_part_of_it():
     panel = panel_of(bars())
-    assert hash_panel(panel) == hash_panel(panel_of(bars()))
+    assert hash_of_panel(panel) == hash_of_panel(panel_of(bars()))
     other = panel.values.copy()
     other[7, 0, 3] = np.nextafter(other[7, 0, 3], 1e9)
     changed = (
@@ -66,7 +66,7 @@ def test_the_hash_of_a_panel_follows_every_part_of_it():
         msgspec.structs.replace(panel, fields=(*panel.fields[:-1], "x")),
         msgspec.structs.replace(panel, instruments=(tt.Instrument(symbol="T"),)),
     )
-    assert len({hash_panel(p) for p in (panel, *changed)}) == 6
+    assert len({hash_of_panel(p) for p in (panel, *changed)}) == 6
 
 
 def test_a_window_loads_just_the_panels_bars():
