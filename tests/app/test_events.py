@@ -150,6 +150,33 @@ def test_parity_over_a_split(tmp_path: Path) -> None:
     assert "Equal, to the last bit" in done.output
 
 
+def test_show_counts_them_and_names_the_last(root: Path, tmp_path: Path) -> None:
+    def shown(*words: str) -> str:
+        done = CliRunner().invoke(app, ["data", "show", "AAPL", "--data", str(root), *words], env={"COLUMNS": "200"})
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    assert "trimtab data events" not in shown()
+    file = tmp_path / "actions.csv"
+    file.write_text("date,kind,value\n2005-02-28,split,2\n2014-06-09,split,7\n2014-06-10,dividend,0.47\n")
+    assert events(root, "--import", file)[0] == 0
+    said = "2 splits (the last 2014-06-09: 7), 1 dividend (the last 2014-06-10: 0.47): trimtab data events AAPL"
+    assert said in shown()
+    assert [e["date"] for e in json.loads(shown("--json"))["events"]] == ["2005-02-28", "2014-06-09", "2014-06-10"]
+
+
+def test_a_damaged_file_of_events_is_told_with_the_way_out(root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "actions.csv"
+    file.write_text("date,kind,value\n2014-06-09,split,7\n")
+    assert events(root, "--import", file)[0] == 0
+    stored = next((root / "events").rglob("*.parquet"))
+    stored.write_bytes(stored.read_bytes()[:50])
+    code, told = events(root)
+    assert code == 2
+    assert f"{stored}: not readable as Parquet" in told
+    assert "remove it, then give the events anew" in told
+
+
 # --- in runs ---------------------------------------------------------------------------------------------------------
 
 BOOK = "name: One share\nuniverse: AAPL\ntimeframe: 1d\nmodels: [{strategy: buy_and_hold}]\nvolume: ignore\n"

@@ -22,6 +22,7 @@ from trimtab.app.cli_import import table
 from trimtab.app.cli_options import DataOption, JsonOption
 from trimtab.data import macro
 from trimtab.data import store as stores
+from trimtab.data.events import read_events
 from trimtab.data.quality.findings import number_of
 from trimtab.data.store import Store, find_instrument, instruments, open_store, read_bars, timeframes
 from trimtab.data.timeframes import canonical
@@ -167,7 +168,7 @@ def show(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one instrument: its rules, coverage, gaps, first and last bars.
+    """Show one instrument: its rules, events, coverage, gaps, first and last bars.
 
     Prints on stdout and writes nothing.
 
@@ -190,12 +191,14 @@ def show(
         gaps = [f.message + f" ({f.instant})" for f in report.findings if f.fault in ("gap", "short_session")]
         ends = frame if len(frame) <= 2 * rows else frame.head(rows).extend(frame.tail(rows))
         shown.append({**coverage, "missing": report.missing, "gaps": gaps, "counts": report.counts, "rows": ends})
+    events = cli_events.told(read_events(store, instrument))
     if as_json:
         plain = [{**s, "rows": s["rows"].to_dicts()} for s in shown]
-        console.write_json({"instrument": msgspec.to_builtins(instrument), "series": plain})
+        console.write_json({"instrument": msgspec.to_builtins(instrument), "events": events, "series": plain})
         _end_on_damage([coverage for coverage, _ in series])
         return
     _print_instrument(instrument)
+    _print_events(instrument.symbol, events)
     for s in shown:
         _print_series(s, rows)
     _end_on_damage([coverage for coverage, _ in series])
@@ -215,6 +218,19 @@ def _print_instrument(i: Instrument) -> None:
     if i.initial_margin < 1.0:
         initial, maintenance = f"{100 * i.initial_margin:g}%", f"{100 * i.maintenance_margin:g}%"
         out.print(f"margin {initial} initial, {maintenance} maintenance", markup=False)
+
+
+def _print_events(symbol: str, events: list[dict[str, Any]]) -> None:
+    """How many splits and dividends are stored, and the last of each; nothing of them where there is none."""
+    kinds = {kind: [e for e in events if e["kind"] == kind] for kind in ("split", "dividend")}
+    parts = [
+        f"{number_of(len(mine), kind)} (the last {mine[-1]['date']}: {mine[-1]['value']:,.6g})"
+        for kind, mine in kinds.items()
+        if mine
+    ]
+    if parts:
+        said = f"{', '.join(parts)}: trimtab data events {symbol}"
+        console.stdout().print(said, markup=False, soft_wrap=True)
 
 
 def _print_series(s: dict[str, Any], rows: int) -> None:

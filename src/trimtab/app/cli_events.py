@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -69,8 +69,7 @@ def events_(
         console.say(f"{instrument.symbol}: {len(new):,} events read from {file}")
     kept = read_events(store, instrument)
     if as_json:
-        rows = [{"date": f"{ts:%Y-%m-%d}", "kind": kind, "value": value} for ts, kind, value in kept.iter_rows()]
-        console.write_json({"symbol": instrument.symbol, "events": rows})
+        console.write_json({"symbol": instrument.symbol, "events": told(kept)})
         return
     if not len(kept):
         console.say(f"no splits or dividends of {instrument.symbol} are stored: give a file with --import")
@@ -81,6 +80,11 @@ def events_(
             f"{ts:%Y-%m-%d}", kind, f"{value:,.6g}", "new shares per old one" if kind == "split" else "a share"
         )
     console.stdout().print(listed)
+
+
+def told(events: pl.DataFrame) -> list[dict[str, Any]]:
+    """Events as JSON has them, oldest first."""
+    return [{"date": f"{ts:%Y-%m-%d}", "kind": kind, "value": value} for ts, kind, value in events.iter_rows()]
 
 
 def _read(file: Path) -> pl.DataFrame:

@@ -37,7 +37,16 @@ def read_events(store: Store, instrument: Instrument) -> pl.DataFrame:
     import polars as pl
 
     path = path_of(store, instrument)
-    return pl.read_parquet(path) if path.exists() else no_events()
+    if not path.exists():
+        return no_events()
+    try:
+        return pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        said = str(error).partition("\n")[0]
+        raise TrimtabError(
+            f"{path}: not readable as Parquet ({said}); remove it, then give the events anew: "
+            f"trimtab data events {instrument.symbol} --import FILE, or trimtab data update"
+        ) from None
 
 
 def merge_events(store: Store, instrument: Instrument, new: pl.DataFrame, *, replace: bool = False) -> int:
