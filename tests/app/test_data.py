@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import subprocess
@@ -326,3 +327,13 @@ def test_synthetic_bars_that_cannot_be_made(data: Path, words: tuple[str, ...], 
     result = run("synthetic", *words)
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1), result.output
     assert message in result.stderr
+
+
+def test_show_tells_days_of_daily_bars_and_where_some_are_missing(tmp_path: Path) -> None:
+    days = [dt.date(2024, 1, 1) + dt.timedelta(days=k) for k in range(9) if k not in (3, 6)]
+    rows = "".join(f"{day},1,1,1,1,5\n" for day in days)
+    (tmp_path / "BTCEUR_1d.csv").write_text(f"date,open,high,low,close,volume\n{rows}")
+    assert run("import", tmp_path / "BTCEUR_1d.csv", "--data", tmp_path / "s").exit_code == 0
+    told = run("show", "BTCEUR", "--data", tmp_path / "s").stdout
+    assert "1d: 7 bars, 2024-01-01 to 2024-01-09, 2 missing in 2 places\n" in told
+    assert "  1 bar missing after 2024-01-03 and before 2024-01-05\n" in told

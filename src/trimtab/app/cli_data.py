@@ -27,7 +27,7 @@ from trimtab.data.quality.findings import number_of
 from trimtab.data.store import Store, find_instrument, instruments, open_store, read_bars, timeframes
 from trimtab.data.timeframes import canonical
 from trimtab.data.validation import validate
-from trimtab.types import DAY, Instrument, TrimtabError
+from trimtab.types import DAY, TIMEFRAMES, Instrument, TrimtabError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -188,7 +188,11 @@ def show(
             continue
         frame = read_bars(store, instrument, step)
         report = validate(frame, step, instrument.calendar, now=time.time_ns(), limit=50)
-        gaps = [f.message + f" ({f.instant})" for f in report.findings if f.fault in ("gap", "short_session")]
+        gaps = [
+            f"{f.message} and before {f.instant}" if f.fault == "gap" else f"{f.message} ({f.instant})"
+            for f in report.findings
+            if f.fault in ("gap", "short_session")
+        ]
         ends = frame if len(frame) <= 2 * rows else frame.head(rows).extend(frame.tail(rows))
         shown.append({**coverage, "missing": report.missing, "gaps": gaps, "counts": report.counts, "rows": ends})
     events = cli_events.told(read_events(store, instrument))
@@ -235,18 +239,22 @@ def _print_events(symbol: str, events: list[dict[str, Any]]) -> None:
 
 def _print_series(s: dict[str, Any], rows: int) -> None:
     out = console.stdout()
-    out.print(
-        f"\n{s['timeframe']}: {number_of(s['bars'], 'bar')}, {s['first']} to {s['last']}, {s['missing']:,} missing in "
-        f"{s['counts'].get('gap', 0)} gaps",
-        markup=False,
-    )
+    first, last = (_of_days(s[end], s["timeframe"]) for end in ("first", "last"))
+    places = s["counts"].get("gap", 0) + s["counts"].get("short_session", 0)
+    missing = f"{s['missing']:,} missing in {number_of(places, 'place')}" if places else "none missing"
+    out.print(f"\n{s['timeframe']}: {number_of(s['bars'], 'bar')}, {first} to {last}, {missing}", markup=False)
     for gap in s["gaps"]:
-        out.print(f"  {gap}", style="dim", markup=False)
-    beyond = s["counts"].get("gap", 0) + s["counts"].get("short_session", 0) - len(s["gaps"])
+        out.print(f"  {_of_days(gap, s['timeframe'])}", style="dim", markup=False, soft_wrap=True)
+    beyond = places - len(s["gaps"])
     if beyond > 0:
         out.print(f"  … and {beyond} more: trimtab data validate {s['symbol']} --limit 1000", style="dim", markup=False)
     if rows:
         out.print(_frame_table(s["rows"]))
+
+
+def _of_days(text: str, timeframe: str) -> str:
+    """Instants in a text, without their 00:00 UTC where bars are of days."""
+    return text.replace("T00:00Z", "") if TIMEFRAMES[timeframe] >= DAY else text
 
 
 def _frame_table(frame: pl.DataFrame) -> Table:

@@ -225,7 +225,7 @@ def _span(series: _Series) -> Span:
 
 
 def _print(found: Found, page: Path | None) -> None:
-    from trimtab.research.quality_page import headline
+    from trimtab.research.quality_page import grid_of, headline
 
     out = console.stdout()
     for c in found.series:
@@ -234,6 +234,9 @@ def _print(found: Found, page: Path | None) -> None:
     if len(found.series) > 1:
         out.print()
         out.print(_summary(found))
+        if months := grid_of(found.series)[0]:  # as a caption it would be as narrow as the table
+            signs = f"{months[0]} to {months[-1]}: # all bars, + from 99%, 9 from 90% … 0 below 10%"
+            out.print(signs, style="dim", markup=False, soft_wrap=True)
     for note in found.notes:
         out.print(f"Note: {note}{'' if note.endswith('?') else '.'}", style="dim", markup=False, soft_wrap=True)
     for m in found.moved:
@@ -276,9 +279,8 @@ def _summary(found: Found) -> Any:
     """A line for each series, with what is there of each stretch of months."""
     from rich.markup import escape
 
-    from trimtab.research.quality_page import grid_of, score_text
+    from trimtab.research.quality_page import score_text
 
-    months, _ = grid_of(found.series)
     drawn = table("Series", "#Score", "#Errors", "#Warnings", "#Missing", "Coverage")
     for column in (drawn.columns[0], drawn.columns[-1]):
         column.no_wrap = True
@@ -287,9 +289,6 @@ def _summary(found: Found) -> Any:
         figures = (report.n_errors, report.n_warnings, report.missing)
         name = c.title if len(c.title) <= _NAME else "…" + c.title[-_NAME + 1 :]  # the end of a path tells more
         drawn.add_row(escape(name), score_text(c), *(f"{n:,}" for n in figures), line)
-    if months:
-        drawn.caption = f"{months[0]} to {months[-1]}: # all bars, + from 99%, 9 from 90% … 0 below 10%"
-    drawn.caption_justify = "left"
     return drawn
 
 
