@@ -125,6 +125,19 @@ def test_below_the_venues_least_notional_nothing_is_sent_but_an_exit_is(play, li
     assert acted(result) == [(1, "min_notional", "REFUSE")]
 
 
+def test_a_reduction_below_the_least_notional_is_refused_at_each_decision_until_it_is_large_enough(play, lines) -> None:
+    """It is the venue's own rule, which law 4 lets refuse what reduces: the excess over the limit stands that long."""
+    instruments = [Instrument(symbol=s, lot_size=1.0, min_notional=m) for s, m in (("A", 0.0), ("B", 350.0))]
+    doubled, tripled = [(100.0,) * 4, (100.0,) * 4], [(100.0,) * 4, (150.0,) * 4]
+    bars = [[(100.0,) * 4, (50.0,) * 4]] * 2 + [doubled, doubled, doubled, tripled, tripled]
+    weights = [(0, 0, 1, 0.5), (2, 0, 0, 0.1), (3, 0, 0, 0.11), (5, 0, 0, 0.12)]
+    result = play(bars, weights, limits=Limits(max_weight=0.5), instruments=instruments)
+    assert [a for a in acted(result) if a[1] == "min_notional"] == [(r, "min_notional", "REFUSE") for r in (2, 3)]
+    refused = result.actions[result.actions["limit"] == LIMIT_NAMES.index("min_notional")]
+    assert list(zip(refused["wanted"], refused["allowed"], strict=True)) == [(-3.0, 0.0)] * 2
+    assert [x[1:3] for x in lines(result) if x[1] == 1] == [(1, 10), (1, -4)]
+
+
 def test_derisk_halves_and_resumes_below_half_the_trigger(play, lines) -> None:
     bars = steps(100.0, 100.0, 88.0, 88.0, 89.0, 94.0, 97.0, 97.0, 97.0)
     limits = Limits(drawdown_derisk=0.1, derisk_factor=0.5)
