@@ -70,15 +70,16 @@ def unadjusted(panel: Panel) -> Iterator[str]:
         if told[symbol] > FEW:
             continue
         day = day_of(close)
-        if jump.fault == "split":
-            so = f"this run takes it for a move of the market; store it, as a line {day},split,{jump.ratio:g} of a file"
-            how = ""
+        if jump.fault == "adjusted":
+            how = f"give all its events anew, without it: trimtab data events {symbol} --import FILE --replace"
         else:
-            so, how = "this run books what is stored; give all its events anew, without this mistake", " --replace"
-        yield f"{WARNING}{symbol}, {day}: {jump.said}, and {so}: trimtab data events {symbol} --import FILE{how}."
+            how = (
+                f"store it, as a line {day},split,{jump.ratio:g} of a file: trimtab data events {symbol} --import FILE"
+            )
+        yield f"{WARNING}{symbol}, {day}: {jump.said}, and this run books what is stored; {how}."
     for symbol, count in told.items():
         if count > FEW:
-            yield f"{WARNING}{symbol}: {count - FEW:,} more such jumps: trimtab data validate {symbol}."
+            yield f"{WARNING}{symbol}: {count - FEW:,} more of these: trimtab data validate {symbol}."
 
 
 def bar_of(panel: Panel, close: Any) -> str:

@@ -180,8 +180,10 @@ def test_real_splits_are_told_with_their_ratio_unless_they_are_stored(
 def test_a_stored_split_of_another_ratio_or_day_explains_nothing(shared: Path) -> None:
     frame = real(shared, "equity_us/AAPL_1d")
     for wrong in ({"2014-06-09": 4.0}, {"2014-06-06": 7.0}, {"2014-06-10": 7.0}):
-        days = [f.instant[:10] for f in check(frame, "1d", "XNYS", events_of(wrong)).findings if f.fault == "split"]
-        assert "2014-06-09" in days
+        report = check(frame, "1d", "XNYS", events_of(wrong))
+        (told,) = [f.message for f in report.findings if f.fault == "split" and f.instant[:10] == "2014-06-09"]
+        assert ("but one of 4 new shares" in told) == (4.0 in wrong.values())
+    assert "adjusted" not in check(frame, "1d", "XNYS", events_of({"2014-06-09": 700.0})).counts, "prices do jump"
 
 
 def test_adjusted_prices_beside_a_stored_split_are_told(shared: Path) -> None:

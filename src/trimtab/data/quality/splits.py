@@ -122,13 +122,14 @@ def _judged(b: Bars, moves: Moves, length: int, events: Sequence[Event]) -> tupl
         elif turned := [e for e in mine if abs(jump[r] - np.log(e.ratio)) < 2.0 * allowed]:
             found.append(_inverted(b, float(jump[r]), r, turned[0]))
             wrong.add(turned[0])
-        elif (split := _split_at(b, float(jump[r]), r, length, allowed)) is not None:
+        elif (split := _split_at(b, float(jump[r]), r, length, allowed, mine)) is not None:
             found.append(split)
+            wrong.update(mine)
     return [*found, *_unseen(b, jump, [e for e in events if e not in wrong])], known
 
 
-def _split_at(b: Bars, jump: float, r: int, length: int, allowed: float) -> Jump | None:
-    """A split that nobody stored, if the jump of a row looks like one."""
+def _split_at(b: Bars, jump: float, r: int, length: int, allowed: float, stored: Sequence[Event]) -> Jump | None:
+    """A split that nobody stored, if the jump of a row looks like one; stored: others of its day."""
     k = int(np.abs(_LOGS + jump).argmin())
     if abs(_LOGS[k] + jump) > min(allowed, 0.25 * abs(_LOGS[k])) or not _stays(b.close, r, jump):
         return None
@@ -137,9 +138,10 @@ def _split_at(b: Bars, jump: float, r: int, length: int, allowed: float) -> Jump
         return None
     new, old = RATIOS[k]
     traded = "volume is unknown" if np.isnan(value) else f"the traded value stays ({value:.1f} times)"
+    but = f", but one of {stored[0].ratio:g} new shares per old one" if stored else ""
     said = (
         f"open {b.open[r]:g} is {np.exp(jump):.3f} of the close before, near a {new}:{old} split, and {traded}: "
-        "no such split is stored"
+        f"no such split is stored{but}"
     )
     return Jump(r, "split", said, new / old)
 
