@@ -114,7 +114,9 @@ def test_an_unknown_symbol_names_the_closest(store: Store, bars: MakeBars) -> No
     write_bars(store, X, "1h", bars(10))
     with pytest.raises(TrimtabError, match="did you mean BTCEUR"):
         find_instrument(store, "btcEuro")
-    with pytest.raises(TrimtabError, match=r"'QQQ' in the store .*, nor one like it: bring its bars with `trimtab data"):
+    with pytest.raises(
+        TrimtabError, match=r"'QQQ' in the store .*, nor one like it: bring its bars with `trimtab data"
+    ):
         find_instrument(store, "QQQ")
 
 
