@@ -62,7 +62,7 @@ def test_a_record_that_says_nothing_has_no_bands(panel_of: Callable[..., tt.Pane
 
 def test_noise_is_as_large_as_it_says_and_keeps_bars_bars(walk: tt.Panel):
     sigma = volatility_of(walk)
-    opened, high, low, close = walk.values[:, 0, :4].T
+    high, low = walk.values[:, 0, 1:3].T
     np.testing.assert_allclose(sigma[:, 0], np.log(high / low) / math.sqrt(4.0 * math.log(2.0)), rtol=1e-12)
     noisy = with_noise(walk, sigma, 0.3, 1)
     bars = noisy.values[:, 0, :4]
