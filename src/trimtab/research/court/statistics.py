@@ -1,0 +1,200 @@
+"""Tests of the record: is it net of costs, is it long enough, and does it beat what so many trials show by chance?"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from trimtab.research.court.case import Case
+from trimtab.research.court.finding import ABSENT, FAILED, PASSED, SHORT, Finding, held, number
+from trimtab.research.inference.bootstrap import Resampling, block_length
+from trimtab.research.inference.overfitting import probability_of_overfitting
+from trimtab.research.inference.sharpe import minimum_track_record, probabilistic_sharpe, why_undefined
+from trimtab.research.inference.superiority import superior
+from trimtab.research.inference.trials import flat_columns
+from trimtab.research.ledger.counting import Count
+from trimtab.types import F64, NotEnoughData
+
+#: The probability that a record has to reach.
+CONFIDENCE: Final = 0.95
+#: Days that a record has at least: its moments mean nothing with fewer.
+LEAST_DAYS: Final = 60
+#: A winner that is below the median of the others more often than not was chosen by chance.
+MOST_OVERFIT: Final = 0.5
+#: Paths of the reality check, and its level.
+_PATHS, _LEVEL = 2_000, 0.05
+_BLOCKS: Final = 16
+#: Share of the record's days that a trial has to have, to be put beside the others.
+_SHARE: Final = 0.5
+
+
+def statistics(case: Case, seed: int = 0) -> tuple[Finding, ...]:
+    """All of them, in the order in which they are read."""
+    matrix = trials_matrix(case)
+    return (
+        net_of_costs(case),
+        length(case),
+        probabilistic(case),
+        deflated(case),
+        overfitting(matrix),
+        superiority(matrix, seed),
+    )
+
+
+def net_of_costs(case: Case) -> Finding:
+    """A record without costs is no record."""
+    paid = sum(abs(v) for v in case.run.metrics["costs"].values())
+    traded = float(case.run.result.book.head[0]["traded"])
+    rate = paid / traded if traded > 0.0 else math.nan
+    told = f"costs of {1e4 * rate:.1f} bps of what was traded are in the record"
+    if traded <= 0.0:
+        told, outcome = "nothing was traded", SHORT
+    elif paid == 0.0:
+        told, outcome = "every fill was free, which no venue offers", FAILED
+    else:
+        outcome = PASSED
+    needed = "judge it with the costs of the venue" if outcome == FAILED else ""
+    return Finding(
+        name="costs", title="Net of costs", outcome=outcome, decides=True, figure=number(rate), told=told, needed=needed
+    )
+
+
+def length(case: Case) -> Finding:
+    """Days enough for the moments of the record."""
+    days = case.moments.n
+    told, needed, outcome = f"{days:,} daily returns", "", PASSED
+    if case.ruin:
+        told, outcome = case.ruin, FAILED
+    elif days < LEAST_DAYS:
+        told, outcome, needed = f"{days:,} daily returns say nothing", SHORT, f"{LEAST_DAYS - days:,} more days"
+    elif why := why_undefined(case.moments):
+        told, outcome = why, SHORT
+        needed = "a record in which something was traded"
+    return Finding(
+        name="length", title="Length of the record", outcome=outcome, decides=True, figure=float(days),
+        threshold=float(LEAST_DAYS), told=told, needed=needed,
+    )  # fmt: skip
+
+
+def probabilistic(case: Case) -> Finding:
+    """PSR against 0: what the record would prove if nothing else had ever been tried."""
+    figure = _psr(case, 0.0)
+    told = f"the true Sharpe is above 0 with a probability of {figure:.1%}, were this the only thing ever tried"
+    return Finding(
+        name="psr", title="Probabilistic Sharpe", outcome=held(figure, CONFIDENCE), figure=number(figure),
+        threshold=CONFIDENCE, told=told if not math.isnan(figure) else "undefined",
+    )  # fmt: skip
+
+
+def deflated(case: Case) -> Finding:
+    """DSR: is the true Sharpe above what the best of all trials shows without skill? By the strictest count."""
+    count, m = case.strictest, case.moments
+    figure = _psr(case, count.hurdle)
+    own, bar = case.annual(m.sharpe), case.annual(count.hurdle)
+    against = f"{bar:.2f}, what the best of {_of(count)} shows without skill" if count.trials > 1 else "0"
+    if math.isnan(figure):
+        told, outcome, needed = "undefined", SHORT, ""
+    elif figure >= CONFIDENCE:
+        told, outcome, needed = (
+            f"a Sharpe of {own:.2f} is above {against}, with a probability of {figure:.1%}",
+            PASSED,
+            "",
+        )
+    elif m.sharpe <= count.hurdle:
+        told, outcome = f"a Sharpe of {own:.2f} is not above {against}", FAILED
+        needed = "another idea: no length of this record will do"
+    else:
+        told = f"a Sharpe of {own:.2f} is above {against}, but only with a probability of {figure:.1%}"
+        more = math.ceil(minimum_track_record(m, count.hurdle, CONFIDENCE)) - m.n
+        outcome, needed = (
+            SHORT,
+            f"{more:,} more days at this Sharpe ({more / case.periods:.1f} years), and no new trials",
+        )
+    return Finding(
+        name="dsr", title="Deflated Sharpe", outcome=outcome, decides=True, figure=number(figure), threshold=CONFIDENCE,
+        told=told, needed=needed,
+    )  # fmt: skip
+
+
+def _of(count: Count) -> str:
+    whose = "of this hypothesis" if count.scope == "hypothesis" else "on these data"
+    return f"{count.trials:,} {'trials' if count.how == 'every trial' else 'groups of trials'} {whose}"
+
+
+def _psr(case: Case, hurdle: float) -> float:
+    if case.ruin or case.moments.n < 2 or why_undefined(case.moments):
+        return math.nan
+    return probabilistic_sharpe(case.moments, hurdle)
+
+
+# --- many trials beside each other -----------------------------------------------------------------------------------
+
+
+def trials_matrix(case: Case) -> F64:
+    """(T, N) excess returns of the hypothesis' trials on the days that all of them have; flat ones stand aside.
+
+    Trials that have less than half of the record's days are left out: they would leave no common days.
+    """
+    returns = case.trials.returns
+    there = ~np.isnan(returns)
+    returns = returns[:, there.mean(axis=0) >= _SHARE] if returns.size else returns
+    common = ~np.isnan(returns).any(axis=1)
+    returns = returns[common]
+    if len(returns) < 2 or not returns.shape[1]:
+        return np.empty((0, 0))
+    return returns[:, ~flat_columns(returns)] - case.rate
+
+
+def overfitting(matrix: F64) -> Finding:
+    """PBO by CSCV: does the best set of one half of the time do well in the other half?"""
+    title = "Probability of overfitting"
+    rest: dict[str, Any] = {
+        "name": "pbo",
+        "title": title,
+        "decides": True,
+        "threshold": MOST_OVERFIT,
+        "at_least": False,
+    }
+    if matrix.shape[1] < 2:
+        return Finding(**rest, outcome=ABSENT, told="one parameter set was tried: nothing was chosen")
+    try:
+        found = probability_of_overfitting(matrix, _BLOCKS)
+    except NotEnoughData as error:
+        return Finding(**rest, outcome=ABSENT, told=str(error))
+    told = (
+        f"of {matrix.shape[1]:,} sets, the best of one half of the time is below the median of the other half in "
+        f"{found.pbo:.0%} of {len(found.logits):,} splits, and loses there in {found.loss:.0%}"
+    )
+    # On a plateau all sets are good and the best is any of them: PBO alone would fail what has an edge everywhere.
+    chosen_by_chance = found.pbo > MOST_OVERFIT and found.loss > MOST_OVERFIT
+    needed = "fewer parameters, or a rule that chooses the middle of a plateau" if chosen_by_chance else ""
+    return Finding(
+        **rest, outcome=FAILED if chosen_by_chance else PASSED, figure=number(found.pbo), told=told, needed=needed
+    )
+
+
+def superiority(matrix: F64, seed: int) -> Finding:
+    """Hansen's SPA and White's reality check: is the best of all sets better than cash?"""
+    rest: dict[str, Any] = {
+        "name": "spa",
+        "title": "Superior predictive ability",
+        "threshold": _LEVEL,
+        "at_least": False,
+    }
+    if not matrix.size:
+        return Finding(**rest, outcome=ABSENT, told="no set traded")
+    best = matrix[:, int(np.argmax(matrix.mean(axis=0) / matrix.std(axis=0)))]
+    block = float(block_length(best)[0])
+    try:
+        found = superior(matrix, Resampling(paths=_PATHS, mean_block=block, seed=seed))
+    except NotEnoughData as error:
+        return Finding(**rest, outcome=ABSENT, told=str(error))
+    told = (
+        f"were no set better than cash, the best of {matrix.shape[1]:,} would look as good as this in "
+        f"{found.consistent:.1%} of resampled histories (reality check: {found.reality:.1%})"
+    )
+    return Finding(
+        **rest, outcome=held(found.consistent, _LEVEL, at_least=False), figure=number(found.consistent), told=told
+    )
