@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from trimtab.research.check import LAWS, check_strategy, judge
-from trimtab.research.check_subject import Finding, Subject, subject_of
+from trimtab.research.check_subject import Finding, Subject, reach, subject_of
 from trimtab.strategies import find
+from trimtab.strategies.indicators import block_of
 from trimtab.types import Panel, Strategy
 
 FRAMED = Path(__file__).with_name("framed.py")
@@ -64,6 +65,15 @@ def test_what_looks_ahead_in_its_frame_breaks_split_and_prefix(kind: int, panel:
     assert "forecast looks at later rows of its frame" in prefix.message
     assert not split.passed
     assert anchor.message == "cannot be tested while an indicator looks at later rows: mend prefix first"
+
+
+def test_rows_behind_the_block_of_a_cut_have_no_part_in_what_comes_before_it(panel: Panel) -> None:
+    it = subject(panel, 0)
+    ts = it.units[0].ts
+    rows = reach(it.strategy, (it.params, it.params._replace(warmup=600)), it.timeframe, ts, 700)
+    block = block_of(600, it.timeframe)
+    assert ts[rows - 5] // block == ts[700] // block < ts[rows - 4] // block
+    assert reach(find("sma_cross"), (find("sma_cross").params,), it.timeframe, ts, 700) == len(ts)
 
 
 def test_what_remembers_outside_its_arguments_breaks_determinism(panel: Panel) -> None:

@@ -57,6 +57,32 @@ def test_a_cross_with_its_place_then_what_to_do_and_exit_1(write: Write, bars: P
     assert "Usual cause: step indexes past its row" in told
 
 
+RAISING = """\
+import polars as pl
+import trimtab
+
+
+def forecast(p, frame):
+    if len(frame) < 250:
+        raise ValueError("too few rows")
+    return pl.col("close") * 0.0
+
+
+STRATEGY = trimtab.frame_strategy(name="raising", forecast=forecast, fields=("close",), warmup=20)
+"""
+
+
+def test_a_frame_function_that_raises_is_told_once(bars: Path, tmp_path: Path) -> None:
+    (tmp_path / "raising.py").write_text(RAISING)
+    result = trimtab("check", tmp_path / "raising.py", "--data", bars, "--json")
+    assert result.exit_code == 1
+    (found,) = json.loads(result.stdout)["findings"]
+    assert (found["law"], found["field"]) == ("contract", "forecast")
+    assert found["message"].startswith("raising.py, line 7: model raising: indicator forecast of SYN1, ")
+    assert "it raised ValueError: too few rows. It must answer every frame" in found["message"]
+    assert "no other law can be tested: not split, prefix, determinism, anchor," in found["message"]
+
+
 def test_json_says_the_same(write: Write, bars: Path, tmp_path: Path) -> None:
     write("peek", step=PEEK)
     result = trimtab("check", tmp_path / "peek.py", "--data", bars, "--set", "n=10", "--json")

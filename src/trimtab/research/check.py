@@ -7,7 +7,7 @@ frame, and may look at its later rows. The laws find these on the user's own bar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -126,8 +126,15 @@ def check_strategy(
             progress(f"checking {law.name}", n, len(laws))
         findings.extend(judge(law, subject))
         if law.name == "contract" and not findings[-1].passed:
+            blocked = f"{findings[-1].message}. Until it is mended no other law can be tested: not {_listed(laws[1:])}"
+            findings[-1] = msgspec.structs.replace(findings[-1], message=blocked)
             break
     return findings
+
+
+def _listed(laws: Sequence[Law]) -> str:
+    *most, last = (law.name for law in laws)
+    return f"{', '.join(most)} or {last}"
 
 
 def judge(law: Law, subject: Subject) -> list[Finding]:

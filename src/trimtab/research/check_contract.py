@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+import traceback
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -17,7 +18,7 @@ import numpy as np
 
 from trimtab.research.check_subject import Finding, Subject, bits, leaves, shared_members
 from trimtab.strategies.framed import home_of
-from trimtab.types import F64, Strategy
+from trimtab.types import F64, Strategy, TrimtabError
 
 #: What numba says -> what is wrong and what to do; {0} is the first group.
 _CAUSES: Final[tuple[tuple[str, str], ...]] = (
@@ -50,8 +51,15 @@ _CAUSES: Final[tuple[tuple[str, str], ...]] = (
 
 
 def contract(subject: Subject) -> list[Finding]:
-    """Does it compile, does State keep its types, does init give every unit memory of its own?"""
+    """Does it compile, does State keep its types, does init give every unit memory of its own? Do indicators answer?"""
     unit = subject.units[0]
+    try:
+        subject.derived()
+    except TrimtabError as error:  # of a frame that the data itself makes: no law could be tested
+        where = f"{file_of(subject.strategy)}{_raised_at(subject.strategy, error.__cause__)}"
+        told = f"{where}: {error}. It must answer every frame, a short one too; a null in a row abstains"
+        names = (each.name for each in subject.strategy.indicators)
+        return [subject.broken("contract", told, next((n for n in names if f"indicator {n}" in str(error)), None))]
     try:
         first = subject.start()
         before = [(path, type_of(v)) for path, v in leaves(first)]
@@ -74,6 +82,13 @@ def contract(subject: Subject) -> list[Finding]:
             )
         )
     return found[:3]
+
+
+def _raised_at(strategy: Strategy, error: BaseException | None) -> str:
+    """', line 12' of the strategy's own file at which something was raised; empty where it was not raised there."""
+    frames = traceback.extract_tb(error.__traceback__) if error is not None else ()
+    lines = [frame.lineno for frame in frames if Path(frame.filename).name == file_of(strategy)]
+    return f", line {lines[-1]}" if lines else ""
 
 
 def _retyped(subject: Subject, path: str, was: str, now: str) -> Finding:

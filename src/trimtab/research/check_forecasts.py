@@ -23,6 +23,7 @@ from trimtab.research.check_subject import (
     fold,
     fold_until_error,
     looks_ahead,
+    reach,
     shared_members,
     size_of,
     source_of,
@@ -210,12 +211,16 @@ def _moved(forecasts: tuple[float, float] | None) -> str:
 
 def _future_changed(subject: Subject, unit: Unit, whole: F64) -> Finding | None:
     """Change one field of one leg after row t, in the same memory; nothing up to t may move."""
-    cuts = cuts_of(subject, "prefix", len(unit.x))
+    strategy, params = subject.strategy, (subject.params,)
+    cuts = [
+        (cut, reach(strategy, params, subject.timeframe, unit.ts, cut))
+        for cut in cuts_of(subject, "prefix", len(unit.x))
+    ]
     for leg in range(unit.x.shape[1]):
         for k, field in enumerate(subject.strategy.reads):
             for name, change in CHANGES:
-                for cut in cuts:
-                    x = unit.x.copy()
+                for cut, rows in cuts:
+                    x = unit.x[:rows].copy()
                     x[cut:, leg, k] = change(x[cut:, leg, k])
                     out, _ = fold_until_error(subject, unit.ts, x)
                     row = first_difference(whole[:cut], out[:cut])

@@ -15,7 +15,7 @@ from trimtab.portfolio.budgets import combine
 from trimtab.research.backtest import run_weights
 from trimtab.research.check_forecasts import CHANGES
 from trimtab.research.check_robustness import parameter_sets
-from trimtab.research.check_subject import Finding, Subject, first_difference
+from trimtab.research.check_subject import Finding, Subject, first_difference, reach
 from trimtab.research.run import Run
 from trimtab.research.streams import model_streams
 from trimtab.rules.limits import ACTIONS, LIMIT_NAMES
@@ -123,8 +123,10 @@ def path(subject: Subject) -> list[Finding]:
         told = "cannot be tested while the same bars give different orders: mend determinism first"
         return [subject.broken("path", told)]
     for cut in _path_cuts(subject, book):
-        for name, values in _changed_after(panel, cut):
-            other = _run_anyway(subject, book, msgspec.structs.replace(panel, values=values))
+        rows = reach(subject.strategy, book.params, subject.timeframe, panel.ts, cut)
+        near = msgspec.structs.replace(panel, ts=panel.ts[:rows], values=panel.values[:rows])
+        for name, values in _changed_after(near, cut):
+            other = _run_anyway(subject, book, msgspec.structs.replace(near, values=values))
             if other is None:
                 continue
             found = _rows_break(subject, panel, other.panel, cut) or _run_break(whole, other, cut)

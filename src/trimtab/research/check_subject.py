@@ -19,7 +19,7 @@ from trimtab.strategies import BUILT_IN, find, params_of
 from trimtab.strategies.fitting import Memory
 from trimtab.strategies.folding import Folds, folds_of, memory_of, resume_dense
 from trimtab.strategies.framed import home_of
-from trimtab.strategies.indicators import Origin, no_past, with_indicators
+from trimtab.strategies.indicators import Origin, block_of, no_past, rows_before, with_indicators
 from trimtab.types import BAR_FIELDS, F64, I64, TIMEFRAMES, Instrument, NotEnoughData, Panel, Strategy, TrimtabError
 
 #: Units that are folded; a wide universe adds time and no evidence.
@@ -28,6 +28,8 @@ MOST_UNITS: Final = 4
 LEAST_ROWS: Final = 50
 #: Rows after the warm-up that indicators are made of in parts, to see whether they look ahead.
 _AHEAD: Final = 400
+#: Rows after a block that are there too: what a step reads past its row.
+_BEHIND: Final = 4
 _SYNTHETIC_ROWS: Final = (1_500, 20_000)
 _CAUSE: Final = "Usual cause: "
 
@@ -307,6 +309,17 @@ def looks_ahead(subject: Subject) -> bool:
             if first_difference(whole.x[part].ravel(), x.ravel()) is not None:
                 return True
     return False
+
+
+def reach(strategy: Strategy, params: Sequence[Any], timeframe: str, ts: I64, row: int) -> int:
+    """How many of the rows at ts can have a part in what is made of those up to `row`: to the end of its last block.
+
+    Frames are made block by block, so later rows are only more of the same; all rows where there are no indicators.
+    """
+    before = (rows_before(strategy, each, p) for each in strategy.indicators for p in params)
+    blocks = [block_of(rows, timeframe) for rows in before]
+    end = max((int(ts[row]) // block + 1) * block for block in blocks) if blocks else int(ts[-1])
+    return min(len(ts), int(np.searchsorted(ts, end)) + _BEHIND)
 
 
 # --- comparing -------------------------------------------------------------------------------------------------------
