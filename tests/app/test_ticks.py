@@ -114,6 +114,7 @@ def test_bars_are_written_where_they_are_wanted(folder: Path) -> None:
         (["validate", "BTCUSDT", "--only", "quotes"], 2, "no quotes are stored"),
         (["validate", "BTCUSDT", "--only", "quote"], 2, "did you mean 'quotes'?"),
         (["import", "none.csv", "--symbol", "A"], 2, "no such file"),
+        (["import", "none.csv"], 2, "no such file"),
         (["import", "BTCUSDT-trades-2024-03-04.csv", "--kind", "perpetual"], 2, "--symbol BTCUSDT-PERP"),
         (["import", "BTCUSDT-trades-2024-03-04.csv", "--symbol", "btcusdt"], 2, "only in case"),
     ],

@@ -87,8 +87,9 @@ def import_(
 
 def _instrument(store: Store, rules: Rules, path: Path, symbol: str) -> Instrument:
     """The instrument that ticks belong to: as stored, and never another one of the same symbol."""
-    from trimtab.data.ticks.files import symbol_of
+    from trimtab.data.ticks.files import check_there, symbol_of
 
+    check_there(path)
     name = symbol or symbol_of(path)
     if not name:
         raise TrimtabError(
@@ -196,6 +197,7 @@ def _print_listed(rows: Sequence[tuple[Instrument, Kind, Coverage | None, str]])
     from rich.markup import escape
 
     listed = table("Symbol", "Venue", "Kind", "First", "Last", "#Days", "#Rows", "#MB")
+    listed.columns[0].no_wrap = True
     for i, kind, found, _ in rows:
         if found is None:
             listed.add_row(escape(i.symbol), escape(i.venue), kind.name, "[bold red]damaged[/]", "–", "–", "–", "–")

@@ -61,14 +61,19 @@ def symbol_of(path: Path) -> str:
     return match["symbol"] if match else ""
 
 
+def check_there(path: Path) -> None:
+    """TrimtabError where there is no file."""
+    if not path.is_file():
+        raise TrimtabError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}; expected a file of ticks")
+
+
 @contextlib.contextmanager
 def opened(path: Path) -> Generator[TickFile]:
     """The file, to be read in batches: `row` (from 0 in the file) and the columns of its kind, in their order.
 
     TrimtabError where it is no file of ticks, and while it is read where a cell is not what it should be.
     """
-    if not path.is_file():
-        raise TrimtabError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}; expected a file of ticks")
+    check_there(path)
     ending = path.suffix.lower()
     if ending in (".parquet", ".pq"):
         yield _parquet(path)
