@@ -19,7 +19,17 @@ from typing import Any, Final, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from trimtab.app import cli_advice, cli_config, cli_journal, cli_paper, cli_parity, cli_run, cli_size, cli_strategies
+from trimtab.app import (
+    cli_advice,
+    cli_config,
+    cli_journal,
+    cli_orthogonality,
+    cli_paper,
+    cli_parity,
+    cli_run,
+    cli_size,
+    cli_strategies,
+)
 from trimtab.app.console import say, spell_out
 
 BUG: Final = 70
@@ -47,6 +57,7 @@ ORDER: Final = (
     "replay",
     "report",
     "parity",
+    "orthogonality",
     "paper",
     "status",
     "kill",
@@ -196,6 +207,7 @@ app.command("size", rich_help_panel=RESEARCH)(cli_size.size)
 app.command("replay", rich_help_panel=RESEARCH)(cli_run.replay)
 app.command("report", rich_help_panel=RESEARCH)(cli_run.report)
 app.command("parity", rich_help_panel=RESEARCH)(cli_parity.parity)
+app.command("orthogonality", rich_help_panel=RESEARCH)(cli_orthogonality.orthogonality)
 app.command("paper", rich_help_panel=TRADING)(cli_paper.paper)
 app.command("status", rich_help_panel=TRADING)(cli_paper.status)
 app.command("kill", rich_help_panel=TRADING)(cli_paper.kill)

@@ -32,6 +32,8 @@ from trimtab.types import F64, I64, TrimtabError, Weights
 NAN: Final = math.nan
 #: Common days without which a correlation says nothing: at 30 its standard error is 0.19 around 0.
 LEAST: Final = 30
+#: Two parts with this correlation or more are one thing.
+ALIKE: Final = 0.5
 
 
 class Wanted(NamedTuple):
@@ -62,7 +64,7 @@ class Contribution(NamedTuple):
     euler        share x derivative of the book's Sharpe by it: earned - Sharpe x risk; they add up to 0. Above 0: a
                  little more of it makes the book's Sharpe higher
     drop_one     the book's Sharpe less that of the book without it
-    cluster      number of its group from 0: any two in it are correlated by 0.5 or more
+    cluster      number of its group from 0: any two in it are correlated by ALIKE or more
     """
 
     name: str
@@ -177,7 +179,7 @@ def orthogonality(parts: Sequence[Part], periods: float, rate: float = 0.0) -> O
     ts, returns = align([(part.ts, part.returns) for part in parts], LEAST)
     moving = ~flat_columns(returns)
     rho = correlations(returns)
-    group = clusters(rho)
+    group = clusters(rho, ALIKE)
     shown = np.where(moving[:, None] & moving[None, :], rho, np.nan)
     forecasts, unknown = forecast_correlations(parts)
     live = rho[np.ix_(moving, moving)]
