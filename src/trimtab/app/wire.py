@@ -13,7 +13,10 @@ from trimtab.types import Model, Panel, Spec, TrimtabError
 if TYPE_CHECKING:
     import polars as pl
 
+    from trimtab.research.crossval import Combinations, Crossed
+    from trimtab.research.folds import Scheme
     from trimtab.research.run import Run
+    from trimtab.research.walkforward import Walked
 
 #: Told the stage, how much of it is done, and of how much (0: not known).
 Progress = Callable[[str, int, int], None] | None
@@ -92,6 +95,33 @@ def run_sweep(
     swept = run_sets(spec, panel, strategy, sets, os.cpu_count() or 1, count)
     record_sweep(spec, panel, sets, swept, root)
     return table_of(sets, names, swept.figures)
+
+
+def run_walkforward(
+    spec: Spec,
+    grid: dict[str, list[Any]],
+    how: Scheme | Combinations,
+    *,
+    metric: str,
+    hurdle: float,
+    root: str | None = None,
+    progress: Progress = None,
+) -> Walked | Crossed:
+    """Walk a spec forward, or cross-validate it; grid: path such as models.0.params.fast -> values, empty: none."""
+    from trimtab.research.crossval import cross_validate
+    from trimtab.research.folds import Scheme
+    from trimtab.research.walkforward import walk_forward
+
+    tell = progress or _silent
+    tell(f"loading {', '.join(spec.universe)} at {spec.timeframe}", 0, 0)
+    panel = panel_of(spec, root)
+
+    def count(done: int, total: int) -> None:
+        tell("running windows", done, total)
+
+    if isinstance(how, Scheme):
+        return walk_forward(spec, panel, grid, how, metric=metric, progress=count)
+    return cross_validate(spec, panel, grid, how, metric=metric, hurdle=hurdle, progress=count)
 
 
 def replay(bundle: Path, root: str | None = None) -> list[str]:
