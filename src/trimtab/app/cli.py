@@ -29,6 +29,7 @@ from trimtab.app import (
     cli_run,
     cli_size,
     cli_strategies,
+    cli_walkforward,
 )
 from trimtab.app.console import say, spell_out
 
@@ -51,6 +52,7 @@ ORDER: Final = (
     "data",
     "backtest",
     "sweep",
+    "walkforward",
     "check",
     "strategies",
     "size",
@@ -201,6 +203,7 @@ app.add_typer(
 )
 app.command("backtest", rich_help_panel=RESEARCH)(cli_run.backtest)
 app.command("sweep", rich_help_panel=RESEARCH)(cli_run.sweep)
+app.command("walkforward", rich_help_panel=RESEARCH)(cli_walkforward.walkforward)
 app.command("check", rich_help_panel=RESEARCH)(cli_strategies.check)
 app.add_typer(cli_strategies.app, name="strategies", rich_help_panel=RESEARCH)
 app.command("size", rich_help_panel=RESEARCH)(cli_size.size)
