@@ -93,7 +93,7 @@ def test_specs_bundles_and_strategies_together(place: Path):
     assert told["names"] == ["[Cross] 1", "[Cross] 2", "buy_and_hold"]
     assert told["returns"][0][1] == pytest.approx(1.0)
     assert told["forecasts"][0][1] == pytest.approx(1.0)
-    assert told["clusters"] == 2
+    assert told["parts"][0]["cluster"] == told["parts"][1]["cluster"]
     assert "[Cross] 1" in run(place, "@one.yaml", short, "--data", "@store").output  # no markup of ours
 
 
