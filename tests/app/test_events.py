@@ -208,6 +208,8 @@ def test_a_split_that_nobody_stored_is_a_warning_of_a_run(shared: Path, tmp_path
     file = tmp_path / "actions.csv"
     file.write_text("date,kind,value\n2000-06-21,split,2\n2005-02-28,split,2\n2014-06-09,split,0.142857\n")
     assert events(tmp_path, "--import", file)[0] == 0
+    assert "split 2014-06-09: open" not in events(tmp_path)[1], "only an import is held against prices"
+    assert "inverted 2014-06-09: open 92.69 is 0.144 of the close before" in events(tmp_path, "--import", file)[1]
     (inverted,) = warned()
     assert "its ratio is upside down, 7 would fit" in inverted
     file.write_text("date,kind,value\n2014-06-09,split,7\n")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -12,8 +14,9 @@ from trimtab.app import console
 from trimtab.app.cli_import import table
 from trimtab.app.cli_options import DataOption, JsonOption
 from trimtab.data.events import merge_events, no_events, read_events
-from trimtab.data.store import find_instrument, open_store
-from trimtab.types import TrimtabError
+from trimtab.data.store import Store, find_instrument, open_store, read_bars, timeframes
+from trimtab.data.validation import validate
+from trimtab.types import DAY, TIMEFRAMES, Instrument, TrimtabError
 from trimtab.words import line_of
 
 if TYPE_CHECKING:
@@ -51,8 +54,8 @@ def events_(
     value: new shares per old one (7 for 7:1, 0.1 for 1:10), or cash per share
     as it was paid. Dividends of one day add up, and splits of one day multiply;
     what a file says of a day and kind takes the place of what is stored of it,
-    with --replace of all that is stored. Prices are not changed: a run books
-    events in its account.
+    with --replace of all that is stored. What does not fit the stored prices is
+    said. Prices are not changed: a run books events in its account.
 
     [bold]Examples[/bold]
       trimtab data events AAPL
@@ -67,6 +70,8 @@ def events_(
         new = _read(file)
         merge_events(store, instrument, new, replace=replace)
         console.say(f"{instrument.symbol}: {len(new):,} events read from {file}")
+        for doubt in _doubts(store, instrument):
+            console.say(doubt)
     kept = read_events(store, instrument)
     if as_json:
         console.write_json({"symbol": instrument.symbol, "events": told(kept)})
@@ -80,6 +85,18 @@ def events_(
             f"{ts:%Y-%m-%d}", kind, f"{value:,.6g}", "new shares per old one" if kind == "split" else "a share"
         )
     console.stdout().print(listed)
+
+
+def _doubts(store: Store, instrument: Instrument) -> Iterator[str]:
+    """What of the stored events does not fit the prices, of the coarsest bars of up to a day."""
+    steps = [step for step in timeframes(store, instrument) if TIMEFRAMES[step] <= DAY]
+    if not steps or instrument.asset_class != "equity":
+        return
+    frame, kept = read_bars(store, instrument, steps[-1]), read_events(store, instrument)
+    found = validate(frame, steps[-1], instrument.calendar, now=time.time_ns(), limit=3, events=kept)
+    for f in found.findings:
+        if f.fault in ("split", "inverted", "adjusted"):
+            yield f"{f.fault} {f.instant[:10]}: {f.message}"
 
 
 def told(events: pl.DataFrame) -> list[dict[str, Any]]:
