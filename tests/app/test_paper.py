@@ -400,6 +400,9 @@ def test_what_an_ended_engine_said_grows_old(place: Path):
 def test_a_kill_of_an_account_that_is_done_is_told_at_every_start(place: Path):
     paper_here("--out", "one", "--days", "1")
     run_here("kill", "one", "--flatten", "--reason", "exchange hacked")
+    assert "state ACTIVE: trading (the kill switch is on (exchange hacked, since 20" in run_here(
+        "status", "one", code=1
+    )
     for _ in range(2):
         told = run_here("paper", "book.yaml", "--out", "one", "--deadline", "0", "--no-report", code=4)
         why = r"the kill switch is on: exchange hacked, since 20\S+Z; to trade again: trimtab resume one"

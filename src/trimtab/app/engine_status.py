@@ -268,7 +268,8 @@ def as_found(status: Status, folder: Path, journal: Path, now: int) -> Status:
     words = status.reason
     if status.killed and (on := switch(folder)):
         words = f"{words}: {on}" if words else on
-    return msgspec.structs.replace(status, health=tuple(checks), reason=words)
+    said = "; ".join(filter(None, (words, waiting)))
+    return msgspec.structs.replace(status, health=tuple(checks), reason=said)
 
 
 def _aged(check: Check, status: Status, lives: bool, now: int) -> Check:
