@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from trimtab.app import cli_advice, console
+from trimtab.app.bars_asked import panel_asked
 from trimtab.app.cli_config import read
 from trimtab.app.cli_options import JsonOption
-from trimtab.app.cli_strategies import _panel as panel_asked
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trimtab.app import cli_advice, console
+from trimtab.app import console
+from trimtab.app.bars_asked import AskedData, AskedSymbols, AskedTimeframe, described, panel_asked
 from trimtab.app.cli_options import JsonOption
 
 if TYPE_CHECKING:
@@ -71,20 +70,9 @@ def show(
 @app.command("signal")
 def signal(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A strategy's name, or its Python file.")],
-    data: Annotated[
-        str | None,
-        typer.Option(
-            "--data",
-            metavar="A,B|FILE|DIR",
-            help="Symbols of the store, CSV or Parquet files, or a store's folder for --symbols.",
-        ),
-    ] = None,
-    symbols: Annotated[
-        str | None, typer.Option("--symbols", metavar="A,B", help="Instruments of the store that --data names.")
-    ] = None,
-    timeframe: Annotated[
-        str, typer.Option("--timeframe", help="Timeframe of the bars from the store, and of files that do not say.")
-    ] = "1d",
+    data: AskedData = None,
+    symbols: AskedSymbols = None,
+    timeframe: AskedTimeframe = "1d",
     params: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter's value. Repeatable.")
     ] = None,
@@ -111,7 +99,7 @@ def signal(
 
     found = find(name)
     given = _params(params)
-    panel = _panel(symbols, timeframe, data, found.reads)
+    panel = panel_asked(symbols, timeframe, data, found.reads)
     if panel is None:
         raise TrimtabError("there is no --data: give symbols of the store or a file of bars, e.g. --data BTCEUR_1h.csv")
     if not capital > 0.0:
@@ -133,12 +121,8 @@ def check(
             help="Symbols of the store, CSV or Parquet files, or a store's folder for --symbols. Default: synthetic.",
         ),
     ] = None,
-    symbols: Annotated[
-        str | None, typer.Option("--symbols", metavar="A,B", help="Instruments of the store that --data names.")
-    ] = None,
-    timeframe: Annotated[
-        str, typer.Option("--timeframe", help="Timeframe of the bars from the store, and of files that do not say.")
-    ] = "1d",
+    symbols: AskedSymbols = None,
+    timeframe: AskedTimeframe = "1d",
     params: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter's value. Repeatable.")
     ] = None,
@@ -164,7 +148,7 @@ def check(
     from trimtab.strategies import find
 
     found = find(strategy)
-    panel = _panel(symbols, timeframe, data, found.reads)
+    panel = panel_asked(symbols, timeframe, data, found.reads)
     given = _params(params)
     root = data if symbols is not None else None
     with console.progress(shown=not as_json):
@@ -174,7 +158,7 @@ def check(
     if as_json:
         console.write_json({"strategy": found.name, "passed": passed, "findings": findings})
     else:
-        console.print_findings(console.stdout(), f"{found.name} on {_described(panel)}", findings)
+        console.print_findings(console.stdout(), f"{found.name} on {described(panel)}", findings)
     if not passed:
         raise typer.Exit(1)
 
@@ -266,84 +250,3 @@ def _published(root: str | None) -> dict[str, Any]:
         labels = frame["open_time"].dt.timestamp("ns").to_numpy().astype(np.int64)
         found[name] = Slow(labels + series.lag, frame["close"].to_numpy().copy())
     return found
-
-
-def _panel(symbols: str | None, timeframe: str, data: str | None, reads: Sequence[str]) -> Any:
-    """The bars to check on, of the store or of files, with the slower fields that are read; None for synthetic ones."""
-    from trimtab.types import TrimtabError
-
-    if data is None and symbols is None:
-        return None
-    from trimtab.data.importing import SUFFIXES
-
-    if symbols is not None:
-        return _stored(_listed(symbols), timeframe, data, reads)
-    named = _listed(str(data))
-    if all(Path(name).is_file() for name in named):
-        return _panel_of_files([Path(name) for name in named], timeframe, reads)
-    if len(named) == 1 and Path(named[0]).is_dir():
-        raise TrimtabError(
-            f"--data {data} is a folder: --data names a store, --symbols what to read from it. Give both, e.g. "
-            "--symbols BTCEUR"
-        )
-    lost = [name for name in named if Path(name).suffix.lower() in SUFFIXES]
-    if lost:
-        raise TrimtabError(f"--data: there is no file {lost[0]}")
-    return _stored(
-        named,
-        timeframe,
-        None,
-        reads,
-        "\n--data takes symbols of the store, files of bars, or a store's folder with --symbols (give both).",
-    )
-
-
-def _stored(symbols: list[str], timeframe: str, root: str | None, reads: Sequence[str], also: str = "") -> Any:
-    """Bars of a store; `also` is said too where they are not in it."""
-    from trimtab.data.panel import load
-    from trimtab.types import TrimtabError
-
-    missing = cli_advice.on_missing_bars(symbols, root, near=(Path("demo/data"),))
-    if missing:
-        raise TrimtabError(missing + also)
-    return load(*symbols, timeframe=timeframe, root=root, features=[name for name in reads if "@" in name])
-
-
-def _described(panel: Any) -> str:
-    if panel is None:
-        return "synthetic bars (yours: --data)"
-    shown = " ".join(panel.symbols[:4]) + (" …" if len(panel.symbols) > 4 else "")
-    return f"{shown}, {len(panel.ts):,} rows of {panel.timeframe}"
-
-
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _panel_of_files(paths: list[Path], timeframe: str, reads: Sequence[str]) -> Any:
-    """Bars of files as they are, with their other columns of numbers: BTCEUR_1h.csv says symbol and timeframe."""
-    from trimtab.data.catalogue import default_instrument
-    from trimtab.data.importing import names_of
-    from trimtab.data.timeframes import canonical
-    from trimtab.research.check_subject import with_slower
-    from trimtab.types import Panel, TrimtabError
-
-    named = [names_of(path) for path in paths]
-    said = {name for _, name in named if name} or {canonical(timeframe)}
-    if len(said) > 1:
-        raise TrimtabError(f"the files have different timeframes ({', '.join(sorted(said))}): give files of one")
-    frames = {symbol: _frame_of(path, reads) for (symbol, _), path in zip(named, paths, strict=True)}
-    panel = Panel.from_frames(frames, said.pop(), [default_instrument(symbol) for symbol in frames])
-    return with_slower(panel, reads)
-
-
-def _frame_of(path: Path, reads: Sequence[str]) -> Any:
-    """The bars of a file, and those of its other columns that are read."""
-    import polars as pl
-
-    from trimtab.data.importing import Source, read_source, read_table
-
-    frame = read_source(Source(path=path))[0]
-    table = read_table(path)
-    wanted = [name for name in reads if name in table.columns and name not in frame.columns]
-    return frame.with_columns(table[name].cast(pl.Float64, strict=False) for name in wanted)
