@@ -70,6 +70,7 @@ class FakeRun:
         self.refused, self.splits, self.model_names = (), (), ("cross",)
         self.trades = pl.DataFrame({"model": ["cross"], "pnl": [12.5], "event": ["x"]})
         self.verdict = "Net of costs the book does not beat holding: 25.0% against 50.0%."
+        self.recorded = None
         self.saved: list[tuple[Path, bool]] = []
 
     def save(self, folder: Path, report: bool = True) -> Path:
@@ -91,9 +92,9 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         seen.run = FakeRun(spec, seen.halted)
         return seen.run
 
-    def run_sweep(spec: Any, grid: Any, *, root: str | None, progress: console.Progress) -> pl.DataFrame:
+    def run_sweep(spec: Any, grid: Any, *, root: str | None, progress: console.Progress) -> tuple[pl.DataFrame, None]:
         seen.calls.append((spec, grid, root))
-        return seen.frame
+        return seen.frame, None
 
     def replay(bundle: Path, root: str | None) -> list[str]:
         seen.calls.append((bundle, root))

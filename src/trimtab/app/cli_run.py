@@ -18,6 +18,7 @@ from trimtab.app.cli_options import DataOption, JsonOption, SetOption, SpecFile
 if TYPE_CHECKING:
     import polars as pl
 
+    from trimtab.research.ledger.standing import Standing
     from trimtab.research.run import Run
     from trimtab.types import Spec
 
@@ -74,7 +75,8 @@ def backtest(
     """Backtest a book of models, net of costs.
 
     Writes the bundle DIR/RUN_ID: spec, metrics, equity, orders, fills, trades,
-    weights, actions, report.html.
+    weights, actions, report.html; and the run as a trial into the ledger
+    (trimtab trials).
 
     Exit codes: 2 a mistake in the spec, 3 not enough data, 4 a drawdown limit
     halted the book (the bundle is written).
@@ -95,6 +97,7 @@ def backtest(
             cli_log.log_run(events, run)
             progress("writing the bundle", 0, 0)
             figures = figures_of(run, run.save(out, report=not no_report))
+        figures["trials"] = _standing(run, data)
         _print(figures, as_json=as_json)
     if figures["halted"]:
         ruined = any(act["limit"] == "bankrupt" for act in figures["actions"])
@@ -120,8 +123,9 @@ def sweep(
 ) -> None:
     """Run every combination of the given values; show the best.
 
-    Writes nothing, or all sets into --out. The best of many sets is flattered
-    by having been picked: expect less of it.
+    Writes all sets into --out, if it is given, and each as a trial into the
+    ledger (trimtab trials). The best of many sets is flattered by having been
+    picked: expect less of it.
 
     [bold]Examples[/bold]
       trimtab sweep book.yaml --grid models.0.params.fast=5:30:1
@@ -137,7 +141,7 @@ def sweep(
     from trimtab.app.wire import run_sweep
 
     with console.progress(shown=not as_json) as progress, cli_advice.given(lambda: found, _root(data)):
-        frame = run_sweep(found, axes, root=_root(data), progress=progress)
+        frame, standing = run_sweep(found, axes, root=_root(data), progress=progress)
     _check_sets(frame, math.prod(map(len, axes.values())))
     ordered = table.sorted_by(frame, sort)
     if out is not None:
@@ -145,9 +149,12 @@ def sweep(
         console.say(f"All {frame.height:,} sets: {out}")
     rows = table.rows(ordered, top)
     if as_json:
-        console.write_json({"sets": frame.height, "sort": sort, "top": rows})
+        trials = None if standing is None else document_of(standing)
+        console.write_json({"sets": frame.height, "sort": sort, "trials": trials, "top": rows})
     else:
         console.print_sweep(console.stdout(), rows, sort, frame.height)
+        if standing is not None:
+            typer.echo(standing.told)
 
 
 def _check_sets(frame: pl.DataFrame, asked: int) -> None:
@@ -277,6 +284,21 @@ def figures_of(run: Run, bundle: Path) -> dict[str, Any]:
     }
 
 
+def _standing(run: Run, data: Path | None) -> dict[str, Any] | None:
+    """Where a run stands in the trial ledger; None: it is not in it."""
+    from trimtab.research.ledger.standing import standing_of_run
+
+    standing = standing_of_run(run, _root(data))
+    return None if standing is None else document_of(standing)
+
+
+def document_of(standing: Standing) -> dict[str, Any]:
+    """A standing as plain values, and the sentence that says it."""
+    import msgspec
+
+    return {**msgspec.to_builtins(standing), "told": standing.told}
+
+
 def limits_of(run: Run) -> dict[str, Any]:
     """How near each limit came to its bound, and the sentence that says it."""
     from trimtab.research.utilisation import plain, told
@@ -310,6 +332,7 @@ def _print(figures: dict[str, Any], *, as_json: bool) -> None:
             "execution": figures["execution"],
             "halted": figures["halted"],
             "notes": figures["notes"],
+            "trials": figures.get("trials"),
             "verdict": figures["verdict"],
             "bundle": figures["bundle"],
             "report": figures["report"],

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trimtab.types import Model, Panel, Spec, TrimtabError
 
@@ -15,11 +15,19 @@ if TYPE_CHECKING:
 
     from trimtab.research.crossval import Combinations, Crossed
     from trimtab.research.folds import Scheme
+    from trimtab.research.ledger.standing import Standing
     from trimtab.research.run import Run
     from trimtab.research.walkforward import Walked
 
 #: Told the stage, how much of it is done, and of how much (0: not known).
 Progress = Callable[[str, int, int], None] | None
+
+
+class SweepDone(NamedTuple):
+    """A row per parameter set, and where they stand in the trial ledger; None: they are not in it, which was said."""
+
+    sets: pl.DataFrame
+    standing: Standing | None
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -65,10 +73,11 @@ def rerun(spec: Spec, *, root: str | None = None, progress: Progress = None) -> 
 
 def run_sweep(
     spec: Spec, grid: dict[str, list[Any]], *, root: str | None = None, progress: Progress = None
-) -> pl.DataFrame:
+) -> SweepDone:
     """Every combination of the grid's values over the spec; grid: path such as models.0.params.fast -> values."""
     from trimtab.research.backtest import check_panel
     from trimtab.research.ledger.record import record_sweep
+    from trimtab.research.ledger.standing import standing_of_sweep
     from trimtab.research.sweep import parameter_sets, run_sets, table_of
     from trimtab.strategies import find
 
@@ -93,8 +102,9 @@ def run_sweep(
         tell("sweeping", done, len(sets))
 
     swept = run_sets(spec, panel, strategy, sets, os.cpu_count() or 1, count)
-    record_sweep(spec, panel, sets, swept, root)
-    return table_of(sets, names, swept.figures)
+    recorded = record_sweep(spec, panel, sets, swept, root)
+    standing = standing_of_sweep(spec, panel, swept, recorded, root)
+    return SweepDone(table_of(sets, names, swept.figures), standing)
 
 
 def run_walkforward(

@@ -31,7 +31,7 @@ LATE: Final = 7 * DAY
 def notes_of(run: Run) -> tuple[str, ...]:
     """What the numbers take for granted, in sentences."""
     spec, panel, costs, result = run.spec, run.panel, run.costs, run.result
-    found: list[str] = [*unadjusted(panel), *_refusals(run), *_splits(run)]
+    found: list[str] = [*_unrecorded(run), *unadjusted(panel), *_refusals(run), *_splits(run)]
     closes = [i.symbol for i in panel.instruments if i.close_only]
     if closes:
         found.append(
@@ -58,6 +58,11 @@ def notes_of(run: Run) -> tuple[str, ...]:
     if waiting:
         found.append(f"{waiting} order{'s were' if waiting > 1 else ' was'} still working when the data ended.")
     return (*found, *_debts(run), *_carry_notes(run))
+
+
+def _unrecorded(run: Run) -> Iterator[str]:
+    if run.unrecorded:
+        yield f"{WARNING}this run is not in the trial ledger, and no verdict is given on it: {run.unrecorded}."
 
 
 def unadjusted(panel: Panel) -> Iterator[str]:

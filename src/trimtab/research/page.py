@@ -185,6 +185,7 @@ def summary_of(run: Run) -> dict[str, Any]:
     """What summary.json of a bundle holds."""
     return {
         **provenance_of(run),
+        "trials": None if run.recorded is None else run.recorded._asdict(),
         "verdict": run.verdict,
         "halted": run.halted,
         "metrics": nulled_figures(run.metrics),

@@ -50,7 +50,7 @@ def print_run(console: Console, run: Figures) -> None:
     """The summary of a backtest, down to the one sentence that answers the question.
 
     run  run_id, spec (plain), window, metrics (as Run.metrics), actions (counted), limits (told: a sentence), notes,
-         verdict, bundle and report (paths; None: not written)
+         verdict, bundle and report (paths; None: not written), trials (told: a sentence; None: not in the ledger)
     """
     spec, metrics = run["spec"], run["metrics"]
     currency = str(spec["base_currency"])
@@ -77,6 +77,8 @@ def print_run(console: Console, run: Figures) -> None:
         if run.get(name):
             console.print(f"{name.capitalize()}: {run[name]}", markup=False, soft_wrap=True)
     console.print(run["verdict"], style="bold", markup=False)
+    if told := part(run, "trials").get("told"):
+        console.print(told, markup=False)
 
 
 def settings_line(run: Figures, width: int) -> RenderableType:

@@ -2,6 +2,8 @@
 
 identity   what makes two trials the same, and which hypothesis a trial is of
 file       the ledger on disk: one SQLite file whose rows are chained by hashes, daily returns beside it
-recording  runs and sweeps into it
+reading    what is in it, and whether it is whole
+record     runs and sweeps into it
 counting   how many trials a record has to be held against, and how different they are
+standing   which trial a result is, in one line
 """

@@ -160,7 +160,7 @@ def groups(returns: F64) -> I64 | None:
     mask = ~np.isnan(returns)
     scaled = _scaled(returns, mask)
     many = returns.shape[1] > _MOST
-    leader: I64 = _leaders(scaled, mask) if many else np.arange(returns.shape[1])
+    leader: I64 = _leaders(scaled, mask) if many else np.arange(returns.shape[1], dtype=np.int64)
     first: I64 = np.unique(leader)
     if len(first) > _MOST:
         return None

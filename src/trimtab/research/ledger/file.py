@@ -5,7 +5,8 @@
 
 Any number of processes append; nothing is changed or deleted, which triggers refuse. An entry is there whole or not at
 all: a sweep's file is in its place before its row is, and the row holds its sha256. A process that is killed loses
-nothing that was recorded; a loss of power may cost the last moments, and leaves the chain whole.
+nothing that was recorded; a loss of power may cost the last moments, and leaves the chain whole. What a killed one left
+is harmless: a file without a row is no trial of anybody's, and one half written (.writing-*) goes with the next writer.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sqlite3
 import tempfile
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -39,6 +40,7 @@ _OBJECTS: Final = {
         "CREATE TABLE entries (seq INTEGER PRIMARY KEY, ts INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, "
         "body TEXT NOT NULL, prev BLOB NOT NULL, hash BLOB NOT NULL) STRICT"
     ),
+    "entries_of": "CREATE INDEX entries_of ON entries (key)",
     "returns": "CREATE TABLE returns (seq INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT",
     "days": "CREATE TABLE days (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT, WITHOUT ROWID",
     "cells": "CREATE TABLE cells (key BLOB PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID",
@@ -98,7 +100,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(NamedTuple):
-    """An entry in its place. kind: run or sweep."""
+    """An entry in its place. kind: run or sweep. In the file, and in the chain, its key is the id of its hypothesis."""
 
     seq: int
     ts: int
@@ -154,42 +156,75 @@ def folder_of(root: str | Path | None = None) -> Path:
 
 _open = threading.local()
 
+#: Of sweeps' files while they are written.
+_WRITING: Final = ".writing-"
+
 
 def append(folder: Path, batch: Batch, ts: int) -> Recorded:
     """Write the trials that nobody made before; -> where the ledger stands then. LedgerFailed: nothing is written."""
     path = folder / "ledger.sqlite"
     db = _connected(path, ts)
     with chained.failing(LEDGER, path, "appending"):
-        keys, cells = batch.cells.keys, batch.cells
-        known = {key for key in keys if db.execute("SELECT 1 FROM cells WHERE key = ?", (key,)).fetchone()}
-        fresh = _firsts(keys, known)
-        if not len(fresh):
-            return Recorded(*head(db, path), 0)
-        if len(fresh) < len(keys):
-            cells = cells._replace(
-                keys=[keys[k] for k in fresh], params=cells.params[fresh], moments=cells.moments[fresh],
-                returns=cells.returns[fresh],
-            )  # fmt: skip
-        alone, days = len(keys) == 1, zlib.compress(np.ascontiguousarray(cells.ts).tobytes(), 1)
-        raw = np.ascontiguousarray(cells.returns).tobytes() if alone else b""
-        file, proof = ("", hashlib.sha256(raw).hexdigest()) if alone else _write(folder, batch, cells)
-        body = msgspec.json.encode(_entry(batch, cells, alone, file, proof)).decode()
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            seq, prev = last(db, path)
-            own = chained.link(prev, seq + 1, ts, "run" if alone else "sweep", "", body)
-            row = (seq + 1, ts, "run" if alone else "sweep", "", body, prev, own)
-            db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-            db.executemany("INSERT OR IGNORE INTO cells VALUES (?, ?)", [(key, seq + 1) for key in cells.keys])
-            db.execute("INSERT OR IGNORE INTO days VALUES (?, ?)", (digest(cells.ts), days))
-            if alone:
-                db.execute("INSERT INTO returns VALUES (?, ?)", (seq + 1, raw))
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
-    return Recorded(seq + 1, own.hex(), len(fresh))
+        left = len(batch.cells.keys) + 1
+        while True:
+            cells = _unknown(db, batch.cells)
+            if not cells.keys:
+                return Recorded(*head(db, path), 0)
+            made = _Made(folder, batch, cells)
+            try:
+                return Recorded(*_insert(db, path, made, ts), len(cells.keys))
+            except sqlite3.IntegrityError as error:
+                # Another program wrote some of these since we looked: then there are fewer now, and we look again.
+                if error.sqlite_errorname != "SQLITE_CONSTRAINT_PRIMARYKEY" or len(cells.keys) >= left:
+                    raise
+                left = len(cells.keys)
+
+
+class _Made:
+    """An entry before it has its place: a sweep's file is written already."""
+
+    def __init__(self, folder: Path, batch: Batch, cells: Cells) -> None:
+        self.cells = cells
+        self.alone = len(batch.cells.keys) == 1
+        self.raw = np.ascontiguousarray(cells.returns).tobytes() if self.alone else b""
+        file, proof = ("", hashlib.sha256(self.raw).hexdigest()) if self.alone else _write(folder, batch, cells)
+        self.kind = "run" if self.alone else "sweep"
+        self.key = batch.identity.hypothesis.id
+        self.body = msgspec.json.encode(_entry(batch, cells, self.alone, file, proof)).decode()
+
+
+def _insert(db: sqlite3.Connection, path: Path, made: _Made, ts: int) -> tuple[int, str]:
+    """An entry with its trials into the ledger, whole or not at all. -> its place and hash"""
+    days = zlib.compress(np.ascontiguousarray(made.cells.ts).tobytes(), 1)
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        seq, prev = last(db, path)
+        own = chained.link(prev, seq + 1, ts, made.kind, made.key, made.body)
+        db.executemany("INSERT INTO cells VALUES (?, ?)", [(key, seq + 1) for key in made.cells.keys])
+        row = (seq + 1, ts, made.kind, made.key, made.body, prev, own)
+        db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        db.execute("INSERT OR IGNORE INTO days VALUES (?, ?)", (digest(made.cells.ts), days))
+        if made.alone:
+            db.execute("INSERT INTO returns VALUES (?, ?)", (seq + 1, made.raw))
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    return seq + 1, own.hex()
+
+
+def _unknown(db: sqlite3.Connection, cells: Cells) -> Cells:
+    """The trials that are not in the ledger, each once."""
+    keys = cells.keys
+    known = {key for key in keys if db.execute("SELECT 1 FROM cells WHERE key = ?", (key,)).fetchone()}
+    fresh = _firsts(keys, known)
+    if len(fresh) == len(keys):
+        return cells
+    return cells._replace(
+        keys=[keys[k] for k in fresh], params=cells.params[fresh], moments=cells.moments[fresh],
+        returns=cells.returns[fresh],
+    )  # fmt: skip
 
 
 def _firsts(keys: Sequence[bytes], known: set[bytes]) -> list[int]:
@@ -239,18 +274,56 @@ def _write(folder: Path, batch: Batch, cells: Cells) -> tuple[str, str]:
     columns["returns"] = np.ascontiguousarray(cells.returns)
     sweeps = folder / "sweeps"
     sweeps.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=sweeps, prefix=".writing-")
-    os.close(handle)
-    try:
+    with _beside(sweeps) as beside:
         pl.DataFrame(columns).write_parquet(beside, compression="uncompressed", statistics=False)
-        found = hash_of(Path(beside))
+        found = hash_of(beside)
         name = f"{found[:32]}.parquet"
         os.chmod(beside, 0o644)
         os.replace(beside, sweeps / name)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
     return name, found
+
+
+@contextlib.contextmanager
+def _beside(sweeps: Path) -> Generator[Path]:
+    """A file of ours to write in, held as long as it is; it is gone where the writing failed."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=sweeps, prefix=_WRITING)
+        if not _hold(handle) or os.fstat(handle).st_nlink:  # else it was cleared before we held it
+            break
+        os.close(handle)
+    try:
+        yield Path(name)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(handle)
+
+
+def _clear(sweeps: Path) -> None:
+    """Remove what writers that were killed left half written. What a writer holds is alive.
+
+    Where there are no such locks (Windows, some network drives) nothing of others is cleared.
+    """
+    for path in sweeps.glob(f"{_WRITING}*"):
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDWR)
+            try:
+                if _hold(handle):
+                    path.unlink(missing_ok=True)
+            finally:
+                os.close(handle)
+
+
+def _hold(handle: int) -> bool:
+    """Hold a file against other programs until it is closed; says whether that worked."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def hash_of(path: Path) -> str:
@@ -259,15 +332,34 @@ def hash_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class _Connection(NamedTuple):
+    """A thread's own, and the file that it is of: another may lie in its place by now."""
+
+    db: sqlite3.Connection
+    file: tuple[int, int]
+
+
+class _Connections(dict[tuple[int, Path], _Connection]):
+    """Those of a thread, by process and path; closed with it."""
+
+    def __del__(self) -> None:
+        for (process, _), known in self.items():
+            if process == os.getpid():
+                known.db.close()
+
+
 def _connected(path: Path, ts: int) -> sqlite3.Connection:
     """This thread's connection to the ledger; made, and the ledger with it, at the first use."""
-    known: dict[tuple[int, Path], sqlite3.Connection] = getattr(_open, "files", None) or {}
+    known: _Connections = getattr(_open, "files", None) or _Connections()
     _open.files = known
     key = os.getpid(), path.absolute()
-    if key in known and path.exists():
-        return known[key]
+    if key in known:
+        if known[key].file == _file(path):
+            return known[key].db
+        known.pop(key).db.close()
     with chained.failing(LEDGER, path, "opening"):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clear(path.parent / "sweeps")
     db = chained.connect(LEDGER, path, write=True)
     try:
         with chained.failing(LEDGER, path, "opening"):
@@ -277,8 +369,17 @@ def _connected(path: Path, ts: int) -> sqlite3.Connection:
     except BaseException:
         db.close()
         raise
-    known[key] = db
+    known[key] = _Connection(db, _file(path))
     return db
+
+
+def _file(path: Path) -> tuple[int, int]:
+    """Which file lies at a path: none, (0, 0)."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 def last(db: sqlite3.Connection, path: Path) -> tuple[int, bytes]:

@@ -6,8 +6,9 @@ import contextlib
 import hashlib
 import sqlite3
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -25,7 +26,10 @@ from trimtab.research.ledger.file import (
     head,
 )
 from trimtab.research.ledger.identity import Identity
-from trimtab.types import I64
+from trimtab.types import F64, I64
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Ledger:
@@ -41,12 +45,15 @@ class Ledger:
         """Hash of the last entry in hex; "" where nothing was ever tried."""
         return "" if self._db is None else head(self._db, self.path)[1]
 
-    def rows(self) -> Iterator[Row]:
-        """All entries, in order."""
+    def rows(self, hypothesis: str = "") -> Iterator[Row]:
+        """All entries in order; hypothesis: only those of the one with this id."""
         if self._db is None:
             return
+        where = "WHERE key = ? ORDER BY seq" if hypothesis else "WHERE ? = '' ORDER BY seq"
         with chained.failing(LEDGER, self.path, "reading"):
-            for seq, ts, kind, body in self._db.execute("SELECT seq, ts, kind, body FROM entries ORDER BY seq"):
+            for seq, ts, kind, body in self._db.execute(
+                f"SELECT seq, ts, kind, body FROM entries {where}", (hypothesis,)
+            ):
                 yield Row(seq, ts, kind, _decoded(self.path, seq, body))
 
     def seq_of(self, key: bytes) -> int | None:
@@ -72,16 +79,28 @@ class Ledger:
         identity = Identity(row.entry.hypothesis, row.entry.template, row.entry.data, row.entry.names)
         return Cells(identity.keys([row.entry.values]), np.array([row.entry.values]), moments, returns, ts)
 
+    def params(self, row: Row) -> tuple[F64, F64]:
+        """(S, P) values of the entry's names and (S,) Sharpe per day, for lists: not held against the entry's hash.
+
+        LedgerFailed as `cells`.
+        """
+        if not row.entry.file:
+            sharpe = row.entry.moments[0]
+            return np.array([row.entry.values]), np.array([np.nan if sharpe is None else sharpe])
+        frame = _frame(self.folder / "sweeps" / row.entry.file, row, (*row.entry.names, "sharpe"))
+        return frame.select(row.entry.names).to_numpy().astype(np.float64), frame["sharpe"].to_numpy()
+
     def _days(self, row: Row) -> I64:
         assert self._db is not None  # a row came from it
         with chained.failing(LEDGER, self.path, "reading"):
             found = self._db.execute(
                 "SELECT bytes FROM days WHERE digest = ?", (bytes.fromhex(row.entry.days),)
             ).fetchone()
-        ts = np.frombuffer(zlib.decompress(found[0]), np.int64) if found is not None else np.empty(0, np.int64)
-        if digest(ts).hex() != row.entry.days:
-            raise LedgerFailed(f"{self.path}: the days of entry {row.seq} are not those that were recorded")
-        return ts
+        with contextlib.suppress(zlib.error, ValueError):
+            ts = np.frombuffer(zlib.decompress(found[0]), np.int64) if found is not None else np.empty(0, np.int64)
+            if digest(ts).hex() == row.entry.days:
+                return ts
+        raise LedgerFailed(f"{self.path}: the days of entry {row.seq} are not those that were recorded")
 
 
 @contextlib.contextmanager
@@ -96,6 +115,18 @@ def opened(folder: Path) -> Generator[Ledger]:
 
 
 def _read(path: Path, row: Row, ts: I64) -> Cells:
+    if path.is_file() and hash_of(path) != row.entry.sha256:
+        raise LedgerFailed(
+            f"{path}: is not the file that entry {row.seq} recorded; its {row.entry.trials} trials still count"
+        )
+    frame = _frame(path, row)
+    params = frame.select(row.entry.names).to_numpy().astype(np.float64)
+    moments = frame.select("sharpe", "skew", "kurtosis").to_numpy()
+    return Cells(frame["key"].to_list(), params, moments, frame["returns"].to_numpy(), ts)
+
+
+def _frame(path: Path, row: Row, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """The file of a sweep, or some columns of it."""
     import polars as pl
 
     if not path.is_file():
@@ -103,11 +134,7 @@ def _read(path: Path, row: Row, ts: I64) -> Cells:
             f"{path}: the returns of entry {row.seq} are gone; its {row.entry.trials} trials still count"
         )
     try:
-        frame = pl.read_parquet(path)
-        returns = frame["returns"].to_numpy()
-        params = frame.select(row.entry.names).to_numpy().astype(np.float64)
-        moments = frame.select("sharpe", "skew", "kurtosis").to_numpy()
-        return Cells(frame["key"].to_list(), params, moments, returns, ts)
+        return pl.read_parquet(path, columns=None if columns is None else list(columns))
     except (pl.exceptions.PolarsError, OSError) as error:
         what = str(error).strip().partition("\n")[0]
         raise LedgerFailed(f"{path}: damaged ({what}); its {row.entry.trials} trials still count") from None
@@ -139,47 +166,80 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[str, ...] = ()
 
 
-def verify(folder: Path) -> Report:
-    """Read all of a ledger again: the chain, the index of trials, and the bytes of all returns."""
+def verify(folder: Path, head: str = "") -> Report:
+    """Read all of a ledger again: the chain, the index of trials, the bytes of all returns, and what refuses changes.
+
+    head  the first digits of a hash that was noted before: it has to be one of the chain's
+    ->    Report; LedgerFailed where the file is no ledger, or of a newer version
+
+    A sweep's file without an entry is no fault: its writer was killed before it came to the entry.
+    """
     path = folder / "ledger.sqlite"
+    faults: list[str] = []
     if not chained.has_begun(LEDGER, path):
-        return Report(path=str(path), entries=0, trials=0, head="")
+        if head:
+            faults.append(f"no entry has the hash {head}: nothing is recorded here")
+        return Report(path=str(path), entries=0, trials=0, head="", faults=tuple(faults))
+    rows: list[Row] = []
+    own = ""
     with contextlib.closing(chained.connect(LEDGER, path, write=False)) as db:
-        faults: list[str] = []
-        with chained.failing(LEDGER, path, "reading"):
-            entries, trials, own = _follow(db, path, faults)
-            _count(db, folder, faults)
-    return Report(
-        path=str(path), entries=entries, trials=trials, head=own.hex() if entries else "", faults=tuple(faults)
-    )
+        try:
+            with chained.failing(LEDGER, path, "reading"):
+                faults.extend(_altered(db))
+                own, is_known = _follow(db, path, rows, faults, head.lower())
+                if not is_known:
+                    faults.append(f"no entry has the hash {head}: entries were cut off, or it is of another ledger")
+                faults.extend(_miscounted(db, Ledger(folder, db), rows))
+        except LedgerFailed as error:
+            faults.append(str(error))
+    trials = sum(row.entry.trials for row in rows)
+    return Report(path=str(path), entries=len(rows), trials=trials, head=own, faults=tuple(faults))
 
 
-def _follow(db: sqlite3.Connection, path: Path, faults: list[str]) -> tuple[int, int, bytes]:
-    entries, trials, own = 0, 0, first_link(db, path)
-    for seq, ts, kind, key, body, prev, said in db.execute("SELECT * FROM entries ORDER BY seq"):
-        if seq != entries + 1 or prev != own or said != chained.link(own, seq, ts, kind, key, body):
+def _altered(db: sqlite3.Connection) -> Iterator[str]:
+    """Tables, indices and triggers that are not those of a ledger: without triggers rows could be changed."""
+    found = dict(db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall())
+    for name, statement in LEDGER.objects.items():
+        if found.pop(name, None) != statement:
+            yield f"{name} is missing from the file, or was changed"
+    for name in found:
+        yield f"{name} does not belong in the file"
+
+
+def _follow(db: sqlite3.Connection, path: Path, rows: list[Row], faults: list[str], head: str) -> tuple[str, bool]:
+    """The rows up to the first that is not whole. -> hash of the last in hex; is `head` among the hashes?"""
+    own, told, is_known = first_link(db, path), "", not head
+    query = "SELECT seq, ts, kind, key, body, prev, hash FROM entries ORDER BY seq"
+    for seq, ts, kind, key, body, prev, said in db.execute(query):
+        if seq != len(rows) + 1 or prev != own or said != chained.link(own, seq, ts, kind, key, body):
             faults.append(f"entry {seq} does not follow the one before: it, or an earlier one, was changed or cut out")
             break
-        entries, trials, own = seq, trials + msgspec.json.decode(body, type=Entry).trials, said
-    return entries, trials, own
+        rows.append(Row(seq, ts, kind, _decoded(path, seq, body)))
+        own, told = said, said.hex()
+        is_known = is_known or told.startswith(head)
+    return told, is_known
 
 
-def _count(db: sqlite3.Connection, folder: Path, faults: list[str]) -> None:
-    """Every entry has the trials that it says, and their returns are those that were recorded."""
-    counted = dict(db.execute("SELECT seq, count(*) FROM cells GROUP BY seq"))
-    with opened(folder) as ledger:
-        for row in ledger.rows():
-            path = folder / "sweeps" / row.entry.file
-            if row.entry.file and path.is_file() and hash_of(path) != row.entry.sha256:
-                faults.append(f"{path}: is not the file that entry {row.seq} recorded")
-                continue
-            try:
-                cells = ledger.cells(row)
-            except LedgerFailed as error:
-                faults.append(str(error))
-                continue
-            if len(cells.keys) != row.entry.trials or counted.get(row.seq, 0) > row.entry.trials:
-                faults.append(f"entry {row.seq} has {len(cells.keys)} trials, it says {row.entry.trials}")
-            missing = [key for key in cells.keys if ledger.seq_of(key) is None]
-            if missing:
-                faults.append(f"entry {row.seq}: {len(missing)} of its trials are not in the index")
+def _miscounted(db: sqlite3.Connection, ledger: Ledger, rows: list[Row]) -> Iterator[str]:
+    """Entries whose returns are not those that were recorded, or whose trials are not those of the index."""
+    indexed: dict[int, set[bytes]] = {}
+    for key, seq in db.execute("SELECT key, seq FROM cells"):
+        indexed.setdefault(seq, set()).add(key)
+    for row in rows:
+        listed = indexed.pop(row.seq, set[bytes]())
+        try:
+            keys = ledger.cells(row).keys
+        except LedgerFailed as error:
+            yield str(error)
+            continue
+        if len(keys) != row.entry.trials:
+            yield f"entry {row.seq} has {len(keys):,} trials, it says {row.entry.trials:,}"
+        if set(keys) != listed:
+            yield f"entry {row.seq}: its trials are not those that the index has for it"
+    if indexed and not _beyond(db, rows):
+        yield f"the index has trials of {len(indexed):,} entries that are not there: they were cut off"
+
+
+def _beyond(db: sqlite3.Connection, rows: list[Row]) -> bool:
+    """Does anything follow the rows that are whole? Then that was told, and what belongs to it is there."""
+    return db.execute("SELECT count(*) FROM entries").fetchone()[0] > len(rows)

@@ -15,10 +15,11 @@ import numpy as np
 
 from trimtab.research.curves import periods_of
 from trimtab.research.inference.moments import moments_of_rows
-from trimtab.research.ledger.file import Batch, Cells, LedgerFailed, Recorded, append, folder_of
+from trimtab.research.ledger.file import Batch, Cells, Recorded, append, folder_of
 from trimtab.research.ledger.identity import identity_of, values_of
 from trimtab.research.prepared import hash_of_panel
 from trimtab.research.ratios import per_period
+from trimtab.types import TrimtabError
 
 if TYPE_CHECKING:
     from trimtab.research.run import Run
@@ -38,7 +39,7 @@ def record_run(run: Run, root: str | Path | None = None) -> Run:
         run.recorded = append(
             folder_of(root), _batch(identity, cells, run.panel, rate, run.code_version), time.time_ns()
         )
-    except LedgerFailed as error:
+    except TrimtabError as error:
         run.unrecorded = str(error)
     return run
 
@@ -59,7 +60,7 @@ def record_sweep(
     cells = Cells(identity.keys(values), np.array(values), moments_of_rows(returns, rate), returns, swept.ts)
     try:
         return append(folder_of(root), _batch(identity, cells, panel, rate, code_version()), time.time_ns())
-    except LedgerFailed as error:
+    except TrimtabError as error:
         warnings.warn(f"this sweep is not in the trial ledger: {error}", RuntimeWarning, stacklevel=3)
         return None
 
