@@ -57,6 +57,9 @@ class Cuts:
     embargo: Annotated[
         str, _both("--embargo", metavar="LENGTH", help="Left out besides; in cross-validation after a test.")
     ] = "0"
+    exit_bars: Annotated[
+        int, _both("--exit", metavar="BARS", min=1, help="Opens at the end of a window to sell what is held.")
+    ] = 1
 
 
 @grouped
@@ -135,7 +138,9 @@ def _how(cuts: Cuts) -> Scheme | Combinations:
         walked = [f"--{name}" for name in ("train", "test", "step", "folds", "anchored") if getattr(cuts, name)]
         if walked:
             raise TrimtabError(f"--groups and {walked[0]} were both given: cross-validate, or walk forward")
-        return Combinations(groups=cuts.groups, held_out=cuts.held_out, purge=cuts.purge, embargo=cuts.embargo)
+        return Combinations(
+            groups=cuts.groups, held_out=cuts.held_out, purge=cuts.purge, embargo=cuts.embargo, exit_bars=cuts.exit_bars
+        )
     if cuts.hurdle is not None:
         raise TrimtabError("--hurdle is of cross-validation: give --groups too")
     return Scheme(
@@ -146,6 +151,7 @@ def _how(cuts: Cuts) -> Scheme | Combinations:
         anchored=cuts.anchored,
         purge=cuts.purge,
         embargo=cuts.embargo,
+        exit_bars=cuts.exit_bars,
     )
 
 
@@ -155,7 +161,10 @@ def print_validation(out: Console, found: Walked | Crossed) -> None:
     from trimtab.research.walkforward import Walked
 
     if isinstance(found, Walked):
-        _print_table(out, told.fold_heads(found), told.fold_rows(found), left=4)
+        # When in-sample began and ended follows from the scheme: a terminal has no room for it.
+        number, *shown = told.fold_heads(found)
+        rows = [[row[0], *row[3:]] for row in told.fold_rows(found)]
+        _print_table(out, [number, *shown[2:]], rows, left=4)
     else:
         _print_table(out, ["Paths", ""], told.path_rows(found))
     if found.sets.names:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trimtab.research.choosing import Criterion, criterion_of, rank_correlation
-from trimtab.research.folds import LEAST_DAYS, LEAST_ROWS, Calendar, calendar_of, read_length
+from trimtab.research.folds import LEAST_DAYS, Calendar, calendar_of, check_rows, read_length
 from trimtab.research.ratios import sharpe_ratio
 from trimtab.research.walkforward import Stability, stability_of
 from trimtab.research.windowed import Progress, Ran, Sets, ground_of, run_windows, sets_of
@@ -41,12 +41,14 @@ class Combinations(msgspec.Struct, frozen=True, kw_only=True):
 
     purge    left out of the training before each held-out group, in words (20d, 1mo; a bare number: bars)
     embargo  left out after it, beyond the purge
+    exit_bars  opens at the end of each group at which what is held is sold
     """
 
     groups: int = 10
     held_out: int = 2
     purge: str = "0"
     embargo: str = "0"
+    exit_bars: int = 1
 
 
 class Split(NamedTuple):
@@ -182,8 +184,7 @@ def cross_validate(
     calendar = calendar_of(ground.market)
     edges = edges_of(calendar.days, how.groups)
     windows = [calendar.window(int(a), int(b)) for a, b in itertools.pairwise(edges)]
-    if min(window.stop - window.first for window in windows) < LEAST_ROWS:
-        raise NotEnoughData(f"a group has fewer than {LEAST_ROWS} bars: take fewer groups")
+    check_rows("a group", min(window.stop - window.first for window in windows), how.exit_bars)
     training = [training_of(calendar, edges, held, how) for held in splits_of(how.groups, how.held_out)]
     _check_training(training, how)
     returns, left = np.full((len(sets.specs), calendar.days), np.nan), np.zeros(len(windows))
@@ -192,7 +193,7 @@ def cross_validate(
         returns[k, edges[w] : edges[w + 1]] = ran.returns
         left[w] = max(left[w], np.nan_to_num(ran.left))
 
-    run_windows(ground, sets, windows, keep, threads=threads, progress=progress)
+    run_windows(ground, sets, windows, keep, exit_bars=how.exit_bars, threads=threads, progress=progress)
     if np.isnan(returns).all():
         raise NotEnoughData(
             "no set has enough bars for a first forecast; load a longer window or shorten the lookbacks"

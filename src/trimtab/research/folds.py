@@ -7,7 +7,7 @@ Rules of the edges, which hold for walk-forward and for cross-validation:
   counted from, and then on to the next day that begins.
 * A test sees all bars before it (models are warmed, the book is flat). What stands when it opens is decided at its
   first row and fills at the open of the second. At its last row but one nothing is wanted any more, and the open of its
-  last row sells what is held, at its costs.
+  last row sells what is held, at its costs; with `exit_bars` so many opens do, one after the other.
 * In-sample rows end `purge` + `embargo` before the test: of walk-forward no in-sample row comes after it. In
   cross-validation `purge` is kept free before a test, and `purge` + `embargo` after it.
 """
@@ -28,8 +28,8 @@ from trimtab.words import day_of
 
 #: Fewer days than this say nothing about a metric.
 LEAST_DAYS: Final = 20
-#: Rows that a window needs: one to decide, one to fill and to decide the exit, one to sell.
-LEAST_ROWS: Final = 3
+#: Rows that a window needs besides those of its exit: one to decide, and one to fill and to decide the exit.
+LEAST_ROWS: Final = 2
 
 _FORM: Final = "a length such as 2y, 6mo, 26w, 180d, or 500 (bars)"
 _LENGTH: Final = re.compile(r"(\d[\d_]*)\s*(y|mo|w|d|b|bars?)?", re.IGNORECASE)
@@ -67,6 +67,8 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True):
     folds     so many tests of equal numbers of days over all that is left after the first train; 0: as `test` says
     anchored  in-sample rows begin with the history, and grow; False: they move along
     purge, embargo  rows left out between in-sample and test, together
+    exit_bars  opens at the end of each window at which what is held is sold: more than one where bars are too thin to
+              take all of it at once
     """
 
     train: str = ""
@@ -76,6 +78,7 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True):
     anchored: bool = False
     purge: str = "0"
     embargo: str = "0"
+    exit_bars: int = 1
 
 
 class Fold(NamedTuple):
@@ -160,15 +163,12 @@ def folds_of(scheme: Scheme, calendar: Calendar) -> tuple[list[Fold], list[str]]
         begin = 0 if scheme.anchored else calendar.edge(calendar.moved(first, train, -1))
         end = calendar.moved(calendar.moved(first, purge, -1), embargo, -1)
         days = calendar.day_at(end - 1) - calendar.day_at(begin) + 1 if end > begin else 0
-        if days < LEAST_DAYS or end - begin < LEAST_ROWS:
+        if days < LEAST_DAYS:
             raise NotEnoughData(
                 f"fold {k + 1} has {days} days in-sample, {LEAST_DAYS} are the least: take a longer train, or a "
                 "shorter purge and embargo"
             )
-        if stop - first < LEAST_ROWS:
-            raise NotEnoughData(
-                f"fold {k + 1} has {stop - first} bars to test, {LEAST_ROWS} are the least: take a longer test"
-            )
+        check_rows(f"fold {k + 1}", min(stop - first, end - begin), scheme.exit_bars)
         span = calendar.day_at(first), calendar.day_at(stop - 1) + 1
         found.append(Fold(Window(begin, end), Window(first, stop), span))
     return found, notes
@@ -224,6 +224,17 @@ def _by_count(scheme: Scheme, calendar: Calendar) -> tuple[list[tuple[int, int]]
     edges = begin + np.arange(scheme.folds + 1) * left // scheme.folds
     rows = calendar.first[edges].tolist()
     return list(itertools.pairwise(rows)), []
+
+
+def check_rows(what: str, rows: int, exit_bars: int) -> None:
+    """TrimtabError for an exit of no bar, NotEnoughData for a window of so few rows that nothing could be traded."""
+    if exit_bars < 1:
+        raise TrimtabError(f"exit is {exit_bars} bars: expected 1 or more")
+    if rows < LEAST_ROWS + exit_bars:
+        raise NotEnoughData(
+            f"{what} has {rows} bars, {LEAST_ROWS + exit_bars} are the least with an exit of {exit_bars}: take longer "
+            "windows, or a shorter exit"
+        )
 
 
 def _dates(calendar: Calendar) -> str:

@@ -92,6 +92,7 @@ def of_paths(c: Crossed) -> dict[str, go.Figure]:
     if known.size > 1 and np.ptp(known) > 0.0:
         spread = figures.frame("paths", ",d", dates=False, showlegend=False, bargap=0.08, hovermode="closest")
         count, edges = np.histogram(known, bins=min(30, max(5, known.size // 2)))
+        spread.update_yaxes(nticks=min(7, int(count.max()) + 1))
         middle = (edges[1:] + edges[:-1]) / 2.0
         colours = np.where(middle < 0.0, figures.BAD, figures.GOOD).tolist()
         spread.add_trace(

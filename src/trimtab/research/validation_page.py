@@ -13,7 +13,7 @@ from trimtab.research.crossval import Crossed
 from trimtab.research.drawdown import max_drawdown
 from trimtab.research.metrics_table import METRICS, format_metric
 from trimtab.research.ratios import cagr, equity_from_returns, volatility
-from trimtab.research.walkforward import Stability, Walk, Walked, efficiency_of
+from trimtab.research.walkforward import Stability, Walk, Walked, efficiency_of, unsold
 from trimtab.research.windowed import Sets
 from trimtab.words import day_of, utc
 
@@ -116,9 +116,7 @@ def notes_of(found: Walked | Crossed) -> tuple[str, ...]:
     if len(found.sets.specs) == 1 and len(found.paths) > 1:
         told.append("there is one set, so all paths are the same")
     if found.left > 0.0:
-        told.append(
-            f"up to {found.left:.1%} of equity could not be sold at the end of a group and is counted at its last price"
-        )
+        told.append(unsold("in some group", found.left))
     return tuple(told)
 
 
@@ -225,12 +223,11 @@ def total_of(fold: Walk) -> float:
 
 
 def fold_rows(w: Walked) -> list[list[str]]:
-    """A row per fold; the heads are FOLD_HEADS with the metric's label."""
+    """A row per fold; `fold_heads` says what of."""
     return [
         [
             str(f + 1),
-            day_of(fold.train[0]),
-            f"{day_of(fold.test[0])} to {day_of(fold.test[1])}",
+            *(day_of(ts) for ts in (*fold.train, *fold.test)),
             chosen_text(w.sets, fold.chosen),
             metric_text(w.criterion, float(fold.inside[fold.chosen]) if fold.chosen >= 0 else math.nan),
             metric_text(w.criterion, float(fold.outside[fold.chosen]) if fold.chosen >= 0 else math.nan),
@@ -245,10 +242,9 @@ def fold_rows(w: Walked) -> list[list[str]]:
 
 def fold_heads(w: Walked) -> list[str]:
     """What the columns of `fold_rows` are headed by."""
-    name = w.criterion.label
     return [
-        "Fold", "In-sample\nfrom", "Out-of-sample", "Chosen", f"{name}\nin-sample", f"{name}\nout", "Return\nout",
-        "Days", "Trades", "Costs",
+        "Fold", "In-sample\nfrom", "In-sample\nto", "Traded\nfrom", "Traded\nto", "Chosen",
+        f"{w.criterion.label}\nin-sample", "out of\nsample", "Return", "Days", "Trades", "Costs",
     ]  # fmt: skip
 
 

@@ -198,7 +198,7 @@ def walk_forward(
         if w % 2:
             tested[w // 2][k] = ran.returns
 
-    run_windows(ground, sets, windows, keep, threads=threads, progress=progress)
+    run_windows(ground, sets, windows, keep, exit_bars=scheme.exit_bars, threads=threads, progress=progress)
     if np.isnan(means).all():
         raise NotEnoughData(
             "no set has enough bars for a first forecast in any fold; load a longer window or shorten the lookbacks"
@@ -241,15 +241,21 @@ def _notes(walks: Sequence[Walk], folds: Sequence[Fold], values: F64, criterion:
             f"{_fold(aside)} aside: no set had a {criterion.label} in-sample (too few bars for a forecast, no trade, "
             "or all was lost)"
         )
-    for f, walk in enumerate(walks):
-        if walk.left > 0.0:
-            found.append(
-                f"fold {f + 1}: {walk.left:.1%} of equity could not be sold at the end and is counted at its last price"
-            )
+    held = [walk.left for walk in walks if walk.left > 0.0]
+    if held:
+        found.append(unsold(f"in {len(held):,} of {len(walks):,} folds", max(held)))
     if walks and not (folds[0].train.first or np.isfinite(values[:, 0]).all()):
         lacking = int(np.isnan(values[:, 0]).sum())
         found.append(f"fold 1: {lacking:,} of {len(values):,} sets had no {criterion.label} in-sample")
     return found
+
+
+def unsold(where: str, most: float) -> str:
+    """What to say of exits that did not fill."""
+    return (
+        f"{where} up to {most:.1%} of equity could not be sold at the end and counts at its last price, without the "
+        "cost of selling it: take less capital, or a longer exit"
+    )
 
 
 def _fold(numbers: Sequence[str]) -> str:

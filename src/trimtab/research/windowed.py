@@ -130,17 +130,23 @@ def run_windows(
     windows: Sequence[Window],
     keep: Keep,
     *,
+    exit_bars: int = 1,
     threads: int | None = None,
     progress: Progress = None,
 ) -> None:
-    """Every set in every window, on so many threads (None: all cores); what is kept does not depend on them."""
-    prepared = [_prepared(ground, window) for window in windows]
+    """Every set in every window, on so many threads (None: all cores); what is kept does not depend on them.
+
+    exit_bars  opens at which what is held is sold: the last ones of a window, from which on nothing is wanted
+    """
+    prepared = [_prepared(ground, window, exit_bars) for window in windows]
     lock, done = threading.Lock(), 0
+    # Before there are threads: what a strategy's first fold generates and compiles is no work for two at once.
+    begun = weights_of(ground, sets.specs[0])
 
     def work(first: int, last: int) -> None:
         nonlocal done
         for k in range(first, last):
-            weights = weights_of(ground, sets.specs[k])
+            weights = weights_of(ground, sets.specs[k]) if k else begun
             for w, one in enumerate(prepared):
                 keep(k, w, _run(ground, weights, one))
             with lock:
@@ -162,30 +168,28 @@ def weights_of(ground: Ground, spec: Spec) -> Weights | None:
 
 
 class _Prepared(NamedTuple):
-    """What all sets share in a window; fx (N,) base per quote currency at its last row."""
+    """What all sets share in a window; exit_row: from which nothing is wanted; fx (N,) base per quote currency at its
+    last row."""
 
     window: Window
+    exit_row: int
     setup: Setup
     sample: I64
     fx: F64
     rate: float
 
 
-def _prepared(ground: Ground, window: Window) -> _Prepared:
+def _prepared(ground: Ground, window: Window, exit_bars: int) -> _Prepared:
     last = np.full(len(ground.panel.instruments), window.stop - 1)
     fx = rates_of(ground.market, ground.setup.terms["column"], last)
     rate = per_period(ground.spec.risk_free_rate, ground.periods)
-    return _Prepared(window, setup_in(ground.setup, window), samples_in(ground.market, window), fx, rate)
-
-
-def exit_row_of(window: Window) -> int:
-    """The row from which a window wants nothing: the open of its last row sells what is held."""
-    return window.stop - 2
+    setup, sample = setup_in(ground.setup, window), samples_in(ground.market, window)
+    return _Prepared(window, window.stop - 1 - exit_bars, setup, sample, fx, rate)
 
 
 def _run(ground: Ground, weights: Weights | None, one: _Prepared) -> Ran:
     window, n, models = one.window, len(ground.panel.instruments), len(ground.spec.models)
-    out = exit_row_of(window)
+    out = one.exit_row
     if weights is None or not len(weights.row) or weights.row[0] >= out:
         return Ran(np.full(len(SUMMARY), np.nan), np.full(len(one.sample), np.nan), math.nan)
     own = weights_in(weights, window, models, n, exit_row=out)
