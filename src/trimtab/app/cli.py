@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 from trimtab.app import (
     cli_advice,
     cli_config,
+    cli_court,
     cli_journal,
     cli_orthogonality,
     cli_paper,
@@ -29,6 +30,7 @@ from trimtab.app import (
     cli_run,
     cli_size,
     cli_strategies,
+    cli_trials,
     cli_walkforward,
 )
 from trimtab.app.console import say, spell_out
@@ -53,6 +55,7 @@ ORDER: Final = (
     "backtest",
     "sweep",
     "walkforward",
+    "trials",
     "check",
     "strategies",
     "size",
@@ -204,7 +207,9 @@ app.add_typer(
 app.command("backtest", rich_help_panel=RESEARCH)(cli_run.backtest)
 app.command("sweep", rich_help_panel=RESEARCH)(cli_run.sweep)
 app.command("walkforward", rich_help_panel=RESEARCH)(cli_walkforward.walkforward)
+app.add_typer(cli_trials.app, name="trials", rich_help_panel=RESEARCH)
 app.command("check", rich_help_panel=RESEARCH)(cli_strategies.check)
+app.command("validate", rich_help_panel=RESEARCH)(cli_court.validate)
 app.add_typer(cli_strategies.app, name="strategies", rich_help_panel=RESEARCH)
 app.command("size", rich_help_panel=RESEARCH)(cli_size.size)
 app.command("replay", rich_help_panel=RESEARCH)(cli_run.replay)

@@ -98,7 +98,7 @@ def signal(
     from trimtab.types import TrimtabError
 
     found = find(name)
-    given = _params(params)
+    given = params_given(params)
     panel = panel_asked(symbols, timeframe, data, found.reads)
     if panel is None:
         raise TrimtabError("there is no --data: give symbols of the store or a file of bars, e.g. --data BTCEUR_1h.csv")
@@ -149,7 +149,7 @@ def check(
 
     found = find(strategy)
     panel = panel_asked(symbols, timeframe, data, found.reads)
-    given = _params(params)
+    given = params_given(params)
     root = data if symbols is not None else None
     with console.progress(shown=not as_json):
         judged = check_strategy(found, panel, given, series=_published(root) if panel is not None else None)
@@ -219,7 +219,7 @@ def finding_of(finding: Any) -> dict[str, Any]:
     return plain
 
 
-def _params(settings: list[str] | None) -> dict[str, Any]:
+def params_given(settings: list[str] | None) -> dict[str, Any]:
     """NAME=VALUE as a mapping; a value is read as in a settings file."""
     from trimtab.types import TrimtabError
 

@@ -27,7 +27,7 @@ class Case(NamedTuple):
     moments   of the returns over the risk-free rate, per day; rate: that, per day
     periods   days per year
     counts    what has to be beaten: of the hypothesis and of the family, by every trial and by groups
-    trials    of the hypothesis, on the record's days
+    trials    of the hypothesis, and of the family, on the record's days
     head      hash of the ledger's last entry when it was read, in hex; entries: how many there were
     """
 
@@ -40,6 +40,7 @@ class Case(NamedTuple):
     periods: float
     counts: tuple[Count, ...]
     trials: Tried
+    family: Tried
     head: str
     entries: int
 
@@ -72,4 +73,4 @@ def case_of(run: Run, root: str | Path | None = None) -> Case:
     rate = per_period(run.spec.risk_free_rate, periods)
     moments = moments_of(returns, rate) if not ruin else Moments(len(returns), np.nan, np.nan, np.nan)
     found = (*counts("hypothesis", own), *counts("family", family))
-    return Case(run, hypothesis, returns, ruin, moments, rate, periods, found, own, head, len(rows))
+    return Case(run, hypothesis, returns, ruin, moments, rate, periods, found, own, family, head, len(rows))

@@ -1,0 +1,128 @@
+"""`trimtab validate`: does a strategy, or a book, deserve belief?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from trimtab.app import cli_advice, console
+from trimtab.app.bars_asked import AskedSymbols, AskedTimeframe, panel_asked
+from trimtab.app.cli_config import read
+from trimtab.app.cli_options import JsonOption
+from trimtab.app.cli_strategies import params_given
+
+if TYPE_CHECKING:
+    from trimtab.app.wire import Progress
+    from trimtab.research.run import Run
+
+#: Endings of files that hold a spec.
+SPECS: Final = (".yaml", ".yml", ".json")
+
+
+def validate(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="STRATEGY|SPEC", help="A strategy, or a spec.", show_default=False),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="A,B|FILE|DIR",
+            help="Of a strategy: symbols of the store, or files. Of a spec, and with --symbols: a store's folder.",
+        ),
+    ] = None,
+    symbols: AskedSymbols = None,
+    timeframe: AskedTimeframe = "1d",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A strategy's parameter, or a spec's key. Repeatable."),
+    ] = None,
+    capital: Annotated[
+        float, typer.Option("--capital", min=0.0, help="Of a strategy: what it is run with; impact grows with it.")
+    ] = 1_000_000.0,
+    quick: Annotated[bool, typer.Option("--quick", help="Only the tests that decide, and their statistics.")] = False,
+    page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the verdict's page.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a strategy or a book against everything that was ever tried: PASS, FAIL or NOT ENOUGH DATA.
+
+    Runs it once, net of costs, which is a trial of its own. The number of
+    trials comes from the trial ledger and never from you: the best of many is
+    expected to look good. The verdict follows from costs, length, laws, the
+    deflated Sharpe by the strictest count, and overfitting; other runs tell
+    what the record rests on.
+
+    Exit codes: 0 PASS, 1 FAIL, 2 a mistake in what was asked, 3 NOT ENOUGH DATA.
+
+    [bold]Examples[/bold]
+      trimtab validate momentum --data BTCEUR --timeframe 1h
+      trimtab validate book.yaml --html verdict.html
+      trimtab validate my_strategy.py --data BTCEUR_1h.csv --set lookback=50 --json
+    """
+    from trimtab.app.console.court import print_verdict
+    from trimtab.research import pages
+    from trimtab.research.court.court import hold
+    from trimtab.research.court.page import headline, render_page
+    from trimtab.research.court.verdict import plain
+
+    if page is not None:
+        pages.check_path(page)
+    is_spec = Path(target).suffix.lower() in SPECS
+    root = data if is_spec or symbols is not None else None
+    with console.progress(shown=not as_json) as progress:
+        if is_spec:
+            run = _of_spec(target, settings, root, progress)
+        else:
+            run = _of_strategy(target, settings, capital, (data, symbols, timeframe), progress)
+        held = hold(run, root, stressed=not quick, progress=progress)
+        if page is not None:
+            pages.write_page(render_page(held.verdict, held.case, held.stressed), page)
+    if as_json:
+        beside = {"headline": headline(held.verdict), "page": str(page) if page else None}
+        console.write_json(plain(held.verdict) | beside)
+    else:
+        print_verdict(console.stdout(), held.verdict, held.case)
+        if page is not None:
+            typer.echo(f"Page: {page}")
+    if held.verdict.code:
+        raise typer.Exit(held.verdict.code)
+
+
+def _of_spec(target: str, settings: list[str] | None, root: str | None, progress: Progress) -> Run:
+    from trimtab.app.wire import run_backtest
+
+    if root is not None and not Path(root).is_dir():
+        from trimtab.types import TrimtabError
+
+        raise TrimtabError(f"--data {root}: a spec says what it runs on; expected the folder of its store")
+    spec = read(Path(target), settings, None, None)
+    with cli_advice.given(lambda: spec, root):
+        return run_backtest(spec, root=root, progress=progress)
+
+
+def _of_strategy(
+    target: str,
+    settings: list[str] | None,
+    capital: float,
+    asked: tuple[str | None, str | None, str],
+    progress: Progress,
+) -> Run:
+    import msgspec
+
+    from trimtab.research.backtest import run_spec, spec_of
+    from trimtab.research.ledger.record import record_run
+    from trimtab.strategies import find
+    from trimtab.types import TrimtabError
+
+    data, symbols, timeframe = asked
+    strategy = find(target)
+    panel = panel_asked(symbols, timeframe, data, strategy.reads)
+    if panel is None:
+        raise TrimtabError("there is no --data: give symbols of the store or a file of bars, e.g. --data BTCEUR_1h.csv")
+    if progress is not None:
+        progress("running (the first time compiles)", 0, 0)
+    spec = msgspec.structs.replace(spec_of(target, panel, params_given(settings)), capital=capital)
+    return record_run(run_spec(spec, panel), data if symbols is not None else None)

@@ -1,0 +1,54 @@
+"""A run before the court, from the laws to the verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from trimtab.research.check import check_strategy
+from trimtab.research.court.case import Case, case_of
+from trimtab.research.court.finding import FAILED, PASSED, Finding
+from trimtab.research.court.statistics import statistics
+from trimtab.research.court.stress import Progress, Stressed, concerns, stress
+from trimtab.research.court.verdict import Verdict, judge
+from trimtab.research.run import Run
+from trimtab.strategies import find
+
+
+class Held(NamedTuple):
+    """What was judged, what was found, and what follows; stressed: None where no other runs were asked for."""
+
+    case: Case
+    stressed: Stressed | None
+    verdict: Verdict
+
+
+def hold(run: Run, root: str | Path | None = None, *, stressed: bool = True, progress: Progress = None) -> Held:
+    """Judge a recorded run; TrimtabError where it is not in the trial ledger.
+
+    root      of the store beside which the ledger is
+    stressed  also ask what the record rests on, by a few hundred other runs; they do not decide
+    """
+    case = case_of(run, root)
+    if progress is not None:
+        progress("weighing the record", 0, 0)
+    found = (*lawful(run), *statistics(case))
+    seen = stress(case, progress) if stressed else None
+    if seen is not None:
+        found = (*found, *concerns(seen))
+    return Held(case, seen, judge(case, found))
+
+
+def lawful(run: Run) -> tuple[Finding, ...]:
+    """Do strategies of the user's own keep the laws on these bars? One that peeks makes every other figure void.
+
+    Built-in ones are held against the laws by the tests of Trimtab itself.
+    """
+    own = {model.strategy: model for model in run.spec.models if model.strategy.endswith(".py")}
+    found: list[Finding] = []
+    for name, model in own.items():
+        broken = [each for each in check_strategy(find(name), run.panel, model.params) if not each.passed]
+        told = f"{Path(name).name}: {broken[0].law}: {broken[0].seen}" if broken else f"{Path(name).name} keeps them"
+        outcome, needed = (FAILED, f"trimtab check {name}") if broken else (PASSED, "")
+        found.append(Finding(name="laws", title="Laws", outcome=outcome, decides=True, told=told, needed=needed))
+    return tuple(found)
