@@ -384,6 +384,9 @@ def test_a_strategy_that_raises_stops_alone(place: Path):
     assert "health models: NOT WELL: degraded: raising is in quarantine" in told
     document = json.loads(run_here("status", "one", "--json", code=1))
     assert not document["well"]
+    told = run_here("paper", "book.yaml", "--out", "two", "--deadline", "0", "--no-report")
+    assert "Quarantined: raising: " in told
+    assert "Note: " not in told, "nothing is told twice"
 
 
 def test_what_an_ended_engine_said_grows_old(place: Path):

@@ -320,7 +320,7 @@ def _lines(outcome: Outcome, bundle: Path | None) -> Iterator[str]:
         yield "Faults: " + ", ".join(f"{name} {n:,}" for name, n in outcome.faults_struck.items() if n)
     for model, why in outcome.quarantined.items():
         yield f"Quarantined: {model}: {why}"
-    notes = Counter(outcome.alerts)
+    notes = Counter(text for text in outcome.alerts if text not in outcome.quarantined.values())
     for text in list(notes)[-10:]:
         yield f"Note: {text}" + (f" ({notes[text]} times)" if notes[text] > 1 else "")
     if len(notes) > 10:
