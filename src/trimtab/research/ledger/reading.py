@@ -66,7 +66,7 @@ class Ledger:
 
     def cells(self, row: Row) -> Cells:
         """The trials of an entry. LedgerFailed where its returns are gone or are not those that were recorded."""
-        ts = self._days(row)
+        ts = self.days(row)
         if row.entry.file:
             return _read(self.folder / "sweeps" / row.entry.file, row, ts)
         assert self._db is not None  # a row came from it
@@ -90,7 +90,7 @@ class Ledger:
         frame = _frame(self.folder / "sweeps" / row.entry.file, row, (*row.entry.names, "sharpe"))
         return frame.select(row.entry.names).to_numpy().astype(np.float64), frame["sharpe"].to_numpy()
 
-    def _days(self, row: Row) -> I64:
+    def days(self, row: Row) -> I64:
         assert self._db is not None  # a row came from it
         with chained.failing(LEDGER, self.path, "reading"):
             found = self._db.execute(
