@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _ROW, _FRAME = 34, 110
 #: Names are cut to this length beside a heat-map.
 _NAME: Final = 24
+#: Pairs that a note names.
+PAIRS: Final = 4
 
 
 def headline(found: Orthogonality) -> str:
@@ -50,7 +52,10 @@ def notes_of(found: Orthogonality) -> list[str]:
         notes.append(
             f"{', '.join(still)}: the returns never move on these days, so it is no bet and correlates with none"
         )
-    notes += [f"forecasts of {a} and {b}: {why}" for a, b, why in found.unknown]
+    for reason in dict.fromkeys(why for _, _, why in found.unknown):
+        pairs = [f"{a} and {b}" for a, b, why in found.unknown if why == reason]
+        more = f", and {len(pairs) - PAIRS} more pairs" if len(pairs) > PAIRS else ""
+        notes.append(f"no correlation of forecasts: {reason} ({'; '.join(pairs[:PAIRS])}{more})")
     error = 1.0 / math.sqrt(found.days)
     notes.append(f"with {found.days:,} days a correlation of 0 is measured as 0 ± {error:.2f} (standard error)")
     return notes
@@ -58,7 +63,7 @@ def notes_of(found: Orthogonality) -> list[str]:
 
 def number(value: float, places: int = 2) -> str:
     """A figure, or an en dash where there is none."""
-    return "–" if math.isnan(value) else f"{value:.{places}f}"
+    return "–" if math.isnan(value) else f"{round(value, places) + 0.0:.{places}f}"  # no -0.00
 
 
 def plain(found: Orthogonality) -> dict[str, Any]:
@@ -140,7 +145,7 @@ def heat_map(found: Orthogonality, rho: F64) -> Any:
             ygap=2,
             text=[[number(v) for v in row] for row in turned.tolist()],
             texttemplate="%{text}" if len(names) <= 16 else None,
-            textfont={"color": figures.INK, "size": 12},
+            textfont={"size": 12},  # its colour is chosen against the cell
             hovertemplate="%{y}<br>%{x}<br>%{text}<extra></extra>",
             showscale=False,
         )
