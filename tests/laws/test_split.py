@@ -17,6 +17,8 @@ ROWS = 700
 LENIENT = {
     "drift_significance": {"window": 60, "level": 0.3},
     "pacf_spike": {"window": 100, "level": 0.4},
+    "permutation_entropy": {"window": 60, "order": 3, "level": 0.5},
+    "vpin": {"history": 200},
 }
 TS = DAY * np.arange(19_000, 19_000 + ROWS, dtype=np.int64)
 

@@ -80,8 +80,12 @@ SHORT: dict[str, dict[str, Any]] = {
     "pacf_spike": {"window": 30, "lags": 3, "level": 0.4},
     "pairs_reversion": {"lookback": 25, "entry_z": 1.0, "exit_z": 0.3},
     "pairs_selected": {"window": 60, "every": 7, "min_correlation": -1.0, "rate": 1.0, "entry_z": 0.5, "exit_z": 0.2},
+    "permutation_entropy": {"window": 60, "order": 3, "level": 0.5},
     "sma_cross": {"fast": 4, "slow": 11, "short": True},
+    "true_range_divergence": {"length": 8, "window": 12, "entry": 0.5, "shrink": 0.05, "hold": 6},
     "variance_ratio": {"window": 40, "level": 0.4},
+    "volatility_clustering": {"window": 60},
+    "vpin": {"buckets": 4, "size": 2.0, "volume_window": 20, "history": 60, "percentile": 0.7},
 }
 
 

@@ -29,8 +29,12 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "pacf_spike": "trimtab.strategies.pacf_spike",
     "pairs_reversion": "trimtab.strategies.pairs_reversion",
     "pairs_selected": "trimtab.strategies.pairs_selected",
+    "permutation_entropy": "trimtab.strategies.permutation_entropy",
     "sma_cross": "trimtab.strategies.sma_cross",
+    "true_range_divergence": "trimtab.strategies.true_range_divergence",
     "variance_ratio": "trimtab.strategies.variance_ratio",
+    "volatility_clustering": "trimtab.strategies.volatility_clustering",
+    "vpin": "trimtab.strategies.vpin",
 }
 
 #: Packages offer strategies here; an entry point is a Strategy, or a module that holds STRATEGY.

@@ -22,8 +22,12 @@ short = {
     "momentum": {"lookback": 10, "vol_window": 5},
     "pacf_spike": {"window": 40, "level": 0.4},
     "pairs_reversion": {"lookback": 10, "entry_z": 1.0, "stop_z": 2.5, "neutral": 1},
+    "permutation_entropy": {"window": 60, "order": 3, "delay": 2, "level": 0.5},
     "sma_cross": {"fast": 3, "slow": 7, "short": True},
+    "true_range_divergence": {"length": 5, "window": 8, "entry": 0.5, "shrink": 0.0},
     "variance_ratio": {"window": 40, "level": 0.4},
+    "volatility_clustering": {"window": 50},
+    "vpin": {"buckets": 3, "size": 1.5, "volume_window": 10, "history": 30, "percentile": 0.6},
 }
 rng = np.random.default_rng(8)
 close = 100.0 * np.exp(np.cumsum(rng.normal(0.0, 0.02, (700, 1)) + rng.normal(0.0, 0.01, (700, 2)), axis=0))
@@ -34,7 +38,7 @@ with np.errstate(all="ignore"):
         strategy = find(name)
         params = params_of(strategy, short.get(name, {}))
         state, forecasts = strategy.init(params), []
-        rows = close[:, : strategy.legs_of(2), None]
+        rows = np.repeat(close[:, : strategy.legs_of(2), None], len(strategy.fields), axis=2)
         if strategy.fit:
             state = state._replace(fitted=strategy.fit.of(params, rows[: strategy.fit.window(params)]))
         for row in rows:
@@ -57,7 +61,7 @@ def test_compiled_and_plain_steps_agree_to_the_last_bit(tmp_path: Path) -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
         results[way] = np.load(file)
-    assert len(results["plain"].files) == 14
+    assert len(results["plain"].files) == 18
     for name in results["plain"].files:
         plain, compiled = (results[way][name] for way in ("plain", "compiled"))
         np.testing.assert_array_equal(plain, compiled, err_msg=name)
