@@ -4,11 +4,11 @@
 
 h_t is known one row before y_t. Before the first value e^2 = h = the mean of e^2 (the convention of the benchmark of
 Fiorentini, Calzolari and Panattoni). Gradient and Hessian are analytic, so a fit that starts from the one before takes
-two to four passes over the window.
+about four passes over the window.
 
-theta is (mu, omega, alpha, beta), in this order everywhere. Values should have a deviation of about 1: `fit` does not
-scale them. Bounds are a box, omega > 0 and alpha, beta in [0, 1]; alpha + beta may pass 1 (the next variance is
-defined there too, only that of the far future is not).
+theta is (mu, omega, alpha, beta), in this order everywhere. Values should have a deviation of about 1: `garch_fit`
+does not scale them. Bounds are a box, omega > 0 and alpha, beta in [0, 1]; alpha + beta may pass 1 (the next variance
+is defined there too, only that of the far future is not).
 Source: Bollerslev (1986), J. Econometrics 31; Fiorentini, Calzolari, Panattoni (1996), J. Applied Econometrics 11(4).
 """
 
@@ -28,7 +28,7 @@ PASSES = 60
 #: A step that promises less than this of log-likelihood is the last: theta then lies 1e-4 of its error from the top.
 REST = 1e-8
 #: Where else a fit may begin: alpha and beta, at the variance of the window.
-STARTS = ((0.05, 0.90), (0.10, 0.85), (0.25, 0.60), (0.02, 0.97))
+STARTS = ((0.05, 0.90), (0.10, 0.80), (0.30, 0.50), (0.02, 0.97))
 
 
 @compiled
@@ -108,13 +108,19 @@ def log_likelihood(y: F64, theta: F64, gradient: F64, hessian: F64, outer: F64) 
 
 
 @compiled
+def mean_square(y: F64, mu: float) -> float:
+    """Of y - mu."""
+    total = 0.0
+    for t in range(y.shape[0]):
+        total += (y[t] - mu) * (y[t] - mu)
+    return total / y.shape[0]
+
+
+@compiled
 def plain_likelihood(y: F64, theta: F64) -> float:
     """The log-likelihood alone, without its constant; to compare where to begin."""
     n = y.shape[0]
-    square = 0.0
-    for t in range(n):
-        square += (y[t] - theta[0]) * (y[t] - theta[0])
-    h = square / n
+    h = mean_square(y, theta[0])
     before, total = h, 0.0
     for t in range(n):
         h = theta[1] + theta[2] * before + theta[3] * h
@@ -126,10 +132,7 @@ def plain_likelihood(y: F64, theta: F64) -> float:
 @compiled
 def variance_after(y: F64, theta: F64) -> tuple[float, float]:
     """Variance of the value after the last of y (n,), and the mean of e^2 over y."""
-    square = 0.0
-    for t in range(y.shape[0]):
-        square += (y[t] - theta[0]) * (y[t] - theta[0])
-    square /= y.shape[0]
+    square = mean_square(y, theta[0])
     h = square
     before = square
     for t in range(y.shape[0]):
@@ -170,20 +173,39 @@ def solved(matrix: F64, sign: float, vector: F64, free: F64, factor: F64, out: F
 
 
 @compiled
-def fit(y: F64, theta: F64) -> int:
+def garch_fit(y: F64, theta: F64) -> int:
     """Move theta (4,) to the top of the likelihood of y (n,); how many passes over y it took, -1 if it found no rest.
 
     theta       in: where to begin, of finite numbers (the answer for a window that ended a little before, or any);
                 out: the top. It begins at whichever of theta and STARTS is the likeliest.
 
-    Newton's step where the Hessian is negative definite, that of Berndt, Hall, Hall and Hausman where it is not,
-    among the parameters that are not pushed against a bound; halved until the likelihood rises.
+    Where alpha ends at 0, beta has no meaning and hardly a slope: it begins once more, at an ARCH of its own, and keeps
+    the better of the two. After a jump there may be several tops that differ by less than 1; which of them is found is
+    not said.
+    """
+    begin(y, theta)
+    passes = climb(y, theta)
+    if theta[2] > 0.0:
+        return passes
+    other = np.array([theta[0], 0.7 * mean_square(y, theta[0]), 0.3, 0.0])
+    more = climb(y, other)
+    if plain_likelihood(y, other) > plain_likelihood(y, theta):
+        theta[:] = other
+        return more
+    return passes
+
+
+@compiled
+def climb(y: F64, theta: F64) -> int:
+    """Move theta (4,), inside its bounds, to the top above it; passes, -1 if it found no rest.
+
+    Newton's step where the Hessian is negative definite, that of Berndt, Hall, Hall and Hausman where it is not, among
+    the parameters that are not pushed against a bound; halved until the likelihood rises.
     """
     low = np.array([-np.inf, LEAST_OMEGA, 0.0, 0.0])
     high = np.array([np.inf, np.inf, 1.0, MOST_BETA])
     gradient, hessian, outer = np.empty(4), np.empty((4, 4)), np.empty((4, 4))
     free, factor, move, trial = np.empty(4), np.zeros((4, 4)), np.empty(4), np.empty(4)
-    begin(y, theta, trial)
     value, _ = log_likelihood(y, theta, gradient, hessian, outer)
     for passes in range(1, PASSES):
         for i in range(4):
@@ -215,15 +237,13 @@ def fit(y: F64, theta: F64) -> int:
 
 
 @compiled
-def begin(y: F64, theta: F64, trial: F64) -> None:
-    """Let theta be the likeliest of itself, put inside the bounds, and STARTS; trial (4,) is scratch."""
-    n = y.shape[0]
-    mean, square = 0.0, 0.0
-    for t in range(n):
+def begin(y: F64, theta: F64) -> None:
+    """Let theta be the likeliest of itself, put inside the bounds, and STARTS."""
+    mean = 0.0
+    for t in range(y.shape[0]):
         mean += y[t]
-        square += y[t] * y[t]
-    mean /= n
-    variance = max(square / n - mean * mean, LEAST_OMEGA)
+    mean /= y.shape[0]
+    variance, trial = max(mean_square(y, mean), LEAST_OMEGA), np.empty(4)
     theta[1] = max(theta[1], LEAST_OMEGA)
     theta[2] = min(1.0, max(0.0, theta[2]))
     theta[3] = min(MOST_BETA, max(0.0, theta[3]))

@@ -105,7 +105,7 @@ def entropy_of(counts: I64, logs: F64, length: int) -> float:
     """Normalised entropy of so many patterns, given k ln k."""
     surprise = 0.0
     for k in range(counts.shape[0]):
-        surprise += logs[counts[k]]
+        surprise += float(logs[counts[k]])
     return max(0.0, (math.log(float(length)) - surprise / length) / math.log(float(counts.shape[0])))
 
 

@@ -87,9 +87,7 @@ def step(p: Params, s: State, x: F64) -> tuple[State, float]:
 def warmup(p: Params) -> int:
     least = 10 * math.factorial(p.order)
     if p.window < least:
-        raise TrimtabError(
-            f"permutation_entropy: window ({p.window}) must be at least {least}, ten times {p.order}!."
-        )
+        raise TrimtabError(f"permutation_entropy: window ({p.window}) must be at least {least}, ten times {p.order}!.")
     return p.window + (p.order - 1) * p.delay
 
 

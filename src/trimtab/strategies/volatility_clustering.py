@@ -4,20 +4,22 @@ Idea      volatility can be foretold and the drift hardly; where a drift does no
           through the wild stretches adds risk and no return. It is timing of exposure, not of direction: it has no
           opinion on where the price goes, and pays only where holding pays.
 Formula   x = log returns over their deviation in the last `window`; x_t = mu + e_t, h_t = omega + alpha e_{t-1}^2 +
-          beta h_{t-1} by maximum likelihood over that window, again every `every` bars, with a start from the answer
-          before (and from four fixed ones, if these are likelier). In between h goes on bar by bar.
+          beta h_{t-1} by maximum likelihood over that window, again every `every` hours. In between h goes on bar by
+          bar.
           target = usual * (s2 / h_{t+1})^(power / 2), at most 1, with s2 = the window's mean of e^2. For a constant
           drift the best exposure goes with 1 / variance: power 2; power 1 holds a constant volatility.
           The forecast moves to the target when they are more than `band` apart.
-Refits    are counted from the first full window, and begin with the last answer, so they are part of `step` and not a
-          `fit`: what remains of where the data began is the up to `every` bars by which the refits are shifted.
+Refits    begin with the last answer, which no `fit` may know. So `fit` only says when one is due, at the same instants
+          wherever the data begins, and `step` does it on its own window. What is left of where the data began is the
+          rounding of the maximum, and which top is climbed where a jump leaves several that are as high.
 Source    Bollerslev (1986), J. Econometrics 31; Moreira, Muir (2017), J. Finance 72(4) (1 / variance). The cap at 1
           (no leverage), the scale by the window's own variance and the band are ours.
 Fails     where the drift does grow with the variance, after a jump (it sells what has just fallen, and misses a quick
           recovery), and where volatility does not cluster: then it holds `usual` and adds nothing. A window of fewer
           than some hundred returns holds too little for four numbers. While the window holds a return that is not
           defined (a price that is not above 0) it abstains.
-Typical   on coins, 1h, exposure of 0.5 on average, up to 1; turnover is that of the band.
+Typical   on coins of 2020 to 2023, exposure 0.6 on average; its Sharpe ratio was below that of holding in five of six
+          cases (1h and 4h). On 1h it turns over its capital nearly once a day: give it a wider band there.
 """
 
 from __future__ import annotations
@@ -29,13 +31,13 @@ import numpy as np
 
 from trimtab.kernels.autocorrelation import STILL
 from trimtab.kernels.compiled import compiled, inlined
-from trimtab.kernels.garch import fit, variance_after
+from trimtab.kernels.garch import garch_fit, variance_after
 from trimtab.kernels.window import WindowMoments, moments_init, moments_step
-from trimtab.types import F64, Strategy
+from trimtab.types import F64, HOUR, Fit, Strategy
 
 
 class Params(NamedTuple):
-    """window: returns that are fitted; every: bars between two fits; usual: exposure at the window's variance.
+    """window: returns that are fitted; every: hours between two fits; usual: exposure at the window's variance.
 
     power: of the deviation that exposure goes with; band: of the forecast.
     """
@@ -47,13 +49,20 @@ class Params(NamedTuple):
     band: float = 0.2
 
 
+class Fitted(NamedTuple):
+    """due: 1 from the instant at which theta is to be fitted again until it is."""
+
+    due: int
+
+
 class State(NamedTuple):
-    """returns: the window; theta (4,): mu, omega, alpha, beta of returns over scale, NaN before the first fit.
+    """fitted; returns: the window; theta (4,): mu, omega, alpha, beta of returns over scale, NaN before the first fit.
 
     h: variance expected of the next return over scale; mean_square: of e in the window fitted
     run: returns since the last that is not defined; forecast: the standing one
     """
 
+    fitted: Fitted
     returns: WindowMoments
     previous: float
     run: int
@@ -67,13 +76,12 @@ class State(NamedTuple):
 @compiled
 def init(p: Params) -> State:
     nan = np.nan
-    return State(moments_init(p.window), nan, 0, np.full(4, nan), nan, nan, nan, nan)
+    return State(Fitted(0), moments_init(p.window), nan, 0, np.full(4, nan), nan, nan, nan, nan)
 
 
 @compiled
-def refitted(s: State) -> tuple[float, float, float]:
+def refit(s: State, returns: WindowMoments) -> tuple[float, float, float]:
     """Fit theta to the window; its scale, the variance of the next value and the mean square of e, both over scale."""
-    returns = s.returns
     n, size = returns.length, returns.ring.shape[0]
     mask = np.uint64(size - 1)
     scale = math.sqrt(returns.m2 / n)
@@ -89,7 +97,7 @@ def refitted(s: State) -> tuple[float, float, float]:
     else:
         s.theta[0], s.theta[1], s.theta[2], s.theta[3] = 0.0, 0.05, 0.05, 0.9
     s.theta[0] = 0.0
-    fit(y, s.theta)
+    garch_fit(y, s.theta)
     h, mean_square = variance_after(y, s.theta)
     # mu as a return over scale, not less the mean of the window.
     s.theta[0] += returns.mean / scale
@@ -102,21 +110,26 @@ def step(p: Params, s: State, x: F64) -> tuple[State, float]:
     move = level - s.previous
     returns = moments_step(s.returns, move)
     run = s.run + 1 if abs(move) < np.inf else 0
-    scale, h, mean_square, forecast = s.scale, s.h, s.mean_square, s.forecast
-    if run >= p.window:
-        s = State(returns, level, run, s.theta, scale, h, mean_square, forecast)
-        if (run - p.window) % p.every == 0:
-            scale, h, mean_square = refitted(s)
-        elif scale > 0.0:
-            e = move / scale - s.theta[0]
-            h = s.theta[1] + s.theta[2] * e * e + s.theta[3] * h
+    scale, h, mean_square, forecast, fitted = s.scale, s.h, s.mean_square, s.forecast, s.fitted
+    if run == 0:
+        s.theta[:] = np.nan
+        scale, forecast = np.nan, np.nan
+    elif run >= p.window and fitted.due == 1:
+        scale, h, mean_square = refit(s, returns)
+        fitted = Fitted(0)
+    elif scale > 0.0:
+        e = move / scale - s.theta[0]
+        h = s.theta[1] + s.theta[2] * e * e + s.theta[3] * h
+    if scale >= 0.0:
         target = min(1.0, p.usual * (mean_square / h) ** (0.5 * p.power)) if scale > 0.0 else 0.0
         if not abs(target - forecast) <= p.band or target == 0.0:
             forecast = target
-    elif run == 0:
-        s.theta[:] = np.nan
-        forecast = np.nan
-    return State(returns, level, run, s.theta, scale, h, mean_square, forecast), forecast
+    return State(fitted, returns, level, run, s.theta, scale, h, mean_square, forecast), forecast
+
+
+def fit(p: Params, x: F64) -> Fitted:
+    """It is time: the likelihood is that of the step's own window."""
+    return Fitted(1)
 
 
 def warmup(p: Params) -> int:
@@ -139,4 +152,5 @@ STRATEGY = Strategy(
     init=init,
     step=step,
     warmup=warmup,
+    fit=Fit(of=fit, window=lambda p: p.window + 1, every=lambda p: p.every * HOUR),
 )

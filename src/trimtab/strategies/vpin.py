@@ -8,7 +8,7 @@ Formula   bought share of a bar = Phi(price change / sigma), sigma = deviation (
           VPIN = sum of |bought - sold| over the volume of the last `buckets`, net = the same without the bars.
           Toxic: of the VPIN that stood at each of the last `history` bars a share of `percentile` or more is below it.
           forecast = net / VPIN, in [-1, 1], while toxic and for `hold` bars after it, else 0; with `aside` it is 0
-          where that rule trades, and 1 elsewhere: long, but not through toxic flow.
+          where that rule trades, and 1 elsewhere (0 while VPIN is 0): long, but not through toxic flow.
 Source    Easley, López de Prado, O'Hara (2012), Rev. Financial Studies 25(5): there buckets of a fiftieth of a day's
           volume, 50 of them, from bars of a minute, and no forecast of a side: that is ours. Andersen, Bondarenko
           (2014), J. Financial Markets 17, find that it mostly repeats volume and volatility.

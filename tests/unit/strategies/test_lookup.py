@@ -194,6 +194,12 @@ def test_installed_packages_offer_strategies(monkeypatch: pytest.MonkeyPatch, tm
         ("lag_autocorr", {"window": 20, "lags": 6}, "lag_autocorr: window (20) must be at least four times lags (6)"),
         ("pacf_spike", {"window": 39}, "pacf_spike: window (39) must be at least four times lags (10)"),
         ("drift_significance", {"window": 20, "lags": 6}, "drift_significance: window (20) must be at least four"),
+        (
+            "permutation_entropy",
+            {"window": 239},
+            "permutation_entropy: window (239) must be at least 240, ten times 4!",
+        ),
+        ("permutation_entropy", {"order": 2}, "permutation_entropy.order: expected a whole number from 3 to 5, got 2"),
         ("index_mean_reversion", {"entry_rsi": 95}, "index_mean_reversion: entry_rsi (95.0) must be below exit_rsi"),
     ],
 )

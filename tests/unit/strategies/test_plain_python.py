@@ -26,7 +26,7 @@ short = {
     "sma_cross": {"fast": 3, "slow": 7, "short": True},
     "true_range_divergence": {"length": 5, "window": 8, "entry": 0.5, "shrink": 0.0},
     "variance_ratio": {"window": 40, "level": 0.4},
-    "volatility_clustering": {"window": 50},
+    "volatility_clustering": {"window": 50, "band": 0.0},
     "vpin": {"buckets": 3, "size": 1.5, "volume_window": 10, "history": 30, "percentile": 0.6},
 }
 rng = np.random.default_rng(8)
