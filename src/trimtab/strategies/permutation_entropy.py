@@ -17,7 +17,8 @@ Fails     where many returns are 0 (thin markets, coarse ticks): ties are orders
           meaning; where volatility changes by the clock or clusters strongly, which also makes orders (noise passes a
           little more often then); and where the order that was seen ends. While the window holds a return that is not
           defined (a price that is not above 0) it abstains.
-Typical   in the market a few percent of the bars, for one bar at a time; win rate 50-55%, payoff about 1.
+Typical   on coins of 2020 to 2023, 1h and 4h, in the market 2-6% of the bars, for one or two at a time; win rate
+          50-54%, payoff 0.9-1.1: -1 to 9 bps of gross profit per turnover, mostly less than its costs.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ Source    Wilder (1978), New Concepts in Technical Trading Systems, sec. III (tr
           the first `length` true ranges, the first bar having none). The rule is ours.
 Fails     in quiet trends, which climb for long with shrinking ranges, and at the breaks that follow a squeeze. Bars
           that are not observed, or a price that is not above 0, are passed over: it abstains on them.
-Typical   in the market 5-15% of the bars, up to `hold` at a time; win rate 50-55%, payoff just below 1.
+Typical   on coins of 2020 to 2023, 1h, in the market 2-4% of the bars, 16 at a time; win rate 50%, payoff 0.9-1.0: a
+          loss before costs.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ Source    Easley, López de Prado, O'Hara (2012), Rev. Financial Studies 25(5): 
 Fails     where one-sided flow is not informed (forced selling comes back), where volume is false or not known (bars
           without it are passed over, and the strategy abstains on them), and on bars so long that a bucket holds one.
           Bulk classification sees prices and volume only: it guesses sides.
-Typical   on coins, 15m and 1h, in the market 5-15% of the bars, some ten at a time; win rate near 50%.
+Typical   on coins of 2020 to 2023, 1h, in the market 11% of the bars, 14 at a time; win rate 48-50%, payoff 1.05-1.13:
+          7 to 11 bps of gross profit per turnover.
 """
 
 from __future__ import annotations
