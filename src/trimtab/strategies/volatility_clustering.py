@@ -132,6 +132,14 @@ def fit(p: Params, x: F64) -> Fitted:
     return Fitted(1)
 
 
+def rows(p: Params) -> int:
+    return p.window + 1
+
+
+def every(p: Params) -> int:
+    return p.every * HOUR
+
+
 def warmup(p: Params) -> int:
     return p.window
 
@@ -152,5 +160,5 @@ STRATEGY = Strategy(
     init=init,
     step=step,
     warmup=warmup,
-    fit=Fit(of=fit, window=lambda p: p.window + 1, every=lambda p: p.every * HOUR),
+    fit=Fit(of=fit, window=rows, every=every),
 )
