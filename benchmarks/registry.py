@@ -47,6 +47,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "check": Benchmark("every law of trimtab check over 35,000 bars", _deferred("checking", "figures")),
     "ticks": Benchmark("10 M trades: import, bars of time and of volume", _deferred("ticks", "figures")),
     "inference": Benchmark("1,000 trials cross-validated; 10,000 records resampled", _deferred("inference", "figures")),
+    "walkforward": Benchmark(
+        "8 folds x 100 sets x 35,000 bars; 45 splits of them", _deferred("walkforward", "figures")
+    ),
     "journal": Benchmark("the journal: commits, events in and out, verification", _deferred("journal", "figures")),
     "planner": Benchmark("the engine's planner: a row of models", _deferred("planner", "figures")),
     "engine": Benchmark("decisions, the core alone, a year of hours, recovery", _deferred("engine", "figures")),

@@ -32,6 +32,7 @@ def test_list_names_every_promised_figure_and_its_peers() -> None:
         "check",
         "ticks",
         "inference",
+        "walkforward",
         "journal",
         "planner",
         "engine",
