@@ -2,7 +2,9 @@
 
 Every closed round trip of the book keeps its instrument, its side, its size (notional over equity at entry, at its
 largest) and its holding time in bars; of each instrument they are put in random order at random places, without
-overlapping, every arrangement as likely as any other. What is left to chance is the timing alone.
+overlapping, every arrangement as likely as any other. What is left to chance is the timing alone. Instruments that a
+model trades as legs of one position (a pair) are moved together: round trips of theirs that overlap stay as they are to
+each other, or the random books would not be hedged as the run is.
 
 The book that is compared with them is the run's round trips in their own places, made in the same way, so that like
 is held against like: a run that adds to a position bit by bit, or has one open at its end, differs from it, and both
@@ -15,7 +17,7 @@ to chance.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -33,6 +35,9 @@ from trimtab.research.robustness.outcome import (
     sharpes_of,
 )
 from trimtab.research.run import Run
+from trimtab.research.setup import setup_of
+from trimtab.research.streams import units_of
+from trimtab.strategies import find
 from trimtab.types import F64, I64, Caps, Model, Panel, Spec, Weights
 
 
@@ -60,21 +65,26 @@ class Entered(NamedTuple):
 
 
 class Trips(NamedTuple):
-    """Round trips of one instrument in order of time: decided at row, held for so many bars, at that weight (K,).
+    """What is moved as one, of instruments that nothing ties to others: K blocks, and J round trips in them.
 
-    They may lie between the rows `first` and `last`.
+    row, bars   (K,) where a block begins, and how long it is; blocks do not overlap, and lie between first and last
+    block       (J,) the block of each round trip, then its instrument, the bars from the block's beginning to its own,
+                how long it was held, and its weight
     """
 
-    instrument: int
     row: I64
     bars: I64
+    block: I64
+    instrument: I64
+    offset: I64
+    held: I64
     weight: F64
     first: int
     last: int
 
     @property
     def room(self) -> int:
-        """Bars between first and last that no trip takes; below 0 they do not fit without overlapping."""
+        """Bars between first and last that no block takes; below 0 they do not fit without overlapping."""
         return self.last - self.first - int(self.bars.sum())
 
 
@@ -91,15 +101,17 @@ def entries_of(
     """The same of a run that there is."""
     how = how or Entries()
     check_count("paths", how.paths)
-    spec, trips = given_spec(run.spec), trips_by_instrument(run)
-    count, wide = sum(len(each.row) for each in trips), sum(each.last - each.first for each in trips)
+    spec, trips = given_spec(run.spec), trips_of_run(run)
+    count, wide = sum(len(each.block) for each in trips), sum(each.last - each.first for each in trips)
     held = sum(int(each.bars.sum()) for each in trips) / wide if wide else NAN
     none = Outcome(NAN, NAN, NAN, 0, 0)
     if not count:
         return Entered(outcome_of(run), none, (), NAN, 0, held, "no round trip was closed")
 
+    setup = setup_of(spec, run.panel, run.costs)
+
     def traded(weights: Weights) -> Outcome:
-        return outcome_of(driven(run, spec, run.costs, weights))
+        return outcome_of(driven(run, spec, run.costs, weights, setup))
 
     rebuilt = traded(weights_of_trips(trips))
     why = rebuilt.why
@@ -128,53 +140,85 @@ def given_spec(spec: Spec) -> Spec:
     )
 
 
-def trips_by_instrument(run: Run) -> list[Trips]:
+def trips_of_run(run: Run) -> list[Trips]:
     """The closed round trips of the book, with the rows at whose close they were decided."""
-    book, fills, weights = run.trips.book, run.result.fills, run.fold.weights
+    book, fills = run.trips.book, run.result.fills
     closed = book[book["open"] == 0]
-    last = len(run.panel.ts) - 2  # what is decided there still fills
     found: list[Trips] = []
-    for i in range(len(run.panel.instruments)):
-        mine, own = closed[closed["instrument"] == i], fills[fills["instrument"] == i]
-        if not len(mine):
+    for instruments in tied(run):
+        parts = [_decided(run, closed, fills, i) for i in instruments]
+        instrument, row, held, weight = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        if not len(row):
             continue
-        entered, left = (own["row"][np.searchsorted(own["ts"], mine[name])] for name in ("entry_ts", "exit_ts"))
-        row = np.maximum(entered - 1, 0)
-        rate = rates_of(run.fold.market, np.full(len(row), run.fold.setup.terms["column"][i]), row)
-        notional = mine["lots"] * run.result.book.unit[i] * mine["entry_price"] * rate
-        first = min(int(weights.row[weights.instrument == i].min()), int(row[0]))
-        bars = np.maximum(left - entered, 1)
-        found.append(Trips(i, row, bars, notional / run.bar_equity[row], first, max(last, int(row[-1] + bars[-1]))))
+        order = np.argsort(row, kind="stable")
+        instrument, row, held, weight = instrument[order], row[order], held[order], weight[order]
+        reach = np.maximum.accumulate(row + held)  # a block ends where nothing in it is held any more
+        block = np.cumsum(np.append(0, row[1:] >= reach[:-1])) if len(instruments) > 1 else np.arange(len(row))
+        begins = np.flatnonzero(np.append(True, block[1:] != block[:-1]))
+        start = row[begins]
+        bars = np.maximum.reduceat(row + held, begins) - start
+        spoke = run.fold.weights.row[np.isin(run.fold.weights.instrument, instruments)]
+        first, last = min(int(spoke.min()), int(start[0])), len(run.panel.ts) - 2  # what is decided there still fills
+        last = max(last, int(start[-1] + bars[-1]))
+        found.append(Trips(start, bars, block, instrument, row - start[block], held, weight, first, last))
     return found
 
 
+def tied(run: Run) -> list[list[int]]:
+    """Instruments that are moved together, since one model trades them as the legs of one position."""
+    group = np.arange(len(run.panel.instruments))
+    for model in run.spec.models:
+        if model.strategy == GIVEN:
+            continue
+        for unit in units_of(model, find(model.strategy), run.panel):
+            group[np.isin(group, group[unit])] = group[unit].min()
+    return [np.flatnonzero(group == g).tolist() for g in np.unique(group)]
+
+
+def _decided(run: Run, closed: Any, fills: Any, i: int) -> tuple[I64, I64, I64, F64]:
+    """Of the closed round trips of an instrument: itself, where they were decided, bars held, and weight at entry."""
+    mine, own = closed[closed["instrument"] == i], fills[fills["instrument"] == i]
+    entered, left = (own["row"][np.searchsorted(own["ts"], mine[name])] for name in ("entry_ts", "exit_ts"))
+    row = np.maximum(entered - 1, 0).astype(np.int64)
+    column = run.fold.setup.terms["column"][i]
+    rate = rates_of(run.fold.market, np.full(len(row), column), row)
+    notional = mine["lots"] * run.result.book.unit[i] * mine["entry_price"] * rate
+    return np.full(len(row), i), row, np.maximum(left - entered, 1), notional / run.bar_equity[row]
+
+
 def shuffled(trips: Trips, rng: np.random.Generator) -> Trips:
-    """The trips in random order with the free bars shared out between them: each arrangement is as likely."""
+    """The blocks in random order with the free bars shared out between them: each arrangement is as likely."""
     count = len(trips.row)
     order = rng.permutation(count)
     bars = trips.bars[order]
     free = np.sort(rng.choice(trips.room + count, count, replace=False, shuffle=False)) - np.arange(count)
-    row = trips.first + free + np.cumsum(bars) - bars
-    return trips._replace(row=row, bars=bars, weight=trips.weight[order])
+    row = np.empty(count, np.int64)
+    row[order] = trips.first + free + np.cumsum(bars) - bars
+    return trips._replace(row=row)
 
 
 def weights_of_trips(trips: list[Trips]) -> Weights:
     """Weights that enter and leave at these rows; where one trip follows another at once, they go from one to it."""
+    enter = np.concatenate([each.row[each.block] + each.offset for each in trips])
+    instrument, held, weight = (
+        np.concatenate(columns) for columns in zip(*((t.instrument, t.held, t.weight) for t in trips), strict=True)
+    )
     rows: list[I64] = []
     instruments: list[I64] = []
     values: list[F64] = []
-    for each in trips:
-        ends = each.row + each.bars
-        after = np.append(each.row[1:], np.iinfo(np.int64).max)
-        leaves = ends < after
-        row = np.concatenate((each.row, ends[leaves]))
-        value = np.concatenate((each.weight, np.zeros(int(leaves.sum()))))
+    for i in np.unique(instrument).tolist():
+        mine = np.flatnonzero(instrument == i)
+        mine = mine[np.argsort(enter[mine], kind="stable")]
+        ends = enter[mine] + held[mine]
+        leaves = ends < np.append(enter[mine][1:], np.iinfo(np.int64).max)
+        row = np.concatenate((enter[mine], ends[leaves]))
+        value = np.concatenate((weight[mine], np.zeros(int(leaves.sum()))))
         order = np.argsort(row, kind="stable")
         row, value = row[order], value[order]
         new = np.append(True, value[1:] != value[:-1]) & np.append(row[1:] != row[:-1], True)
         rows.append(row[new])
         values.append(value[new])
-        instruments.append(np.full(int(new.sum()), each.instrument, np.int64))
+        instruments.append(np.full(int(new.sum()), i, np.int64))
     row, instrument, value = np.concatenate(rows), np.concatenate(instruments), np.concatenate(values)
     order = np.argsort(row, kind="stable")
     return Weights(row[order], np.zeros(len(row), np.int64), instrument[order], value[order])

@@ -16,6 +16,7 @@ from trimtab.research.inference.spread import spread
 from trimtab.research.ratios import equity_from_returns, is_flat, sharpe_ratio
 from trimtab.research.run import Fold, Run
 from trimtab.research.setup import setup_of
+from trimtab.rules.book import Setup
 from trimtab.sim.simulate import simulate
 from trimtab.types import F64, Costs, NotEnoughData, Panel, Spec, TrimtabError, Weights
 
@@ -81,12 +82,16 @@ def tried(spec: Spec, panel: Panel) -> Outcome:
         return Outcome(NAN, NAN, NAN, 0, 0, str(error))
 
 
-def driven(base: Run, spec: Spec, costs: Sequence[Costs], weights: Weights | None = None) -> Run:
+def driven(
+    base: Run, spec: Spec, costs: Sequence[Costs], weights: Weights | None = None, setup: Setup | None = None
+) -> Run:
     """The driver again over a run's weights (or others) at other costs and with another spec's account.
+
+    setup   of that spec at those costs, where it serves many runs; None: it is made
 
     Weights know nothing of accounts, so what strategies said need not be computed again. `holding` is the base's.
     """
-    setup = setup_of(spec, base.panel, tuple(costs))
+    setup = setup or setup_of(spec, base.panel, tuple(costs))
     given = base.fold.weights if weights is None else weights
     result = simulate(base.fold.market, given, setup, keep_equity=False)
     return Run(spec, base.panel, tuple(costs), Fold(base.fold.market, given, setup, result, base.holding))

@@ -12,9 +12,9 @@ from scipy.optimize import brentq
 
 import trimtab as tt
 from trimtab.research.backtest import run_spec, spec_of
-from trimtab.research.robustness.capacity import Capacity, capacity
+from trimtab.research.robustness.capacity import Capacity, capacity, with_capital
 from trimtab.research.robustness.costs import CostSweep, cost_sweep, times
-from trimtab.types import Costs, Spec
+from trimtab.types import CashFlow, Costs, Spec
 
 CROSS = {"fast": 2, "slow": 5}
 
@@ -152,6 +152,20 @@ def test_participation_bounds_what_fills(panel_of: Callable[..., tt.Panel]):
     spec = costly(spec_of("sma_cross", panel, CROSS), Costs(impact=1e-9))
     small, large = capacity(spec, panel, Capacity(low=1e4, high=1e6, points=2)).outcomes
     assert 0.0 < large.total_return < 0.6 * small.total_return
+
+
+def test_every_wallet_and_cash_flow_grows_with_the_capital(panel_of: Callable[..., tt.Panel]):
+    panel = hill(panel_of)
+    spec = msgspec.structs.replace(
+        spec_of("sma_cross", panel, CROSS),
+        capital={"sim/USD": 1e4},
+        cash_flows=(CashFlow(at="2020-03-01", amount=500.0),),
+        costs=Costs(impact=1e-9),
+    )
+    grown = with_capital(spec, 3.0)
+    assert (grown.capital, grown.cash_flows[0].amount) == ({"sim/USD": 3e4}, 1_500.0)
+    small, large = capacity(spec, panel, Capacity(low=1e4, high=1e5, points=2)).outcomes
+    assert large.total_return == pytest.approx(small.total_return, rel=1e-4)
 
 
 def test_settings_that_cannot_be_are_refused(panel_of: Callable[..., tt.Panel]):
