@@ -23,6 +23,7 @@ from trimtab.app import (
     cli_advice,
     cli_config,
     cli_court,
+    cli_doctor,
     cli_journal,
     cli_orthogonality,
     cli_paper,
@@ -222,6 +223,7 @@ app.command("kill", rich_help_panel=TRADING)(cli_paper.kill)
 app.command("resume", rich_help_panel=TRADING)(cli_paper.resume)
 app.add_typer(cli_journal.app, name="journal", rich_help_panel=TRADING)
 app.add_typer(cli_config.app, name="config", rich_help_panel=SETTINGS)
+app.command("doctor", rich_help_panel=SETTINGS)(cli_doctor.doctor)
 
 
 def _version(asked: bool) -> None:

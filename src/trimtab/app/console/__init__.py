@@ -1,5 +1,6 @@
 """What a trader reads in the terminal, as functions of plain values: streams, then what is printed on them."""
 
+from trimtab.app.console.cells import escaped
 from trimtab.app.console.listings import (
     print_findings,
     print_signals,
@@ -12,6 +13,7 @@ from trimtab.app.console.streams import Progress, jsonable, progress, say, spell
 
 __all__ = [
     "Progress",
+    "escaped",
     "jsonable",
     "print_findings",
     "print_run",
