@@ -37,7 +37,10 @@ def test_each_part_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -
     def known(bench: doctor.Bench) -> str:
         raise doctor.Warned("the disk is nearly full", "make room")
 
-    parts = (("one", broken), ("two", absent), ("three", known), ("four", lambda bench: "well"))
+    def well(bench: doctor.Bench) -> str:
+        return "well"
+
+    parts = (("one", broken), ("two", absent), ("three", known), ("four", well))
     monkeypatch.setattr(doctor, "PARTS", parts)
     done = CliRunner().invoke(app, ["doctor", "--json"])
     told = json.loads(done.stdout)["parts"]
