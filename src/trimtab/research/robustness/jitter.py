@@ -91,6 +91,11 @@ class Jittered(NamedTuple):
     left: tuple[tuple[str, str], ...]
     why: str = ""
 
+    @property
+    def least(self) -> float:
+        """The share that decided: of the moves of the worst parameter, those that kept half; NaN where undefined."""
+        return min((each.kept for each in self.moved), default=NAN)
+
 
 class _Parameter(NamedTuple):
     """A parameter that can be moved: where it is, what it is, and how long a step of 1 is."""

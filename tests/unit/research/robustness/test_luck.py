@@ -46,7 +46,7 @@ def test_a_needle_is_called_a_needle(panel_of: Callable[..., tt.Panel]):
     panel = wave(panel_of, 30.0)
     found = jitter(swing(panel, 97), panel)
     assert found.centre.sharpe > 3.0
-    assert (found.verdict, found.worst) == ("needle", "models.0.params.lookback")
+    assert (found.verdict, found.worst, found.least) == ("needle", "models.0.params.lookback", 0.0)
     alone = {each.parameter: each for each in found.moved}
     assert alone["models.0.params.lookback"].kept == 0.0
     assert alone["models.0.params.lookback"].median < 0.0
@@ -59,7 +59,7 @@ def test_a_plateau_is_called_a_plateau(panel_of: Callable[..., tt.Panel]):
     panel = wave(panel_of, 100.0)
     found = jitter(swing(panel, 25), panel, Jitter(seed=1))
     assert found.verdict == "plateau"
-    assert found.kept == 1.0
+    assert found.kept == found.least == 1.0
     assert 0.8 < found.median < 1.2
     assert found == jitter(swing(panel, 25), panel, Jitter(seed=1), threads=1)
     assert ("models.0.params.long_only", "a switch has no neighbours") in found.left
@@ -95,6 +95,7 @@ def test_nothing_to_keep_is_said(panel_of: Callable[..., tt.Panel]):
     assert "nothing that a neighbour could keep" in found.why
     assert found.verdict == ""
     assert math.isnan(found.median)
+    assert math.isnan(found.least)
     for how in (Jitter(steps=()), Jitter(steps=(1.5,)), Jitter(of="both"), Jitter(together=-1)):
         with pytest.raises(tt.TrimtabError, match="expected"):
             jitter(free("buy_and_hold", fall), fall, how)
@@ -151,7 +152,9 @@ def test_the_run_is_rebuilt_from_its_round_trips(panel_of: Callable[..., tt.Pane
     panel = wave(panel_of, 40.0, 390)
     spec = free("sma_cross", panel, fast=3, slow=8)
     run = run_spec(spec, panel)
-    found = entries(spec, panel, Entries(paths=5))
+    told: list[tuple[int, int]] = []
+    found = entries(spec, panel, Entries(paths=5), progress=lambda done, total: told.append((done, total)))
+    assert sorted(told) == [(k, 5) for k in range(1, 6)]
     (trips,) = trips_of_run(run)
     decided = run.fold.weights.row[run.fold.weights.value == 1.0]
     np.testing.assert_array_equal(trips.row, decided[: len(trips.row)])
