@@ -176,6 +176,7 @@ def _plain_fold(w: Walked, fold: Walk) -> dict[str, Any]:
         "trades": fold.trades,
         "costs": fold.costs,
         "left": fold.left,
+        "halted": fold.halted,
     }
 
 

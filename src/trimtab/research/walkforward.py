@@ -35,6 +35,7 @@ class Walk(NamedTuple):
     ts, returns  (D,) day ends of the test and the chosen set's simple returns; 0 where the fold stands aside
     trades       closed round trips of the chosen set in the test, and what it paid, base currency
     left         what it still held after its exit, gross, of equity
+    halted       a limit ended its trading before the end of the test
     """
 
     train: tuple[int, int]
@@ -48,6 +49,7 @@ class Walk(NamedTuple):
     trades: int
     costs: float
     left: float
+    halted: bool
 
     @property
     def correlation(self) -> float:
@@ -190,11 +192,13 @@ def walk_forward(
     shape = (len(sets.specs), len(windows))
     values, means = np.full(shape, np.nan), np.full(shape, np.nan)
     figures, left = np.full((*shape, len(SUMMARY)), np.nan), np.full(shape, np.nan)
+    halted = np.zeros(shape, np.bool_)
     tested = [np.full((len(sets.specs), len(stamps[w])), np.nan) for w in range(1, len(windows), 2)]
 
     def keep(k: int, w: int, ran: Ran) -> None:
         values[k, w] = criterion.of(ran.returns, stamps[w], ran.figures)
-        means[k, w], figures[k, w], left[k, w] = ran.returns.mean(), ran.figures, ran.left
+        means[k, w], figures[k, w] = ran.returns.mean(), ran.figures
+        left[k, w], halted[k, w] = ran.left, ran.halted
         if w % 2:
             tested[w // 2][k] = ran.returns
 
@@ -222,6 +226,7 @@ def walk_forward(
                 trades=int(figures[k, outer, SUMMARY.index("trades")]) if k >= 0 else 0,
                 costs=float(figures[k, outer, SUMMARY.index("costs")]) if k >= 0 else 0.0,
                 left=float(left[k, outer]) if k >= 0 else 0.0,
+                halted=k >= 0 and bool(halted[k, outer]),
             )
         )
     told = (*notes, *_notes(walks, folds, values, criterion))
@@ -241,6 +246,9 @@ def _notes(walks: Sequence[Walk], folds: Sequence[Fold], values: F64, criterion:
             f"{_fold(aside)} aside: no set had a {criterion.label} in-sample (too few bars for a forecast, no trade, "
             "or all was lost)"
         )
+    halts = [str(f + 1) for f, walk in enumerate(walks) if walk.halted]
+    if halts:
+        found.append(f"the book was halted before the end of fold{'s' if len(halts) > 1 else ''} {', '.join(halts)}")
     held = [walk.left for walk in walks if walk.left > 0.0]
     if held:
         found.append(unsold(f"in {len(held):,} of {len(walks):,} folds", max(held)))

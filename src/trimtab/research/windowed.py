@@ -33,7 +33,7 @@ from trimtab.sim.setup import complete
 from trimtab.sim.summary import SUMMARY, summarise
 from trimtab.sim.windows import Window, samples_in, setup_in, weights_in
 from trimtab.strategies import find
-from trimtab.types import DIVIDEND, F64, I64, NotEnoughData, Panel, Spec, TrimtabError, Weights
+from trimtab.types import DIVIDEND, F64, HALTED, I64, NotEnoughData, Panel, Spec, TrimtabError, Weights
 
 #: Told how many of how many runs are done.
 Progress = Callable[[int, int], None] | None
@@ -57,11 +57,13 @@ class Ran(NamedTuple):
     figures  (7,) SUMMARY
     returns  (D,) simple returns by day, fraction; NaN: it had not enough bars for a forecast by the window's end
     left     what it still held at the end, gross, of equity: 0, unless its exit did not fill
+    halted   a limit ended its trading before the end
     """
 
     figures: F64
     returns: F64
     left: float
+    halted: bool = False
 
 
 class Ground(NamedTuple):
@@ -205,4 +207,5 @@ def _run(ground: Ground, weights: Weights | None, one: _Prepared) -> Ran:
     equity = np.concatenate(([setup.capital], log.curve[:, 0]))
     lost = np.logical_or.accumulate(equity <= 0.0)  # a book that lost everything stays there: -1, then 0
     left = 0.0 if lost[-1] else float(log.curve[-1, 2] / equity[-1])
-    return Ran(figures, returns_from_equity(np.where(lost, 0.0, equity)), left)
+    halted = bool(book.head[0]["state"] == HALTED)
+    return Ran(figures, returns_from_equity(np.where(lost, 0.0, equity)), left, halted)

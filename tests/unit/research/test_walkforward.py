@@ -201,6 +201,19 @@ def test_what_cannot_be_sold_at_the_end_is_told() -> None:
     assert sold.folds[0].left == 0.0
 
 
+def test_a_halt_counts_from_the_start_of_its_fold_and_is_told() -> None:
+    """A market that falls by a tenth in the second test only: its fold is halted, the next one trades again."""
+    returns = np.random.default_rng(0).normal(0.0, 0.001, 1_200)
+    returns[500] = -0.1
+    panel = panel_of(returns, 4)
+    spec = msgspec.structs.replace(spec_for(panel, "buy_and_hold"), limits=tt.Limits(drawdown_halt=0.08))
+    found = walk_forward(spec, panel, {}, Scheme(train="60d", test="20d"))
+    assert [fold.halted for fold in found.folds] == [False, True, False, False, False, False, False]
+    assert "the book was halted before the end of fold 2" in found.notes
+    assert found.folds[1].returns[-1] == 0.0
+    assert found.folds[2].returns[-1] != 0.0
+
+
 def test_several_models_may_vary_and_what_they_rule_out_is_left_out() -> None:
     panel = noise(600, 7)
     model = tt.Model(strategy="sma_cross", params={"fast": 3, "slow": 10}, budget=0.5)
