@@ -153,9 +153,15 @@ def _prepare(kind: Kind, db: sqlite3.Connection) -> None:
 
 
 def _check_kind(kind: Kind, path: Path, db: sqlite3.Connection, write: bool) -> None:
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if write and (application, version) == (0, 0) and is_empty(db):
+    db.execute("BEGIN")  # of one moment: another program may be making it, which it does in one step
+    try:
+        empty = is_empty(db)
+        (application,) = db.execute("PRAGMA application_id").fetchone()
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+    if write and (application, version) == (0, 0) and empty:
         return
     if application != kind.application:
         raise kind.failed(f"{path}: this SQLite file is no {kind.what} of Trimtab's; see that the path is right")

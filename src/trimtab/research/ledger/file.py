@@ -364,8 +364,11 @@ def _connected(path: Path, ts: int) -> sqlite3.Connection:
     try:
         with chained.failing(LEDGER, path, "opening"):
             if chained.is_empty(db):
-                with contextlib.suppress(sqlite3.OperationalError):  # another process makes it at the same moment
+                try:
                     chained.create(LEDGER, db, "INSERT INTO ledger VALUES (?)", ts)
+                except sqlite3.OperationalError:
+                    if chained.is_empty(db):  # else another program made it at the same moment
+                        raise
     except BaseException:
         db.close()
         raise
