@@ -26,6 +26,7 @@ def print_ideas(console: Console, ideas: list[Idea], head: str, path: str) -> No
         console.print(f"Nothing was tried yet: {path} begins with the first backtest or sweep.", markup=False)
         return
     table = table_of("Hypothesis", "Of", "Trials", "Entries", "First", "Last", "Days", "Best\nSharpe", left=2)
+    table.columns[0].no_wrap = True
     for idea in ideas:
         table.add_row(
             idea.id, escaped(idea.words), f"{idea.trials:,}", f"{idea.entries:,}", _day(idea.first), _day(idea.last),
