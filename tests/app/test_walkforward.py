@@ -55,6 +55,14 @@ def walk(place: Path, *args: object) -> Result:
     return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "120", "TRIMTAB_TRACEBACK": ""})
 
 
+def test_help_has_examples_and_says_what_is_written():
+    shown = CliRunner().invoke(app, ["walkforward", "--help"], env={"COLUMNS": "120"})
+    assert shown.exit_code == 0
+    assert "trimtab walkforward" in shown.stdout.split("Examples")[1]
+    assert "Writes nothing" in shown.stdout
+    assert "walkforward" in CliRunner().invoke(app, []).stdout
+
+
 def test_a_walk_as_a_document_and_a_page(place: Path, tmp_path: Path):
     page = tmp_path / "walk.html"
     result = walk(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -101,6 +101,17 @@ def criterion_of(name: str, periods: float, rate: float, *, of_days: bool = Fals
             f"metric {name}: nothing to choose by{near(name, known)}; expected one of {', '.join(known)}"
         )
     return Criterion(name, known[name], periods, rate)
+
+
+def value_at(values: F64, k: int) -> float:
+    """The value of set k; NaN for -1."""
+    return float(values[k]) if k >= 0 else math.nan
+
+
+def mean_known(values: Iterable[float]) -> float:
+    """Mean of those that are numbers; NaN where none is."""
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else math.nan
 
 
 def rank_correlation(x: F64, y: F64) -> float:

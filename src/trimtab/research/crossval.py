@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from trimtab.research.choosing import Criterion, criterion_of, rank_correlation
+from trimtab.research.choosing import Criterion, criterion_of, mean_known, rank_correlation
 from trimtab.research.folds import LEAST_DAYS, Calendar, calendar_of, check_rows, read_length
 from trimtab.research.ratios import sharpe_ratio
 from trimtab.research.walkforward import Stability, stability_of
@@ -100,8 +100,7 @@ class Crossed(NamedTuple):
     @property
     def mean(self) -> float:
         """Mean Sharpe of the paths that have one; NaN where none has."""
-        known = self.sharpes[~np.isnan(self.sharpes)]
-        return float(known.mean()) if known.size else NAN
+        return mean_known(self.sharpes.tolist())
 
     @property
     def deviation(self) -> float:
@@ -116,8 +115,7 @@ class Crossed(NamedTuple):
     @property
     def correlation(self) -> float:
         """Mean over splits of `Split.correlation`; NaN where none has one."""
-        known = [c for split in self.splits if not math.isnan(c := split.correlation)]
-        return float(np.mean(known)) if known else NAN
+        return mean_known(split.correlation for split in self.splits)
 
     @property
     def stability(self) -> tuple[Stability, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from trimtab.research import figures
+from trimtab.research.choosing import value_at
 from trimtab.research.crossval import Crossed
 from trimtab.research.validation_page import LINES, PARAMETERS, short_names
 from trimtab.research.walkforward import Walked
@@ -47,7 +48,7 @@ def of_walk(w: Walked) -> dict[str, go.Figure]:
     equity.update_layout(shapes=[shade | {"x0": a, "x1": b} for a, b in edges[1::2]])
     found = {"equity": equity}
     inside, outside = (
-        [float(values[fold.chosen]) if fold.chosen >= 0 else None for fold, values in zip(w.folds, side, strict=True)]
+        [value_at(values, fold.chosen) for fold, values in zip(w.folds, side, strict=True)]
         for side in ([fold.inside for fold in w.folds], [fold.outside for fold in w.folds])
     )
     bars = figures.frame(w.criterion.label, "~g", dates=False, barmode="group")
@@ -105,5 +106,5 @@ def of_paths(c: Crossed) -> dict[str, go.Figure]:
     return found
 
 
-def _finite(values: list[float | None]) -> list[float | None]:
-    return [value if value is not None and np.isfinite(value) else None for value in values]
+def _finite(values: list[float]) -> list[float | None]:
+    return [value if np.isfinite(value) else None for value in values]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
+from trimtab.research.choosing import value_at
 from trimtab.research.crossval import Crossed
 from trimtab.research.drawdown import max_drawdown
 from trimtab.research.metrics_table import METRICS, format_metric
@@ -167,8 +168,8 @@ def _plain_fold(w: Walked, fold: Walk) -> dict[str, Any]:
         "in_sample": [utc(ts) for ts in fold.train],
         "out_of_sample": [utc(ts) for ts in fold.test],
         "chosen": w.sets.told(k) if k >= 0 else None,
-        "inside": float(fold.inside[k]) if k >= 0 else math.nan,
-        "outside": float(fold.outside[k]) if k >= 0 else math.nan,
+        "inside": value_at(fold.inside, k),
+        "outside": value_at(fold.outside, k),
         "efficiency": efficiency_of(fold),
         "rank_correlation": fold.correlation,
         "total_return": total_of(fold),
@@ -189,8 +190,8 @@ def _plain_paths(c: Crossed) -> dict[str, Any]:
             {
                 "held_out": list(split.held),
                 "chosen": c.sets.told(split.chosen) if split.chosen >= 0 else None,
-                "inside": float(split.inside[split.chosen]) if split.chosen >= 0 else math.nan,
-                "outside": float(split.outside[split.chosen]) if split.chosen >= 0 else math.nan,
+                "inside": value_at(split.inside, split.chosen),
+                "outside": value_at(split.outside, split.chosen),
                 "days": split.days,
                 "rank_correlation": split.correlation,
             }
@@ -230,8 +231,8 @@ def fold_rows(w: Walked) -> list[list[str]]:
             str(f + 1),
             *(day_of(ts) for ts in (*fold.train, *fold.test)),
             chosen_text(w.sets, fold.chosen),
-            metric_text(w.criterion, float(fold.inside[fold.chosen]) if fold.chosen >= 0 else math.nan),
-            metric_text(w.criterion, float(fold.outside[fold.chosen]) if fold.chosen >= 0 else math.nan),
+            metric_text(w.criterion, value_at(fold.inside, fold.chosen)),
+            metric_text(w.criterion, value_at(fold.outside, fold.chosen)),
             f"{total_of(fold):.2%}",
             f"{fold.returns.size:,}",
             f"{fold.trades:,}",
@@ -285,8 +286,8 @@ def split_rows(c: Crossed) -> list[list[str]]:
         [
             ", ".join(str(g + 1) for g in split.held),
             chosen_text(c.sets, split.chosen),
-            metric_text(c.criterion, float(split.inside[split.chosen]) if split.chosen >= 0 else math.nan),
-            metric_text(c.criterion, float(split.outside[split.chosen]) if split.chosen >= 0 else math.nan),
+            metric_text(c.criterion, value_at(split.inside, split.chosen)),
+            metric_text(c.criterion, value_at(split.outside, split.chosen)),
             f"{split.days:,}",
         ]
         for split in c.splits[:MOST]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trimtab.research.choosing import Criterion, criterion_of, rank_correlation
+from trimtab.research.choosing import Criterion, criterion_of, mean_known, rank_correlation, value_at
 from trimtab.research.folds import Fold, Scheme, calendar_of, folds_of
 from trimtab.research.ratios import equity_from_returns, sharpe_ratio
 from trimtab.research.windowed import Progress, Ran, Sets, ground_of, run_windows, sets_of
@@ -129,8 +129,7 @@ class Walked(NamedTuple):
     @property
     def correlation(self) -> float:
         """Mean over folds of `Walk.correlation`; NaN where no fold has one."""
-        known = [c for fold in self.folds if not math.isnan(c := fold.correlation)]
-        return float(np.mean(known)) if known else NAN
+        return mean_known(fold.correlation for fold in self.folds)
 
     @property
     def stability(self) -> tuple[Stability, ...]:
@@ -220,7 +219,7 @@ def walk_forward(
                 chosen=k,
                 inside=inside,
                 outside=values[:, outer],
-                mean_inside=float(means[k, inner]) if k >= 0 else NAN,
+                mean_inside=value_at(means[:, inner], k),
                 ts=stamps[outer],
                 returns=returns[k] if k >= 0 else np.zeros(returns.shape[1]),
                 trades=int(figures[k, outer, SUMMARY.index("trades")]) if k >= 0 else 0,
