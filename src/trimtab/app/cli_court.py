@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 #: Endings of files that hold a spec.
 SPECS: Final = (".yaml", ".yml", ".json")
+_NO_DATA: Final = "there is no --data: give symbols of the store or a file of bars, e.g. --data BTCEUR_1h.csv"
 
 
 def validate(
-    target: Annotated[
-        str,
-        typer.Argument(metavar="STRATEGY|SPEC", help="A strategy, or a spec.", show_default=False),
+    targets: Annotated[
+        list[str],
+        typer.Argument(metavar="STRATEGY…|SPEC", help="A strategy, several, or a spec.", show_default=False),
     ],
     data: Annotated[
         str | None,
@@ -45,6 +46,9 @@ def validate(
     ] = 1_000_000.0,
     quick: Annotated[bool, typer.Option("--quick", help="Only the tests that decide, and their statistics.")] = False,
     page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the verdict's page.")] = None,
+    table: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Of several strategies: write their table.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Judge a strategy or a book against everything that was ever tried: PASS, FAIL or NOT ENOUGH DATA.
@@ -55,11 +59,16 @@ def validate(
     deflated Sharpe by the strictest count, and overfitting; other runs tell
     what the record rests on.
 
+    Several strategies are all run first, at their own parameters and at the
+    neighbours of these; then each is judged against all of it, and false
+    discoveries among them are controlled. They pass if one of them does.
+
     Exit codes: 0 PASS, 1 FAIL, 2 a mistake in what was asked, 3 NOT ENOUGH DATA.
 
     [bold]Examples[/bold]
       trimtab validate momentum --data BTCEUR --timeframe 1h
       trimtab validate book.yaml --html verdict.html
+      trimtab validate sma_cross momentum --data BTCEUR --markdown table.md
       trimtab validate my_strategy.py --data BTCEUR_1h.csv --set lookback=50 --json
     """
     from trimtab.app.console.court import print_verdict
@@ -70,6 +79,10 @@ def validate(
 
     if page is not None:
         pages.check_path(page)
+    if len(targets) > 1:
+        _unused(quick, settings, page)
+        raise typer.Exit(_several(targets, (data, symbols, timeframe), capital, table, as_json))
+    target = targets[0]
     is_spec = Path(target).suffix.lower() in SPECS
     root = data if is_spec or symbols is not None else None
     with console.progress(shown=not as_json) as progress:
@@ -89,6 +102,52 @@ def validate(
             typer.echo(f"Page: {page}")
     if held.verdict.code:
         raise typer.Exit(held.verdict.code)
+
+
+def _unused(quick: bool, settings: list[str] | None, page: Path | None) -> None:
+    """TrimtabError where something was asked of several strategies that only one can have."""
+    from trimtab.types import TrimtabError
+
+    asked = {"--quick": quick, "--set": bool(settings), "--html": page is not None}
+    wrong = [name for name, given in asked.items() if given]
+    if wrong:
+        raise TrimtabError(f"{wrong[0]} is of one strategy or spec: validate them one by one, or leave it out")
+
+
+def _several(
+    names: list[str],
+    asked: tuple[str | None, str | None, str],
+    capital: float,
+    table: Path | None,
+    as_json: bool,
+) -> int:
+    """Judge several strategies; -> 0 if one of them passes, 3 if none can be said yet, else 1."""
+    from trimtab.app.console.court import print_field
+    from trimtab.research.court.field import judge_all
+    from trimtab.research.court.field_table import markdown, rows_of
+    from trimtab.research.court.verdict import NOT_ENOUGH, PASS
+    from trimtab.strategies import find
+    from trimtab.types import TrimtabError
+
+    if specs := [name for name in names if Path(name).suffix.lower() in SPECS]:
+        raise TrimtabError(f"{specs[0]} is a spec: validate it alone")
+    data, symbols, timeframe = asked
+    reads = {field for name in names for field in find(name).reads}
+    panel = panel_asked(symbols, timeframe, data, sorted(reads))
+    if panel is None:
+        raise TrimtabError(_NO_DATA)
+    with console.progress(shown=not as_json) as progress:
+        judged, refused = judge_all(
+            names, panel, data if symbols is not None else None, capital=capital, progress=progress
+        )
+    if table is not None:
+        table.write_text(markdown(judged, refused), encoding="utf-8")
+    if as_json:
+        console.write_json({"strategies": rows_of(judged), "refused": [each._asdict() for each in refused]})
+    else:
+        print_field(console.stdout(), judged, refused)
+    words = {each.held.verdict.word for each in judged}
+    return 0 if PASS in words else 3 if words <= {NOT_ENOUGH} else 1
 
 
 def _of_spec(target: str, settings: list[str] | None, root: str | None, progress: Progress) -> Run:
@@ -121,7 +180,7 @@ def _of_strategy(
     strategy = find(target)
     panel = panel_asked(symbols, timeframe, data, strategy.reads)
     if panel is None:
-        raise TrimtabError("there is no --data: give symbols of the store or a file of bars, e.g. --data BTCEUR_1h.csv")
+        raise TrimtabError(_NO_DATA)
     if progress is not None:
         progress("running (the first time compiles)", 0, 0)
     spec = msgspec.structs.replace(spec_of(target, panel, params_given(settings)), capital=capital)

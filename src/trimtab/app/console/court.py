@@ -11,9 +11,12 @@ from trimtab.research.court.finding import FAILED, PASSED, SHORT
 from trimtab.research.court.verdict import FAIL, PASS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from trimtab.research.court.case import Case
+    from trimtab.research.court.field import Judged, Refused
     from trimtab.research.court.verdict import Verdict
 
 _STYLES: Final = {PASSED: "green", FAILED: "red", SHORT: "yellow"}
@@ -55,3 +58,29 @@ def print_verdict(console: Console, verdict: Verdict, case: Case) -> None:
     for concern in verdict.concerns:
         console.print(f"  Concern: {escaped(concern)}")
     console.print(f"[dim]Trial ledger: {verdict.entries:,} entries, head {verdict.ledger[:16]}[/]")
+
+
+def print_field(console: Console, judged: Sequence[Judged], refused: Sequence[Refused]) -> None:
+    """Verdicts of several strategies, one line each, then why."""
+    from trimtab.research.court.field_table import rows_of
+
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim")
+    for name in ("Strategy", "Bars"):
+        table.add_column(name)
+    for name in ("Sharpe", "To beat", "DSR", "PBO", "q"):
+        table.add_column(name, justify="right")
+    table.add_column("Verdict")
+    rows = rows_of(judged)
+    for row in rows:
+        figures = (row[name] for name in ("sharpe", "hurdle", "dsr", "pbo", "q"))
+        cells = ("" if value is None else f"{value:.2f}" for value in figures)
+        word = f"[{_WORDS.get(row['verdict'], 'bold yellow')}]{row['verdict']}[/]"
+        table.add_row(escaped(row["strategy"]), row["timeframe"], *cells, word)
+    console.print(table)
+    console.print()
+    for row in rows:
+        console.print(f"{escaped(row['strategy'])}: {escaped(row['reason'])}")
+        if row["needed"]:
+            console.print(f"  [dim]needed: {escaped(row['needed'])}[/]")
+    for each in refused:
+        console.print(f"{escaped(each.name)} was not run: {escaped(each.why)}")
