@@ -57,6 +57,7 @@ ORDER: Final = (
     "sweep",
     "walkforward",
     "trials",
+    "validate",
     "check",
     "strategies",
     "size",
@@ -70,6 +71,7 @@ ORDER: Final = (
     "resume",
     "journal",
     "config",
+    "doctor",
 )
 GROUPS: Final = ("Start here", "Data", "Research", "Trading", "Settings")
 START, DATA, RESEARCH, TRADING, SETTINGS = GROUPS
