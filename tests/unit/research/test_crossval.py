@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -78,6 +79,29 @@ def test_purge_before_and_embargo_after_by_hand() -> None:
     splits, _, _ = judged([A, B], how)
     assert splits[1].inside.tolist() == pytest.approx([(3 - 1) / 400, (-3 + 2) / 400])  # and so A is taken
     assert splits[1].chosen == 0
+
+
+@given(
+    bars=st.lists(st.integers(1, 5), min_size=12, max_size=80),
+    groups=st.integers(2, 6),
+    purge=st.integers(0, 12),
+    embargo=st.integers(0, 12),
+    data=st.data(),
+)
+def test_no_row_near_a_held_out_group_trains(
+    bars: list[int], groups: int, purge: int, embargo: int, data: st.DataObject
+) -> None:
+    """Row by row, and no day more than whole days force it is left out."""
+    calendar = Calendar(np.concatenate(([0], np.cumsum(bars))), np.arange(len(bars), dtype=np.int64))
+    edges = edges_of(len(bars), groups, least=1)
+    held = data.draw(st.sets(st.integers(0, groups - 1), min_size=1, max_size=groups - 1))
+    how = Combinations(groups=groups, held_out=len(held), purge=f"{purge}", embargo=f"{embargo}")
+    taken = np.zeros(calendar.rows, np.bool_)
+    for g in held:
+        first, stop = calendar.first[edges[g]], calendar.first[edges[g + 1]]
+        taken[max(first - purge, 0) : stop + purge + embargo] = True
+    expected = [not taken[a:b].any() for a, b in itertools.pairwise(calendar.first)]
+    assert training_of(calendar, edges, sorted(held), how).tolist() == expected
 
 
 def test_days_without_a_forecast_are_not_judged_and_a_set_without_any_is_not_chosen() -> None:
