@@ -59,7 +59,7 @@ def test_help_has_examples_and_says_what_is_written():
     shown = CliRunner().invoke(app, ["walkforward", "--help"], env={"COLUMNS": "120"})
     assert shown.exit_code == 0
     assert "trimtab walkforward" in shown.stdout.split("Examples")[1]
-    assert "Writes nothing" in shown.stdout
+    assert "Writes nothing else" in shown.stdout
     assert "walkforward" in CliRunner().invoke(app, []).stdout
 
 
@@ -132,3 +132,13 @@ def test_what_cannot_be_is_said_with_its_code(place: Path, args: tuple[str, ...]
     result = walk(place, *args)
     assert (result.exit_code, result.stdout) == (code, "")
     assert message in result.stderr
+
+
+def test_every_set_that_is_chosen_from_is_a_trial_once(place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("TRIMTAB_TRIALS", str(tmp_path))
+    for _ in range(2):
+        assert walk(place, *GRID, "--train", "180d", "--test", "60d").exit_code == 0
+    assert walk(place, *GRID, "--groups", "4").exit_code == 0
+    told = CliRunner().invoke(app, ["trials", "verify", "--json"], env={"TRIMTAB_TRIALS": str(tmp_path)})
+    found = json.loads(told.stdout)
+    assert (found["entries"], found["trials"]) == (1, 6)

@@ -88,8 +88,8 @@ def walkforward(
     out-of-sample: from a flat book, with models warmed on all bars before, sold
     with costs at the end. Without a grid the spec's own parameters are walked.
     --groups N cross-validates instead: every way to hold out K of N groups of
-    days, and the spread of Sharpe over the paths they make. Writes nothing, or
-    the page of --html.
+    days, and the spread of Sharpe over the paths they make. Every set that is
+    chosen from is a trial. Writes nothing else, or the page of --html.
 
     Exit codes: 2 a mistake in the spec or the cuts, 3 not enough data for them.
 
