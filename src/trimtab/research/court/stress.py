@@ -96,8 +96,8 @@ def _jitter(of: Jittered) -> Finding:
         why = of.why or "no parameter can be moved"
         return Finding(name="jitter", title=title, outcome=ABSENT, told=why)
     where = "all parameters together" if of.worst == TOGETHER else of.worst
-    told = f"a {of.verdict}: moving {where} keeps half of the Sharpe in {of.kept:.0%} of cases"
-    return _finding("jitter", title, of.kept, KEEP, told, of.why)
+    told = f"a {of.verdict}: moving {where} keeps half of the Sharpe in {of.least:.0%} of cases"
+    return _finding("jitter", title, of.least, KEEP, told, of.why)
 
 
 def _costs(of: CostSwept) -> Finding:
