@@ -42,7 +42,7 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
 class CapacityCurve(NamedTuple):
     """What each capital comes to; free: the spec's capital without impact and with all volume to itself.
 
-    capacity  capital at which the Sharpe is half of the free one; NaN, with why, where it is not within the capitals
+    capacity  smallest capital at which the Sharpe is half of the free one; NaN, with why, where it is not within the capitals
     """
 
     capitals: tuple[float, ...]
@@ -76,12 +76,13 @@ def capacity(
     if not free.sharpe > 0.0:
         return ends(NAN, free.why or f"the Sharpe without impact is {free.sharpe:.2f}: there is no half of it to keep")
     enough = [one.sharpe >= HALF * free.sharpe for one in found]  # False where it is NaN
-    if not any(enough):
+    if not enough[0]:
         return ends(NAN, f"half of the Sharpe is lost already at the smallest capital, {how.low:,.0f}")
-    if enough[-1]:
+    if all(enough):
         return ends(NAN, f"more than half of the Sharpe is left at the largest capital, {how.high:,.0f}")
-    k = max(k for k, good in enumerate(enough) if good)
-    low, high = capitals[k], capitals[k + 1]
+    # Money that cannot be invested any more trades less, and may do better again: the first fall counts.
+    k = enough.index(False)
+    low, high = capitals[k - 1], capitals[k]
     while high / low > 1.0 + how.tolerance:
         middle = math.sqrt(low * high)
         if at(middle).sharpe >= HALF * free.sharpe:
