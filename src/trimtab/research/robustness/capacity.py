@@ -42,7 +42,7 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
 class CapacityCurve(NamedTuple):
     """What each capital comes to; free: the spec's capital without impact and with all volume to itself.
 
-    capacity  smallest capital at which the Sharpe is half of the free one; NaN, with why, where it is not within the capitals
+    capacity  smallest capital at which the Sharpe is half of the free one; NaN, with why, where it is not among them
     """
 
     capitals: tuple[float, ...]
