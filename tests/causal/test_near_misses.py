@@ -163,8 +163,9 @@ def indices(tmp_path_factory: pytest.TempPathFactory) -> Panel:
     return load("SP500", "NASDAQ", timeframe="1d", root=root)
 
 
-#: On real bars in the nightly run: a fit of theirs takes long, and made bars have met them.
-SLOW = ("pairs_selected",)
+#: On real bars in the nightly run: their fits take long. Made bars have met pairs_selected by day, the laws of split and
+#: parity volatility_clustering.
+SLOW = ("pairs_selected", "volatility_clustering")
 ON_REAL = [
     pytest.param(name, marks=pytest.mark.nightly) if name in SLOW else name
     for name in [*BUILT_IN, str(EXAMPLE)]
@@ -182,7 +183,7 @@ def test_every_strategy_that_ships_keeps_the_laws_on_real_bars(indices: Panel, n
 
 
 #: On made bars in the nightly run: their windows are long, and variance_ratio, on the same kernel, is looked at by day;
-#: volatility_clustering fits in each of many folds, and real bars have met it.
+#: volatility_clustering fits in each of many folds.
 LONG = ("drift_significance", "lag_autocorr", "pacf_spike", "volatility_clustering")
 ON_MADE = [
     pytest.param(name, marks=pytest.mark.nightly) if name in LONG else name for name in [*BUILT_IN, str(EXAMPLE)]

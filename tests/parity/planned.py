@@ -89,9 +89,9 @@ SHORT: dict[str, dict[str, Any]] = {
 }
 
 
-#: In the nightly run where a case takes seconds: variance_ratio, of the same form and on the same kernel, is looked at
-#: by day, and books drawn at random have all of them.
-BY_NIGHT = ("drift_significance", "lag_autocorr", "pacf_spike")
+#: In the nightly run where a case takes seconds: others of the same form are looked at by day (variance_ratio on the same
+#: kernel, vpin on several fields), and books drawn at random have all of them.
+BY_NIGHT = ("drift_significance", "lag_autocorr", "pacf_spike", "permutation_entropy", "true_range_divergence")
 
 
 def by_day(names: Iterable[str]) -> list[Any]:
