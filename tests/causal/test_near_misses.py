@@ -163,8 +163,8 @@ def indices(tmp_path_factory: pytest.TempPathFactory) -> Panel:
     return load("SP500", "NASDAQ", timeframe="1d", root=root)
 
 
-#: On real bars in the nightly run: their fits take long. Made bars have met pairs_selected by day, the laws of split and
-#: parity volatility_clustering.
+#: On real bars in the nightly run: their fits take long. Made bars have met pairs_selected by day, the laws of split
+#: and parity volatility_clustering.
 SLOW = ("pairs_selected", "volatility_clustering")
 ON_REAL = [
     pytest.param(name, marks=pytest.mark.nightly) if name in SLOW else name

@@ -89,8 +89,8 @@ SHORT: dict[str, dict[str, Any]] = {
 }
 
 
-#: In the nightly run where a case takes seconds: others of the same form are looked at by day (variance_ratio on the same
-#: kernel, vpin on several fields), and books drawn at random have all of them.
+#: In the nightly run where a case takes seconds: others of the same form are looked at by day (variance_ratio on the
+#: same kernel, vpin on several fields), and books drawn at random have all of them.
 BY_NIGHT = ("drift_significance", "lag_autocorr", "pacf_spike", "permutation_entropy", "true_range_divergence")
 
 
