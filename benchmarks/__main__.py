@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -28,6 +30,12 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="name the benchmarks and measure nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write machine and figures to FILE")
     given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as trials:  # what is run to be measured is no trial of anybody's
+        os.environ["TRIMTAB_TRIALS"] = trials
+        return _main(parser, given)
+
+
+def _main(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     try:
         names = matching(given.names)
     except KeyError as error:
