@@ -212,7 +212,8 @@ def test_a_page_runs_as_written(name: str, ground: Path, tmp_path: Path, monkeyp
     else:
         shutil.copytree(ground, folder)
     monkeypatch.chdir(folder)
-    monkeypatch.delenv("TRIMTAB_DATA", raising=False)
+    for own in ("TRIMTAB_DATA", "TRIMTAB_TRIALS"):
+        monkeypatch.delenv(own, raising=False)
     ran = play(ROOT / name, folder)
     if name in ("README.md", "docs/api.md", "docs/crashes.md", "docs/fills.md"):
         assert ran, f"{name}: nothing in it could be run"
