@@ -44,6 +44,12 @@ def validate(
     capital: Annotated[
         float, typer.Option("--capital", min=0.0, help="Of a strategy: what it is run with; impact grows with it.")
     ] = 1_000_000.0,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grid", metavar="PATH=VALUES", help="What could be chosen: walked forward, and trials. Repeatable."
+        ),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only the tests that decide, and their statistics.")] = False,
     page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the verdict's page.")] = None,
     table: Annotated[
@@ -68,10 +74,12 @@ def validate(
     [bold]Examples[/bold]
       trimtab validate momentum --data BTCEUR --timeframe 1h
       trimtab validate book.yaml --html verdict.html
+      trimtab validate book.yaml --grid models.0.params.lookback=20,50,100
       trimtab validate sma_cross momentum --data BTCEUR --markdown table.md
       trimtab validate my_strategy.py --data BTCEUR_1h.csv --set lookback=50 --json
     """
     from trimtab.app.console.court import print_verdict
+    from trimtab.app.grid import read_grid
     from trimtab.research import pages
     from trimtab.research.court.court import hold
     from trimtab.research.court.page import headline, render_page
@@ -80,7 +88,7 @@ def validate(
     if page is not None:
         pages.check_path(page)
     if len(targets) > 1:
-        _unused(quick, settings, page)
+        _unused(quick, settings, grid, page)
         raise typer.Exit(_several(targets, (data, symbols, timeframe), capital, table, as_json))
     target = targets[0]
     is_spec = Path(target).suffix.lower() in SPECS
@@ -90,7 +98,8 @@ def validate(
             run = _of_spec(target, settings, root, progress)
         else:
             run = _of_strategy(target, settings, capital, (data, symbols, timeframe), progress)
-        held = hold(run, root, stressed=not quick, progress=progress)
+        axes = read_grid(run.spec, grid) if grid else None
+        held = hold(run, root, grid=axes, stressed=not quick, progress=progress)
         if page is not None:
             pages.write_page(render_page(held.verdict, held.case, held.stressed), page)
     if as_json:
@@ -104,11 +113,11 @@ def validate(
         raise typer.Exit(held.verdict.code)
 
 
-def _unused(quick: bool, settings: list[str] | None, page: Path | None) -> None:
+def _unused(quick: bool, settings: list[str] | None, grid: list[str] | None, page: Path | None) -> None:
     """TrimtabError where something was asked of several strategies that only one can have."""
     from trimtab.types import TrimtabError
 
-    asked = {"--quick": quick, "--set": bool(settings), "--html": page is not None}
+    asked = {"--quick": quick, "--set": bool(settings), "--grid": bool(grid), "--html": page is not None}
     wrong = [name for name, given in asked.items() if given]
     if wrong:
         raise TrimtabError(f"{wrong[0]} is of one strategy or spec: validate them one by one, or leave it out")
@@ -169,9 +178,8 @@ def _of_strategy(
     asked: tuple[str | None, str | None, str],
     progress: Progress,
 ) -> Run:
-    import msgspec
-
-    from trimtab.research.backtest import run_spec, spec_of
+    from trimtab.research.backtest import run_spec
+    from trimtab.research.court.field import spec_at
     from trimtab.research.ledger.record import record_run
     from trimtab.strategies import find
     from trimtab.types import TrimtabError
@@ -183,5 +191,5 @@ def _of_strategy(
         raise TrimtabError(_NO_DATA)
     if progress is not None:
         progress("running (the first time compiles)", 0, 0)
-    spec = msgspec.structs.replace(spec_of(target, panel, params_given(settings)), capital=capital)
+    spec = spec_at(strategy, target, panel, capital, params_given(settings))
     return record_run(run_spec(spec, panel), data if symbols is not None else None)

@@ -124,6 +124,7 @@ def run_walkforward(
     """
     from trimtab.research.crossval import cross_validate
     from trimtab.research.folds import Scheme
+    from trimtab.research.sweep import try_all
     from trimtab.research.walkforward import walk_forward
 
     tell = progress or _silent
@@ -138,25 +139,8 @@ def run_walkforward(
     else:
         found = cross_validate(spec, panel, grid, how, metric=metric, hurdle=hurdle, progress=count)
     tell("recording what was tried", 0, 0)
-    _record_all(found.sets.specs, panel, root)
+    try_all(found.sets.specs, panel, root)
     return found
-
-
-def _record_all(specs: list[Spec], panel: Panel, root: str | None) -> None:
-    """Specs that differ in parameters alone, each as a trial over all bars."""
-    from trimtab.research.backtest import run_spec
-    from trimtab.research.ledger.record import record_run, record_sweep
-    from trimtab.research.sweep import run_sets
-    from trimtab.strategies import find, params_of
-
-    first = specs[0]
-    if len(first.models) != 1 or first.cash_flows:
-        for spec in specs:
-            record_run(run_spec(spec, panel), root)
-        return
-    strategy = find(first.models[0].strategy)
-    sets = [params_of(strategy, spec.models[0].params) for spec in specs]
-    record_sweep(first, panel, sets, run_sets(first, panel, strategy, sets, os.cpu_count() or 1, None), root)
 
 
 def replay(bundle: Path, root: str | None = None) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -17,10 +18,10 @@ from trimtab.bounds import is_plain
 from trimtab.portfolio.budgets import combine, share_of
 from trimtab.portfolio.standing import resizes
 from trimtab.research.arguments import check_arguments
-from trimtab.research.backtest import check_weights, said, spec_of
+from trimtab.research.backtest import check_weights, run_spec, said, spec_of
 from trimtab.research.curves import periods_of
 from trimtab.research.funds import rates_of
-from trimtab.research.ledger.record import record_sweep
+from trimtab.research.ledger.record import record_run, record_sweep
 from trimtab.research.prepared import hash_ahead, market_of, model_rows
 from trimtab.research.ratios import per_period
 from trimtab.research.setup import costs_of_panel, setup_of
@@ -117,6 +118,18 @@ def sweep(
     swept = run_sets(spec, panel, found, sets, threads or os.cpu_count() or 1, progress)
     record_sweep(spec, panel, sets, swept)
     return table_of(sets, list(grid), swept.figures)
+
+
+def try_all(specs: Sequence[Spec], panel: Panel, root: str | Path | None = None) -> None:
+    """Specs that differ in parameters alone, each as a trial over all bars: for whoever chooses from them."""
+    first = specs[0]
+    if len(first.models) != 1 or first.cash_flows:
+        for spec in specs:
+            record_run(run_spec(spec, panel), root)
+        return
+    strategy = find(first.models[0].strategy)
+    sets = [params_of(strategy, spec.models[0].params) for spec in specs]
+    record_sweep(first, panel, sets, run_sets(first, panel, strategy, sets, os.cpu_count() or 1, None), root)
 
 
 def parameter_sets(strategy: Strategy, grid: Mapping[str, Iterable[Any]]) -> list[Any]:
