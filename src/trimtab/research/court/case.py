@@ -12,7 +12,7 @@ from trimtab.research.curves import periods_of
 from trimtab.research.inference.sharpe import Moments, moments_of
 from trimtab.research.ledger.counting import Count, Record, Tried, counts, is_of_family, is_of_hypothesis, tried
 from trimtab.research.ledger.file import folder_of
-from trimtab.research.ledger.identity import Hypothesis, hypothesis_of
+from trimtab.research.ledger.identity import Hypothesis, hypothesis_of, identity_of, values_of
 from trimtab.research.ledger.reading import opened
 from trimtab.research.ratios import per_period
 from trimtab.research.robustness.outcome import returns_of
@@ -65,6 +65,9 @@ def case_of(run: Run, root: str | Path | None = None) -> Case:
     hypothesis = hypothesis_of(run.spec)
     record = Record(hypothesis, int(run.panel.ts[0]), int(run.panel.ts[-1]), run.curves.ts)
     with opened(folder_of(root)) as ledger:
+        key = identity_of(run.spec, run.data_hash).keys([values_of(run.spec)])[0]
+        if ledger.seq_of(key) is None:
+            raise TrimtabError(f"the trial ledger in {folder_of(root)} does not hold this run: name its own store")
         rows = list(ledger.rows())
         own = tried(ledger, (row for row in rows if is_of_hypothesis(row, record)), record)
         family = tried(ledger, (row for row in rows if is_of_family(row, record)), record)

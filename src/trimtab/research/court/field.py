@@ -7,7 +7,7 @@ them, but somebody could. What is judged is the strategy at its own parameters.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -94,14 +94,19 @@ def _tried(name: str, panel: Panel, root: str | Path | None, capital: float) -> 
     return record_run(run_spec(spec, panel), root)
 
 
-def spec_at(strategy: Strategy, name: str, panel: Panel, capital: float) -> Spec:
-    """The spec of a strategy on these bars, at the finest timeframe that it is made for and that they have."""
-    spec = spec_of(name, panel)
+def spec_at(
+    strategy: Strategy, name: str, panel: Panel, capital: float, params: Mapping[str, Any] | None = None
+) -> Spec:
+    """The spec of a strategy on these bars, at the finest timeframe that it is made for and that they make up.
+
+    Raises NotEnoughData where they make up none of them.
+    """
+    spec = spec_of(name, panel, params)
     own = TIMEFRAMES[panel.timeframe]
     fit = [t for t in strategy.timeframes if TIMEFRAMES[t] >= own and TIMEFRAMES[t] % own == 0]
     if not fit:
         made = ", ".join(strategy.timeframes)
-        raise NotEnoughData(f"{name} is made for {made}: bars of {panel.timeframe} are too coarse for it")
+        raise NotEnoughData(f"{name} is made for {made}, which bars of {panel.timeframe} do not make up")
     finest = min(fit, key=lambda t: TIMEFRAMES[t])
     model = msgspec.structs.replace(spec.models[0], timeframe="" if finest == panel.timeframe else finest)
     return msgspec.structs.replace(spec, models=(model,), capital=capital)

@@ -38,7 +38,9 @@ def _row(each: Judged) -> dict[str, Any]:
 def markdown(judged: Sequence[Judged], refused: Sequence[Refused]) -> str:
     """The table, with a sentence that says what it is of; figures are rounded so that platforms agree on them."""
     head = ("strategy", "timeframe", "net Sharpe", "hurdle", "DSR", "PBO", "q", "verdict")
-    lines = [_sentence(judged), "", _line(head), _line(["---", "---", *["---:"] * 5, "---"])]
+    lines = [_sentence(judged), ""]
+    if judged:
+        lines += [_line(head), _line(["---", "---", *["---:"] * 5, "---"])]
     for row in rows_of(judged):
         figures = (_shown(row[name], places) for name, places in (("sharpe", 2), ("hurdle", 2), ("dsr", 2), ("pbo", 2)))
         lines.append(_line((f"`{row['strategy']}`", row["timeframe"], *figures, _shown(row["q"], 2), row["verdict"])))

@@ -15,7 +15,7 @@ from trimtab.research.inference.sharpe import minimum_track_record, probabilisti
 from trimtab.research.inference.superiority import superior
 from trimtab.research.inference.trials import flat_columns
 from trimtab.research.ledger.counting import Count
-from trimtab.types import F64, NotEnoughData
+from trimtab.types import F64, NotEnoughData, TrimtabError
 
 #: The probability that a record has to reach.
 CONFIDENCE: Final = 0.95
@@ -26,6 +26,8 @@ MOST_OVERFIT: Final = 0.5
 #: Paths of the reality check, and its level.
 _PATHS, _LEVEL = 2_000, 0.05
 _BLOCKS: Final = 16
+#: Years beyond which nobody waits.
+_LIFETIME: Final = 100.0
 #: Share of the record's days that a trial has to have, to be put beside the others.
 _SHARE: Final = 0.5
 
@@ -104,18 +106,22 @@ def deflated(case: Case) -> Finding:
         )
     elif m.sharpe <= count.hurdle:
         told, outcome = f"a Sharpe of {own:.2f} is not above {against}", FAILED
-        needed = "another idea: no length of this record will do"
+        needed = f"a Sharpe above {bar:.2f}: at {own:.2f} more days do not help"
     else:
         told = f"a Sharpe of {own:.2f} is above {against}, but only with a probability of {figure:.1%}"
-        more = math.ceil(minimum_track_record(m, count.hurdle, CONFIDENCE)) - m.n
-        outcome, needed = (
-            SHORT,
-            f"{more:,} more days at this Sharpe ({more / case.periods:.1f} years), and no new trials",
-        )
+        outcome, needed = SHORT, _more_days(case, minimum_track_record(m, count.hurdle, CONFIDENCE) - m.n)
     return Finding(
         name="dsr", title="Deflated Sharpe", outcome=outcome, decides=True, figure=number(figure), threshold=CONFIDENCE,
         told=told, needed=needed,
     )  # fmt: skip
+
+
+def _more_days(case: Case, more: float) -> str:
+    """What a record lacks, of which every further day is as those that it has."""
+    years = more / case.periods
+    if years > _LIFETIME:
+        return f"more than {_LIFETIME:.0f} years at this Sharpe: it is too close to what chance shows"
+    return f"{max(math.ceil(more), 1):,} more days at this Sharpe ({years:.1f} years), and no new trials"
 
 
 def _of(count: Count) -> str:
@@ -186,10 +192,10 @@ def superiority(matrix: F64, seed: int) -> Finding:
     if not matrix.size:
         return Finding(**rest, outcome=ABSENT, told="no set traded")
     best = matrix[:, int(np.argmax(matrix.mean(axis=0) / matrix.std(axis=0)))]
-    block = float(block_length(best)[0])
     try:
+        block = float(block_length(best)[0])
         found = superior(matrix, Resampling(paths=_PATHS, mean_block=block, seed=seed))
-    except NotEnoughData as error:
+    except TrimtabError as error:  # few days, or a set that hardly moves
         return Finding(**rest, outcome=ABSENT, told=str(error))
     told = (
         f"were no set better than cash, the best of {matrix.shape[1]:,} would look as good as this in "
