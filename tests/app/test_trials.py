@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +174,16 @@ def test_a_run_that_cannot_be_recorded_is_shown_and_says_so(book: Path, tmp_path
     summary = json.loads((bundle / "summary.json").read_text())
     assert summary["trials"] is None
     assert summary["notes"][0].startswith("Warning: this run is not in the trial ledger")
+
+
+def test_a_sweep_that_cannot_be_recorded_is_shown_and_warns(book: Path, tmp_path: Path):
+    place = tmp_path / "trials"
+    place.write_text("a file where the folder ought to be")
+    program = Path(sys.executable).with_name("trimtab")
+    done = subprocess.run([program, "sweep", book, *GRID], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, "all 6 sets" in done.stdout, "of this hypothesis" in done.stdout) == (0, True, False)
+    assert done.stderr.splitlines() == [
+        f"Warning: this sweep is not in the trial ledger: {place}: is a file; expected the folder of the trial ledger: "
+        "move the file away, or name a folder in TRIMTAB_TRIALS"
+    ]
+    assert "is a file; expected the folder" in said("trials", code=2)

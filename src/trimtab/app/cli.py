@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from typing import Any, Final, NoReturn
 
 import typer
@@ -249,6 +250,7 @@ def root(
 def main() -> None:
     """The entry point of the `trimtab` command."""
     spell_out()
+    warnings.showwarning = _warn
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
         sys.unraisablehook = _unraisable
@@ -261,6 +263,11 @@ def main() -> None:
         if done.code == INTERRUPTED:
             _end()
         raise
+
+
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning as a user needs it: without the place in the source that it came from."""
+    say(f"Warning: {message}")
 
 
 def _interrupt(*_: Any) -> NoReturn:

@@ -145,11 +145,17 @@ class Recorded(NamedTuple):
 
 
 def folder_of(root: str | Path | None = None) -> Path:
-    """$TRIMTAB_TRIALS, else `trials` in the store."""
+    """$TRIMTAB_TRIALS, else `trials` in the store; TrimtabError where a file is in its place."""
     from trimtab.data.store import open_store
 
     told = os.environ.get(PLACE)
-    return Path(told).expanduser() if told else open_store(root).root / "trials"
+    folder = Path(told).expanduser() if told else open_store(root).root / "trials"
+    if folder.exists() and not folder.is_dir():
+        raise LedgerFailed(
+            f"{folder}: is a file; expected the folder of the trial ledger: move the file away, or name a folder in "
+            f"{PLACE}"
+        )
+    return folder
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
