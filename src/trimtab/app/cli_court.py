@@ -16,9 +16,11 @@ from trimtab.app.cli_strategies import params_given
 if TYPE_CHECKING:
     from trimtab.app.wire import Progress
     from trimtab.research.run import Run
+    from trimtab.types import Panel, Spec
 
 #: Endings of files that hold a spec.
 SPECS: Final = (".yaml", ".yml", ".json")
+CAPITAL: Final = 1_000_000.0
 _NO_DATA: Final = "there is no --data: give symbols of the store or a file of bars, e.g. --data BTCEUR_1h.csv"
 
 
@@ -42,8 +44,11 @@ def validate(
         typer.Option("--set", metavar="NAME=VALUE", help="A strategy's parameter, or a spec's key. Repeatable."),
     ] = None,
     capital: Annotated[
-        float, typer.Option("--capital", min=0.0, help="Of a strategy: what it is run with; impact grows with it.")
-    ] = 1_000_000.0,
+        float | None,
+        typer.Option(
+            "--capital", min=0.0, help="Of a strategy: what it is run with (1,000,000); impact grows with it."
+        ),
+    ] = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(
@@ -89,16 +94,18 @@ def validate(
         pages.check_path(page)
     if len(targets) > 1:
         _unused(quick, settings, grid, page)
-        raise typer.Exit(_several(targets, (data, symbols, timeframe), capital, table, as_json))
+        raise typer.Exit(_several(targets, (data, symbols, timeframe), capital or CAPITAL, table, as_json))
     target = targets[0]
     is_spec = Path(target).suffix.lower() in SPECS
+    _unused_of_one(is_spec, capital, table)
     root = data if is_spec or symbols is not None else None
     with console.progress(shown=not as_json) as progress:
         if is_spec:
-            run = _of_spec(target, settings, root, progress)
+            spec, panel = _spec_asked(target, settings, root), None
         else:
-            run = _of_strategy(target, settings, capital, (data, symbols, timeframe), progress)
-        axes = read_grid(run.spec, grid) if grid else None
+            spec, panel = _strategy_asked(target, settings, capital or CAPITAL, (data, symbols, timeframe))
+        axes = read_grid(spec, grid) if grid else None  # before anything is tried
+        run = _run(spec, panel, root, progress)
         held = hold(run, root, grid=axes, stressed=not quick, progress=progress)
         if page is not None:
             pages.write_page(render_page(held.verdict, held.case, held.stressed), page)
@@ -123,6 +130,16 @@ def _unused(quick: bool, settings: list[str] | None, grid: list[str] | None, pag
         raise TrimtabError(f"{wrong[0]} is of one strategy or spec: validate them one by one, or leave it out")
 
 
+def _unused_of_one(is_spec: bool, capital: float | None, table: Path | None) -> None:
+    """TrimtabError where something was asked of one strategy or spec that it cannot have."""
+    from trimtab.types import TrimtabError
+
+    if table is not None:
+        raise TrimtabError("--markdown is of several strategies: name more than one, or take --html or --json")
+    if is_spec and capital is not None:
+        raise TrimtabError("--capital is of a strategy: a spec says its own, or --set capital=…")
+
+
 def _several(
     names: list[str],
     asked: tuple[str | None, str | None, str],
@@ -140,6 +157,10 @@ def _several(
 
     if specs := [name for name in names if Path(name).suffix.lower() in SPECS]:
         raise TrimtabError(f"{specs[0]} is a spec: validate it alone")
+    if twice := [name for k, name in enumerate(names) if name in names[:k]]:
+        raise TrimtabError(f"{twice[0]} is named twice: once will do")
+    if table is not None and not table.absolute().parent.is_dir():
+        raise TrimtabError(f"--markdown {table}: there is no folder {table.parent}")
     data, symbols, timeframe = asked
     reads = {field for name in names for field in find(name).reads}
     panel = panel_asked(symbols, timeframe, data, sorted(reads))
@@ -159,28 +180,18 @@ def _several(
     return 0 if PASS in words else 3 if words <= {NOT_ENOUGH} else 1
 
 
-def _of_spec(target: str, settings: list[str] | None, root: str | None, progress: Progress) -> Run:
-    from trimtab.app.wire import run_backtest
-
+def _spec_asked(target: str, settings: list[str] | None, root: str | None) -> Spec:
     if root is not None and not Path(root).is_dir():
         from trimtab.types import TrimtabError
 
         raise TrimtabError(f"--data {root}: a spec says what it runs on; expected the folder of its store")
-    spec = read(Path(target), settings, None, None)
-    with cli_advice.given(lambda: spec, root):
-        return run_backtest(spec, root=root, progress=progress)
+    return read(Path(target), settings, None, None)
 
 
-def _of_strategy(
-    target: str,
-    settings: list[str] | None,
-    capital: float,
-    asked: tuple[str | None, str | None, str],
-    progress: Progress,
-) -> Run:
-    from trimtab.research.backtest import run_spec
+def _strategy_asked(
+    target: str, settings: list[str] | None, capital: float, asked: tuple[str | None, str | None, str]
+) -> tuple[Spec, Panel]:
     from trimtab.research.court.field import spec_at
-    from trimtab.research.ledger.record import record_run
     from trimtab.strategies import find
     from trimtab.types import TrimtabError
 
@@ -189,7 +200,19 @@ def _of_strategy(
     panel = panel_asked(symbols, timeframe, data, strategy.reads)
     if panel is None:
         raise TrimtabError(_NO_DATA)
+    return spec_at(strategy, target, panel, capital, params_given(settings)), panel
+
+
+def _run(spec: Spec, panel: Panel | None, root: str | None, progress: Progress) -> Run:
+    """The recorded run of a spec; panel: None where it is in the store that the spec means."""
+    if panel is None:
+        from trimtab.app.wire import run_backtest
+
+        with cli_advice.given(lambda: spec, root):
+            return run_backtest(spec, root=root, progress=progress)
+    from trimtab.research.backtest import run_spec
+    from trimtab.research.ledger.record import record_run
+
     if progress is not None:
         progress("running (the first time compiles)", 0, 0)
-    spec = spec_at(strategy, target, panel, capital, params_given(settings))
-    return record_run(run_spec(spec, panel), data if symbols is not None else None)
+    return record_run(run_spec(spec, panel), root)

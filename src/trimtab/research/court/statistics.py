@@ -84,8 +84,9 @@ def probabilistic(case: Case) -> Finding:
     """PSR against 0: what the record would prove if nothing else had ever been tried."""
     figure = _psr(case, 0.0)
     told = f"the true Sharpe is above 0 with a probability of {figure:.1%}, were this the only thing ever tried"
+    outcome = held(figure, CONFIDENCE) if case.moments.n >= LEAST_DAYS else SHORT
     return Finding(
-        name="psr", title="Probabilistic Sharpe", outcome=held(figure, CONFIDENCE), figure=number(figure),
+        name="psr", title="Probabilistic Sharpe", outcome=outcome, figure=number(figure),
         threshold=CONFIDENCE, told=told if not math.isnan(figure) else "undefined",
     )  # fmt: skip
 
@@ -98,6 +99,8 @@ def deflated(case: Case) -> Finding:
     against = f"{bar:.2f}, what the best of {_of(count)} shows without skill" if count.trials > 1 else "0"
     if math.isnan(figure):
         told, outcome, needed = "undefined", SHORT, ""
+    elif m.n < LEAST_DAYS:
+        told, outcome, needed = f"a Sharpe of {own:.2f} over {m.n:,} days says nothing", SHORT, ""
     elif figure >= CONFIDENCE:
         told, outcome, needed = (
             f"a Sharpe of {own:.2f} is above {against}, with a probability of {figure:.1%}",
@@ -165,6 +168,8 @@ def overfitting(matrix: F64) -> Finding:
     }
     if matrix.shape[1] < 2:
         return Finding(**rest, outcome=ABSENT, told="one parameter set was tried: nothing was chosen")
+    if len(matrix) < LEAST_DAYS:
+        return Finding(**rest, outcome=ABSENT, told=f"{len(matrix):,} days that all sets have say nothing")
     try:
         found = probability_of_overfitting(matrix, _BLOCKS)
     except NotEnoughData as error:

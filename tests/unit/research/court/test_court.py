@@ -123,6 +123,8 @@ def test_too_few_days(ledger: Path) -> None:
         verdict = hold(tt.simulate(panel, side, costs=NEARLY_FREE), stressed=False).verdict
         assert verdict.word == NOT_ENOUGH
         assert f"{60 - rows} more days" in verdict.needed
+        lost = hold(tt.simulate(panel, -side, costs=NEARLY_FREE), stressed=False).verdict
+        assert lost.word == NOT_ENOUGH  # so few say nothing against it either
 
 
 def test_a_book_that_lost_everything_fails(ledger: Path) -> None:
