@@ -104,9 +104,9 @@ def _companies(panel: Panel, rng: np.random.Generator) -> Panel:
 
 def _money_break(subject: Subject, run: Run) -> Finding | None:
     """Where the run's own numbers are not those of the second count."""
-    result, counted = run.result, count(run)
-    close = _close(run)
-    wrong = ~(np.abs(counted.equity - run.bar_equity) <= close)  # NaN is wrong too
+    capital, result = run.capital, run.result
+    counted = count(run)
+    wrong = ~(np.abs(counted.equity - run.bar_equity) <= _CLOSE * capital)  # NaN is wrong too
     if wrong.any():
         row = int(wrong.argmax())
         told = f"equity is {run.bar_equity[row]:,.2f}; fills, carry and cash flows make {counted.equity[row]:,.2f}"
@@ -116,19 +116,11 @@ def _money_break(subject: Subject, run: Run) -> Finding | None:
         ("costs", result.cost.sum(axis=1), result.curve[:, 1]),
     )
     for name, parts, total in sums:
-        wrong = ~(np.abs(parts - total) <= close)
+        wrong = ~(np.abs(parts - total) <= _CLOSE * capital)
         if wrong.any():
             row = int(result.sample[wrong.argmax()])
             return _money(subject, name, row, f"{name} by model do not add up to the book's")
     return None
-
-
-def _close(run: Run) -> float:
-    """What rounding may come to, base currency: it grows with all that was ever traded."""
-    fills = run.result.fills
-    marks = run.fold.market.mark[fills["row"], fills["instrument"]]
-    traded = np.abs(fills["lots"] * run.result.book.unit[fills["instrument"]] * marks)
-    return _CLOSE * (run.capital + 1e-2 * float(traded.sum()))
 
 
 def _money(subject: Subject, field: str, row: int, seen: str) -> Finding:

@@ -37,6 +37,12 @@ def apply(position, lots, price, unit):
     return Position(after, price if (after > 0) != (held > 0) else position.avg_price, realised)
 
 
+@part
+def is_rounding(part, lots):
+    """Is a part of so many lots nothing but what float64 could not say of them, or of a ratio such as 1/3?"""
+    return abs(part) <= 1e-9 + 1e-15 * abs(lots)
+
+
 @rule
 def mark(cash, quantity, marks):
     """Equity: cash plus every position at its mark.

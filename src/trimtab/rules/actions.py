@@ -10,19 +10,13 @@ from __future__ import annotations
 import numpy as np
 
 from trimtab.compiled import apart, part
-from trimtab.rules.account import add_cash
+from trimtab.rules.account import add_cash, is_rounding
 from trimtab.rules.book import STOP_LOSS, TARGET
-from trimtab.rules.fills import Execution, list_fill, protect, set_band, stopped
+from trimtab.rules.fills import Execution, add_up, list_fill, protect, set_band, stopped
 from trimtab.rules.limits import ADJUST, DIVIDEND_PAID, PAY, SPLIT, note
 from trimtab.rules.market import DURATION, OPEN
 from trimtab.rules.orders import SPLIT_UP, on_tick
 from trimtab.types import DIVIDEND, LIMIT, MAX_LOTS, Fill
-
-
-@part
-def is_rounding(part, lots):
-    """Is a part of so many lots nothing but what a ratio such as 1/3 could not say?"""
-    return abs(part) <= 1e-9 + 1e-15 * abs(lots)
 
 
 @part
@@ -63,9 +57,11 @@ def split_held(book, log, terms, i, split, price, row, ts):
         fraction = 0.0
     moved = left != lots
     for m in range(book.held.shape[0]):
+        log.shares[k, m] = book.held[m, i] * ratio - book.held[m, i]
+    add_up(book, i, left, log.shares[k])
+    for m in range(book.held.shape[0]):
         held = book.held[m, i]
-        book.held[m, i] = held * ratio
-        log.shares[k, m] = book.held[m, i] - held
+        book.held[m, i] += log.shares[k, m]
         moved |= log.shares[k, m] != 0.0
         if fraction != 0.0:
             amount = held * (split - ratio) * unit * price

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trimtab.compiled import part, spliced
-from trimtab.rules.account import add_cash, apply, must_be_flat, rate_of
+from trimtab.rules.account import add_cash, apply, is_rounding, must_be_flat, rate_of
 from trimtab.rules.book import PROFIT, SLOTS, STOP_LOSS, TARGET, TRAIL, costs_of
 from trimtab.rules.limits import FLATTEN, note
 from trimtab.rules.match import half_spread_now
@@ -198,8 +198,28 @@ def protect(book, log, setup, i, ts, parent):
 
 
 @part
+def add_up(book, i, lots, shares):
+    """Let what the models will hold add up to the lots held after an exchange of shares (M,), which rounding alone
+    keeps from it.
+
+    Who gives back all that it holds, but for rounding, gives back all of it; what is left over goes to whoever holds
+    most then. Nothing is dropped: a lot may be as small as rounding of so many is elsewhere.
+    """
+    left, most, largest = float(lots), 0.0, 0
+    for m in range(book.held.shape[0]):
+        held = book.held[m, i] + shares[m]
+        if shares[m] != 0.0 and is_rounding(held, shares[m]):
+            shares[m] = -book.held[m, i]
+            held = 0.0
+        left -= held
+        if abs(held) > most:
+            most, largest = abs(held), m
+    shares[largest] += left
+
+
+@part
 def split_fill(book, i, lots, protective, shares):
-    """Each model's part of a fill, signed lots into shares (M,) (design §6.14); the parts add up to the fill.
+    """Each model's part of a fill, signed lots into shares (M,) (design §6.14).
 
     What a decision left over goes by each model's part of the gap on the fill's side; a protective fill, or one that
     no gap explains, pro rata to the lots held.
@@ -216,7 +236,6 @@ def split_fill(book, i, lots, protective, shares):
             gap = book.target[m, i] * position.scale - book.held[m, i]
             if gap * lots > 0.0:
                 whole += gap
-    left, largest = float(lots), 0
     for m in range(models):
         shares[m] = 0.0
         if whole != 0.0:
@@ -225,10 +244,7 @@ def split_fill(book, i, lots, protective, shares):
                 shares[m] = lots * (gap / whole)
         elif before != 0:
             shares[m] = lots * (book.held[m, i] / before)
-        left -= shares[m]
-        if abs(shares[m]) > abs(shares[largest]):
-            largest = m
-    shares[largest] += left
+    add_up(book, i, position.lots, shares)
 
 
 @part
@@ -243,9 +259,7 @@ def share_fill(book, i, lots, notional, done, shares):
             continue
         ratio = shares[m] / lots
         due = done.fee * (abs(shares[m]) / size)
-        held = book.held[m, i] + shares[m]
-        # What rounding leaves of a part that was given back whole is not a holding.
-        book.held[m, i] = 0.0 if abs(held) < 1e-9 * abs(shares[m]) else held
+        book.held[m, i] += shares[m]
         book.ledger[m, i] -= notional * ratio + due
         charges = book.charges
         charges[m, i, FEE] += due
@@ -377,10 +391,11 @@ def cross(book, log, terms, marks, i, mid, row, ts, vol):
     k = log.used[1]
     for m in range(models):
         gap = book.target[m, i] * position.scale - book.held[m, i]
-        share = lots * (gap / buying) if gap > 0.0 else lots * (gap / selling)
-        log.shares[k, m] = share
-        book.held[m, i] += share
-        book.ledger[m, i] -= share * unit * mid
+        log.shares[k, m] = lots * (gap / buying) if gap > 0.0 else lots * (gap / selling)
+    add_up(book, i, position.lots, log.shares[k])
+    for m in range(models):
+        book.held[m, i] += log.shares[k, m]
+        book.ledger[m, i] -= log.shares[k, m] * unit * mid
     half = half_spread_now(costs_of(terms[i]), vol)
     half = half if half == half else 0.0  # not known yet: nothing is claimed for it
     saved = 2.0 * lots * unit * mid * (terms[i].taker_fee + half + terms[i].slippage)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trimtab.rules.book import Style
-from trimtab.types import GTC, HOUR, MARKET, Costs, Limits
+from trimtab.types import GTC, HOUR, MARKET, Costs, Instrument, Limits
 
 PLAIN = Style(MARKET, 0.0, GTC, 0, 0, 0, 0.0, 0)
 
@@ -137,6 +137,36 @@ def test_parts_add_up_after_many_decisions(play) -> None:
     assert result.book.held.sum() == pytest.approx(int(result.book.positions["lots"][0]), abs=1e-6)
     assert result.pnl[-1].sum() == pytest.approx(result.equity[-1] - 1e6, abs=1e-5)
     assert (result.fills["crossed"] > 0.0).sum() > 100
+
+
+def test_a_part_of_one_lot_is_a_holding_however_many_lots_it_traded(play) -> None:
+    """A model gives back a billion lots of a millionth each: what whole lots leave it short of is its own."""
+    instruments = [Instrument(symbol="A", lot_size=1e-6)]
+    bars = steps(100.0, 100.0, 100.0, 100.0, 50.0)
+    # Half of equity is 2,000,000,000.6 lots, a quarter is 1,000,000,000.3; three billion whole ones are bought. When the
+    # second model leaves, the first takes over the 0.6 that it still wants, and a billion whole ones are sold.
+    decisions = [(0, 0, 0, 0.5), (0, 1, 0, 0.25), (1, 1, 0, 0.0)]
+    result = play(bars, decisions, instruments=instruments, capital=400_000.00012)
+    assert result.fills["lots"].tolist() == [3_000_000_000, 0, -1_000_000_000]
+    assert result.fills["crossed"][1] == pytest.approx(0.6, abs=1e-5)
+    assert result.book.held[:, 0].tolist() == pytest.approx([2e9 + 0.6, -0.6], rel=0.0, abs=1e-5)
+    assert result.book.held.sum() == 2e9
+    # 0.6 lots of 50 would be 3e-5; the parts add up to what sums of 4e5 can say.
+    assert result.pnl[-1].sum() == pytest.approx(result.equity[-1] - 400_000.00012, rel=0.0, abs=4e-10)
+
+
+def test_parts_are_those_of_the_position_to_the_last_bits(play) -> None:
+    """Three models, thousands of exchanges of up to 1e10 lots: what rounding leaves does not grow with their number."""
+    rng = np.random.default_rng(3)
+    instruments = [Instrument(symbol="A", lot_size=1e-6)]
+    prices = (100.0 * np.exp(np.cumsum(rng.normal(0.0, 0.02, 2_000)))).tolist()
+    decisions = [(int(t), int(m), 0, float(rng.integers(-3, 4)) / 10) for t in range(1_998) for m in range(3)]
+    decisions += [(1_998, m, 0, 0.0) for m in range(3)]
+    result = play(steps(*prices), decisions, instruments=instruments, capital=1e6, costs=Costs(taker_fee=1e-5))
+    largest = float(np.abs(result.shares).max())
+    assert result.book.held[:, 0].tolist() == [0.0, 0.0, 0.0]  # nothing of what was given back whole
+    assert np.abs(result.shares.sum(axis=1) - result.fills["lots"]).max() <= 4.0 * np.spacing(largest)
+    assert result.pnl[-1].sum() == pytest.approx(result.equity[-1] - 1e6, rel=0.0, abs=1e-7)
 
 
 def test_a_weight_without_a_price_is_refused_by_name(play) -> None:
