@@ -143,8 +143,8 @@ def test_a_part_of_one_lot_is_a_holding_however_many_lots_it_traded(play) -> Non
     """A model gives back a billion lots of a millionth each: what whole lots leave it short of is its own."""
     instruments = [Instrument(symbol="A", lot_size=1e-6)]
     bars = steps(100.0, 100.0, 100.0, 100.0, 50.0)
-    # Half of equity is 2,000,000,000.6 lots, a quarter is 1,000,000,000.3; three billion whole ones are bought. When the
-    # second model leaves, the first takes over the 0.6 that it still wants, and a billion whole ones are sold.
+    # Half of equity is 2,000,000,000.6 lots, a quarter is 1,000,000,000.3; three billion whole ones are bought. When
+    # the second model leaves, the first takes over the 0.6 that it still wants, and a billion whole ones are sold.
     decisions = [(0, 0, 0, 0.5), (0, 1, 0, 0.25), (1, 1, 0, 0.0)]
     result = play(bars, decisions, instruments=instruments, capital=400_000.00012)
     assert result.fills["lots"].tolist() == [3_000_000_000, 0, -1_000_000_000]
