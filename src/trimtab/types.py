@@ -338,6 +338,7 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     window(p)            W, rows of the model's timeframe, 2 or more
     every(p)             ns: it is called on the first row at or after each multiple of this since 1970-01-01 00:00 UTC
                          (whole weeks: since a Monday), wherever the data begins, as soon as W rows are there
+    in_bars              every(p) is a number of bars of the model's timeframe in place of ns
 
     A TrimtabError from `of` refuses the window: `State.fitted` is again what `init` makes it, with which `step` must
     abstain (NaN), until the next one.
@@ -346,6 +347,7 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     of: Callable[..., Any]
     window: Callable[..., int]
     every: Callable[..., int]
+    in_bars: bool = False
 
 
 class Refusal(NamedTuple):

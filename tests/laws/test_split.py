@@ -10,6 +10,7 @@ import pytest
 
 from trimtab.strategies import BUILT_IN, find, params_of
 from trimtab.strategies.folding import memory_of, nothing_before, resume, resume_dense
+from trimtab.strategies.indicators import Origin
 from trimtab.types import DAY
 
 ROWS = 700
@@ -21,6 +22,7 @@ LENIENT = {
     "vpin": {"history": 200},
 }
 TS = DAY * np.arange(19_000, 19_000 + ROWS, dtype=np.int64)
+DAILY = Origin("1d")
 
 
 def prices(legs: int, fields: int) -> np.ndarray:
@@ -39,7 +41,7 @@ def fold(strategy: Any, p: Any, x: np.ndarray, cuts: list[int], every: bool) -> 
     memory, last = memory_of(strategy, p, legs), nothing_before(strategy, legs)
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for a, b in zip([0, *cuts], [*cuts, len(x)], strict=True):
-        made, memory, last = resume(strategy, p, copy.deepcopy(memory), last, TS[a:b], x[a:b], every)
+        made, memory, last = resume(strategy, p, copy.deepcopy(memory), last, TS[a:b], x[a:b], every, DAILY)
         parts.append((made.row + a, made.leg, made.value))
     return tuple(np.concatenate([part[k] for part in parts]).tobytes() for k in range(3))  # type: ignore[return-value]
 
@@ -48,7 +50,7 @@ def dense(strategy: Any, p: Any, x: np.ndarray, cuts: list[int]) -> bytes:
     out = np.empty(len(x))
     memory = memory_of(strategy, p, x.shape[1])
     for a, b in zip([0, *cuts], [*cuts, len(x)], strict=True):
-        memory, _ = resume_dense(strategy, p, copy.deepcopy(memory), TS[a:b], x[a:b], out[a:b])
+        memory, _ = resume_dense(strategy, p, copy.deepcopy(memory), TS[a:b], x[a:b], out[a:b], DAILY)
     return out.tobytes()
 
 

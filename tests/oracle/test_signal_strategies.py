@@ -18,6 +18,7 @@ from scipy.signal import lfilter
 from trimtab.kernels.ordinal import entropy_bound
 from trimtab.strategies import find, params_of
 from trimtab.strategies.folding import forecasts
+from trimtab.strategies.indicators import Origin
 from trimtab.types import HOUR
 
 ROWS = 1_500
@@ -49,7 +50,7 @@ def told(name: str, bars: pd.DataFrame, changed: dict[str, Any]) -> tuple[Any, n
     strategy = find(name)
     p = params_of(strategy, changed)
     x = np.ascontiguousarray(bars[list(strategy.fields)].to_numpy(float)[:, None, :])
-    out = forecasts(strategy, p, x, TS)
+    out = forecasts(strategy, p, x, TS, Origin("1h"))
     assert np.isnan(out[: strategy.warmup(p)]).all()
     return p, out
 
@@ -97,7 +98,7 @@ def test_exposure_is_that_of_scipys_fit(bars: pd.DataFrame, changed: dict[str, A
     assert np.nanstd(out) > 0.05
     # Else a warm start leaves no trace: where the data begins does not matter, at any hour.
     x = bars["close"].to_numpy()[:, None, None]
-    later = forecasts(find("volatility_clustering"), p, np.ascontiguousarray(x[101:]), TS[101:])
+    later = forecasts(find("volatility_clustering"), p, np.ascontiguousarray(x[101:]), TS[101:], Origin("1h"))
     rest = p.window + p.every
     assert np.mean(np.abs(later[rest:] - out[101 + rest :]) < 1e-6) > 0.9
 

@@ -165,14 +165,16 @@ def check(
 
 def describe(strategy: Strategy) -> dict[str, Any]:
     """What is known of a strategy, as plain values."""
-    from trimtab.strategies.fitting import every_of, window_of
+    from trimtab.strategies.fitting import window_of
     from trimtab.strategies.indicators import rows_before
     from trimtab.types import DAY
 
     params = strategy.params._asdict()
     fit = None
     if strategy.fit is not None:
-        fit = {"window": window_of(strategy, strategy.params), "every_days": every_of(strategy, strategy.params) / DAY}
+        every = strategy.fit.every(strategy.params)
+        told = {"every_bars": every} if strategy.fit.in_bars else {"every_days": every / DAY}
+        fit = {"window": window_of(strategy, strategy.params)} | told
     return {
         "name": strategy.name,
         "version": strategy.version,

@@ -76,7 +76,7 @@ class ModelRows:
         self._place: I64 = self._order  # and where each of them is
         self.fitted: list[Fitted] = []  # what fits answered at the last row
         self.recalled: Sequence[Fitted] = ()  # what they answered at the next, when it was first advanced
-        self._fit = _Fits(strategy, self.params, units, legs) if strategy.fit else None
+        self._fit = _Fits(strategy, self.params, self.timeframe, units, legs) if strategy.fit else None
         self._sized = None if self.is_plain else _Sized(spec, m, self)
 
     def sort(self) -> None:
@@ -300,10 +300,10 @@ class _Derived:
 class _Fits:
     """The last rows of each unit, and when its fit is due."""
 
-    def __init__(self, strategy: Strategy, params: Any, units: int, legs: int) -> None:
+    def __init__(self, strategy: Strategy, params: Any, timeframe: str, units: int, legs: int) -> None:
         assert strategy.fit is not None  # nosec B101  # for the types
         self.of = strategy.fit
-        self._size, self._every = window_of(strategy, params), every_of(strategy, params)
+        self._size, self._every = window_of(strategy, params), every_of(strategy, params, timeframe)
         self._rows = np.zeros((units, self._size, legs, len(strategy.fields)))
         self._count, self._before = np.zeros(units, np.int64), np.full(units, NEVER)
         self.refused: list[Refusal] = []

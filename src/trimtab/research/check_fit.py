@@ -21,7 +21,8 @@ def fit(subject: Subject) -> list[Finding]:
     if fit is None:
         return []
     try:
-        window, every = window_of(strategy, subject.params), every_of(strategy, subject.params)
+        window = window_of(strategy, subject.params)
+        every = every_of(strategy, subject.params, subject.timeframe)
     except TrimtabError as error:
         return [subject.broken("fit", f"{error}. Each is a function of the parameters", "fit")]
     reasons: list[Refusal] = []

@@ -15,7 +15,7 @@ import numpy as np
 
 from trimtab.schedule import crossed
 from trimtab.strategies.indicators import NOTHING, Past
-from trimtab.types import F64, I64, Fit, Refusal, Strategy, TrimtabError
+from trimtab.types import F64, I64, TIMEFRAMES, Fit, Refusal, Strategy, TrimtabError
 from trimtab.words import utc
 
 #: The instant of a unit's last row where it has had none.
@@ -42,15 +42,25 @@ def window_of(strategy: Strategy, p: Any) -> int:
     return _whole(strategy, "window", strategy.fit.window(p), 2) if strategy.fit else 0
 
 
-def every_of(strategy: Strategy, p: Any) -> int:
-    """ns between two instants at which a fit is due. TrimtabError unless they are a whole number, 1 or more."""
-    return _whole(strategy, "every", strategy.fit.every(p), 1) if strategy.fit else 0
+def every_of(strategy: Strategy, p: Any, timeframe: str) -> int:
+    """ns between two instants at which a fit is due. TrimtabError unless they are a whole number, 1 or more.
+
+    timeframe  of the model; only a fit that counts bars needs it
+    """
+    if strategy.fit is None:
+        return 0
+    every = _whole(strategy, "every", strategy.fit.every(p), 1)
+    if not strategy.fit.in_bars:
+        return every
+    if timeframe not in TIMEFRAMES:
+        raise TrimtabError(f"strategy {strategy.name} is fitted every {every} bars: folding it needs its timeframe")
+    return every * TIMEFRAMES[timeframe]
 
 
 def _whole(strategy: Strategy, name: str, value: Any, least: int) -> int:
     number = value.item() if hasattr(value, "item") else value
     if isinstance(number, bool) or not isinstance(number, int) or not least <= number < 2**62:
-        unit = "nanoseconds" if name == "every" else "rows"
+        unit = "nanoseconds" if name == "every" and not (strategy.fit and strategy.fit.in_bars) else "rows"
         raise TrimtabError(
             f"{strategy.name}: fit.{name} returned {value!r}; expected a whole number of {unit}, {least} or more"
         )

@@ -11,6 +11,7 @@ import importlib.util
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -170,15 +171,21 @@ def _write_once(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+_making: Final = threading.RLock()
+
+
 def generated(kind: str, module: str, text: Callable[[], str]) -> ModuleType:
     """A module of the cache folder that holds a generated text: of this process, else written and imported.
 
     kind    what the text does, such as `folds`; module: the one that the text imports from
     """
     name = f"trimtab_{kind}_{module.replace('.', '_')}"
-    found = sys.modules.get(name)
-    if found is not None:
-        return found
+    with _making:  # a module stands in sys.modules before it is whole, and another thread must not take it
+        found = sys.modules.get(name)
+        return found if found is not None else _made(kind, name, module, text)
+
+
+def _made(kind: str, name: str, module: str, text: Callable[[], str]) -> ModuleType:
     if module not in sys.modules:
         raise TrimtabError(f"{module!r} is not imported, so nothing can be compiled around it")
     point_cache()
@@ -247,7 +254,13 @@ def _seen(
 
 
 def _in_segments(
-    strategy: Strategy, params: Any, memory: Memory, ts: I64 | None, x: F64, loop: Callable[[Any, int, int], Any]
+    strategy: Strategy,
+    params: Any,
+    memory: Memory,
+    ts: I64 | None,
+    x: F64,
+    timeframe: str,
+    loop: Callable[[Any, int, int], Any],
 ) -> tuple[Memory, tuple[Refusal, ...]]:
     """Call loop(state, first, end) -> state from fit to fit; without a fit, once."""
     fit = strategy.fit
@@ -257,7 +270,8 @@ def _in_segments(
         raise TrimtabError(f"strategy {strategy.name} has a fit: folding it needs the instants of its rows")
     window = window_of(strategy, params)
     state, refused = memory.state, list[Refusal]()
-    for first, end, fits in segments(memory, ts, due(memory, ts, every_of(strategy, params), window)):
+    at = due(memory, ts, every_of(strategy, params, timeframe), window)
+    for first, end, fits in segments(memory, ts, at):
         if fits:
             state, refusal = refitted(strategy, fit, params, state, window_at(memory, x, first, window), int(ts[first]))
             refused.extend([refusal] if refusal else [])
@@ -298,7 +312,7 @@ def resume(
         used += n
         return state
 
-    memory, refused = _in_segments(strategy, params, memory, ts, x, loop)
+    memory, refused = _in_segments(strategy, params, memory, ts, x, origin.timeframe, loop)
     return Decisions(row[:used], leg[:used], value[:used], refused), memory, last
 
 
@@ -312,7 +326,7 @@ def resume_dense(
     def loop(state: Any, first: int, end: int) -> Any:
         return dense(params, state, x[first:end], out[first:end])
 
-    return _in_segments(strategy, params, memory, ts, x, loop)
+    return _in_segments(strategy, params, memory, ts, x, origin.timeframe, loop)
 
 
 def decisions(

@@ -4,7 +4,7 @@ Idea      volatility can be foretold and the drift hardly; where a drift does no
           through the wild stretches adds risk and no return. It is timing of exposure, not of direction: it has no
           opinion on where the price goes, and pays only where holding pays.
 Formula   x = log returns over their deviation in the last `window`; x_t = mu + e_t, h_t = omega + alpha e_{t-1}^2 +
-          beta h_{t-1} by maximum likelihood over that window, again every `every` hours. In between h goes on bar by
+          beta h_{t-1} by maximum likelihood over that window, again every `every` bars. In between h goes on bar by
           bar.
           target = usual * (s2 / h_{t+1})^(power / 2), at most 1, with s2 = the window's mean of e^2. For a constant
           drift the best exposure goes with 1 / variance: power 2; power 1 holds a constant volatility.
@@ -33,11 +33,11 @@ from trimtab.kernels.autocorrelation import STILL
 from trimtab.kernels.compiled import compiled, inlined
 from trimtab.kernels.garch import garch_fit, variance_after
 from trimtab.kernels.window import WindowMoments, moments_init, moments_step
-from trimtab.types import F64, HOUR, Fit, Strategy
+from trimtab.types import F64, Fit, Strategy
 
 
 class Params(NamedTuple):
-    """window: returns that are fitted; every: hours between two fits; usual: exposure at the window's variance.
+    """window: returns that are fitted; every: bars between two fits; usual: exposure at the window's variance.
 
     power: of the deviation that exposure goes with; band: of the forecast.
     """
@@ -137,7 +137,7 @@ def rows(p: Params) -> int:
 
 
 def every(p: Params) -> int:
-    return p.every * HOUR
+    return p.every
 
 
 def warmup(p: Params) -> int:
@@ -160,5 +160,5 @@ STRATEGY = Strategy(
     init=init,
     step=step,
     warmup=warmup,
-    fit=Fit(of=fit, window=rows, every=every),
+    fit=Fit(of=fit, window=rows, every=every, in_bars=True),
 )

@@ -11,10 +11,12 @@ from numba import njit
 
 from trimtab.strategies.fitting import NEVER
 from trimtab.strategies.folding import memory_of, resume_dense
+from trimtab.strategies.indicators import Origin
 from trimtab.types import DAY, Strategy
 
 #: The close of the first row that a strategy with a fit sees; the others are a day apart.
 FIRST = 19_000 * DAY
+DAILY = Origin("1d")
 
 
 @functools.cache
@@ -40,7 +42,7 @@ class Fold:
             memory, out = state or memory_of(strategy, params, x.shape[1]), np.empty(len(x))
             last = FIRST - DAY if memory.ts == NEVER else memory.ts
             ts = last + DAY * np.arange(1, len(x) + 1, dtype=np.int64)
-            return resume_dense(strategy, params, memory, ts, np.ascontiguousarray(x), out)[0], out
+            return resume_dense(strategy, params, memory, ts, np.ascontiguousarray(x), out, DAILY)[0], out
         s = strategy.init(params) if state is None else state
         return _fold(strategy.init, strategy.step)(params, s, x)
 

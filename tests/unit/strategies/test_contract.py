@@ -111,7 +111,7 @@ def test_the_first_forecast_comes_after_the_warmup(fold: Any, name: str, changed
     strategy = find(name)
     params = params_of(strategy, changed)
     _, out = fold(strategy, params, rows(strategy, 1, strategy.warmup(params) + 150))
-    first, late = int(np.flatnonzero(~np.isnan(out))[0]), every_of(strategy, params) // DAY
+    first, late = int(np.flatnonzero(~np.isnan(out))[0]), every_of(strategy, params, "1d") // DAY
     # A fit may have to wait for its instant.
     assert strategy.warmup(params) <= first <= strategy.warmup(params) + max(late - 1, 0)
     assert not np.isnan(out[first:]).any()

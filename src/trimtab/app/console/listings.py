@@ -120,7 +120,8 @@ def print_strategy(console: Console, strategy: Figures) -> None:
         made_of = f"{each['name']} is made of {', '.join(each['fields'])}"
         console.print(f"{made_of}, with {each['warmup']:,} rows before the first value", markup=False)
     if fit := strategy["fit"]:
-        console.print(f"fitted on {fit['window']:,} rows every {shown(fit['every_days'])} days", markup=False)
+        every = f"{fit['every_bars']:,} bars" if "every_bars" in fit else f"{shown(fit['every_days'])} days"
+        console.print(f"fitted on {fit['window']:,} rows every {every}", markup=False)
     table = table_of("Parameter", "Default", "From", "To")
     for name, param in part(strategy, "params").items():
         low, high = param["range"] or ("", "")
