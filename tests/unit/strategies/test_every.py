@@ -25,7 +25,7 @@ def test_bars_are_counted_from_the_epoch(timeframe: str) -> None:
 
 def test_bars_of_no_timeframe_are_refused() -> None:
     strategy = find("volatility_clustering")
-    with pytest.raises(TrimtabError, match="every 24 bars.*timeframe"):
+    with pytest.raises(TrimtabError, match=r"every 24 bars.*timeframe"):
         every_of(strategy, strategy.params, "")
     assert every_of(find("pairs_selected"), find("pairs_selected").params, "") % HOUR == 0
     assert every_of(find("sma_cross"), find("sma_cross").params, "") == 0
