@@ -179,7 +179,7 @@ def ask(python: Path, name: str, mode: str) -> list[Answer]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bars.npz"
         np.savez(path, **arrays_of(mode))
-        out = _call([python, FOLDER / f"peer_{name}.py", path, mode], RAPTORBT_NO_VERSION_CHECK="1")
+        out = call([python, FOLDER / f"peer_{name}.py", path, mode], RAPTORBT_NO_VERSION_CHECK="1")
     return msgspec.json.decode(out.strip().splitlines()[-1], type=list[Answer])
 
 
@@ -197,8 +197,8 @@ def environment(name: str, peer: Peer) -> Path:
     print(f"  installing {', '.join(peer.requirements)} into benchmarks/.envs/{name}", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        _call([base, "-m", "venv", folder])
-        _call([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *peer.requirements])
+        call([base, "-m", "venv", folder])
+        call([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *peer.requirements])
     except RuntimeError as error:
         raise Absent(f"{name} cannot be installed: {error}") from None
     stamp.write_text(wanted)
@@ -214,7 +214,7 @@ def interpreter(version: str | None) -> Path:
     found = [shutil.which(f"python{version}"), *sorted(glob.glob(f"{root}/versions/{version}.*/bin/python{version}"))]
     for candidate in filter(None, found):
         try:
-            says = _call([Path(candidate), "-c", "import sys, ensurepip; print(*sys.version_info[:2], sep='.')"])
+            says = call([Path(candidate), "-c", "import sys, ensurepip; print(*sys.version_info[:2], sep='.')"])
         except RuntimeError:  # a shim that names no version
             continue
         if says.strip() == version:
@@ -222,7 +222,8 @@ def interpreter(version: str | None) -> Path:
     raise Absent(f"it needs Python {version}, and none was found on the path or among pyenv's")
 
 
-def _call(command: list[Any], **variables: str) -> str:
+def call(command: list[Any], **variables: str) -> str:
+    """What a program printed; RuntimeError with its last words where it failed."""
     clean: Mapping[str, str] = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     done = subprocess.run(  # nosec B603
         [str(c) for c in command], capture_output=True, text=True, env={**clean, **variables}, check=False

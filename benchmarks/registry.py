@@ -50,6 +50,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "walkforward": Benchmark(
         "8 folds x 100 sets x 35,000 bars; 45 splits of them", _deferred("walkforward", "figures")
     ),
+    "signals": Benchmark(
+        "the twelve strategies over 35,041 hours; libraries per window", _deferred("signals", "figures")
+    ),
     "trials": Benchmark("recording a sweep and a small run in the trial ledger", _deferred("trials", "figures")),
     "journal": Benchmark("the journal: commits, events in and out, verification", _deferred("journal", "figures")),
     "planner": Benchmark("the engine's planner: a row of models", _deferred("planner", "figures")),

@@ -33,6 +33,7 @@ def test_list_names_every_promised_figure_and_its_peers() -> None:
         "ticks",
         "inference",
         "walkforward",
+        "signals",
         "trials",
         "journal",
         "planner",
