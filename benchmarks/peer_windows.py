@@ -35,8 +35,8 @@ def hurst(x: Any) -> Any:
 
 
 def entropy(x: Any) -> Any:
-    found: Any = antropy.perm_entropy(x, order=3, normalize=True)
-    return found
+    library: Any = antropy
+    return library.perm_entropy(x, order=3, normalize=True)
 
 
 def partial(x: Any) -> Any:
