@@ -1,7 +1,7 @@
 # Every target sets itself up. A machine needs make and Python 3.11 or newer, nothing else.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test nightly check format lock docs bench clean
+.PHONY: help setup demo test nightly check format lock docs tables bench clean
 .DELETE_ON_ERROR:
 
 # Name an interpreter to use that one: make setup PYTHON=/path/to/python3.12
@@ -53,6 +53,9 @@ lock: .tools/.ready  ## choose the newest allowed versions again and write them 
 
 docs: .venv/.ready  ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q --strict
+
+tables: .venv/.ready  ## the measured tables of the documentation, written anew
+	@$(BIN)/python -m benchmarks.tables
 
 bench: .venv/.ready  ## the figures of the README, measured on this machine
 	@$(BIN)/python -m benchmarks
