@@ -23,6 +23,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "crypto_momentum": "trimtab.strategies.crypto_momentum",
     "drift_significance": "trimtab.strategies.drift_significance",
     "equity_trend": "trimtab.strategies.equity_trend",
+    "hurst_exponent": "trimtab.strategies.hurst_exponent",
     "index_mean_reversion": "trimtab.strategies.index_mean_reversion",
     "lag_autocorr": "trimtab.strategies.lag_autocorr",
     "momentum": "trimtab.strategies.momentum",
@@ -31,10 +32,13 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "pairs_selected": "trimtab.strategies.pairs_selected",
     "permutation_entropy": "trimtab.strategies.permutation_entropy",
     "sma_cross": "trimtab.strategies.sma_cross",
+    "spectral_entropy": "trimtab.strategies.spectral_entropy",
+    "spectral_peaks": "trimtab.strategies.spectral_peaks",
     "true_range_divergence": "trimtab.strategies.true_range_divergence",
     "variance_ratio": "trimtab.strategies.variance_ratio",
     "volatility_clustering": "trimtab.strategies.volatility_clustering",
     "vpin": "trimtab.strategies.vpin",
+    "wavelet_energy": "trimtab.strategies.wavelet_energy",
 }
 
 #: Packages offer strategies here; an entry point is a Strategy, or a module that holds STRATEGY.
