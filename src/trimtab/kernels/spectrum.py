@@ -190,7 +190,7 @@ def fisher_p(g: float, bins: int) -> float:
     """
     if not bins * g > 1.0:
         return 1.0
-    if bins * math.exp(-bins * g) > 20.0:
+    if bins * math.exp(-bins * g) > 14.0:  # p is above 1 - 1e-6
         return 1.0
     total, chosen = 0.0, 0.0  # log of how many times j can be chosen
     for j in range(1, bins + 1):
