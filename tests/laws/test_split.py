@@ -17,9 +17,13 @@ ROWS = 700
 #: What finds nothing significant in so few rows at its defaults.
 LENIENT = {
     "drift_significance": {"window": 60, "level": 0.3},
+    "hurst_exponent": {"octaves": 7, "level": 0.5},
     "pacf_spike": {"window": 100, "level": 0.4},
     "permutation_entropy": {"window": 60, "order": 3, "level": 0.5},
+    "spectral_entropy": {"octaves": 6, "level": 0.4},
+    "spectral_peaks": {"octaves": 6, "level": 0.4},
     "vpin": {"history": 200},
+    "wavelet_energy": {"window": 100, "scales": 3, "level": 0.4},
 }
 TS = DAY * np.arange(19_000, 19_000 + ROWS, dtype=np.int64)
 DAILY = Origin("1d")

@@ -74,6 +74,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "crypto_momentum": {"fast": 5, "slow": 12, "every": 3},
     "drift_significance": {"window": 30, "lags": 2, "level": 0.3},
     "equity_trend": {"trend": 20, "exit": 8, "momentum": 6, "rerank": 4},
+    "hurst_exponent": {"octaves": 7, "level": 0.5},
     "index_mean_reversion": {"window": 12, "entry_rsi": 25.0, "exit_rsi": 70.0, "width": 1.0},
     "lag_autocorr": {"window": 30, "lags": 3, "level": 0.4},
     "momentum": {"lookback": 12, "vol_window": 15},
@@ -82,10 +83,13 @@ SHORT: dict[str, dict[str, Any]] = {
     "pairs_selected": {"window": 60, "every": 7, "min_correlation": -1.0, "rate": 1.0, "entry_z": 0.5, "exit_z": 0.2},
     "permutation_entropy": {"window": 60, "order": 3, "level": 0.5},
     "sma_cross": {"fast": 4, "slow": 11, "short": True},
+    "spectral_entropy": {"octaves": 5, "level": 0.5},
+    "spectral_peaks": {"octaves": 5, "shortest": 3, "cycles": 2, "level": 0.5},
     "true_range_divergence": {"length": 8, "window": 12, "entry": 0.5, "shrink": 0.05, "hold": 6},
     "variance_ratio": {"window": 40, "level": 0.4},
     "volatility_clustering": {"window": 60},
     "vpin": {"buckets": 4, "size": 2.0, "volume_window": 20, "history": 60, "percentile": 0.7},
+    "wavelet_energy": {"window": 32, "scales": 2, "level": 0.4},
 }
 
 

@@ -17,7 +17,8 @@ Fails     where a cycle is not kept (its phase is only as good as its last turns
           correlation tells (long memory has its peak at the slowest frequency: raise `cycles`), and where costs eat a
           half swing. A strong cycle raises r itself, so slow ones must be stronger to be seen. While the window holds a
           return that is not defined (a price that is not above 0) it abstains.
-Typical   @
+Typical   on coins of 2020 to 2023, 1h and 4h, in the market 3-7% of the bars, three or four at a time; win rate
+          40-57%, payoff 0.9-1.5: -14 to 8 bps of gross profit per turnover, mostly less than its costs.
 """
 
 from __future__ import annotations

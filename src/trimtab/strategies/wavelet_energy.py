@@ -17,7 +17,8 @@ Source    Percival, Walden (2000), Wavelet Methods for Time Series Analysis, ch.
 Fails     where what has carried the energy does not come back (one long slide in a window is energy too), on the second
           scale at its fast end, and where costs eat moves of the scale. Drifts slower than the last scale are not seen.
           While the window holds a return that is not defined (a price that is not above 0) it abstains.
-Typical   @
+Typical   on coins of 2020 to 2023, 4h, in the market 1-12% of the bars, two to four at a time; win rate 40-45%, payoff
+          0.9-2.9: -17 to 39 bps of gross profit per turnover. On their daily bars hardly ever.
 """
 
 from __future__ import annotations

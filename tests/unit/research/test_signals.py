@@ -69,6 +69,28 @@ def test_noise_is_held_with_the_band_that_it_is_inside_of() -> None:
         assert told.timeframe == ("4h" if name == "drift_significance" else "1h")
 
 
+@pytest.mark.parametrize(
+    ("name", "changed", "what"),
+    [
+        ("spectral_peaks", {"octaves": 7}, "Fisher's g of the spectrum over red noise (period of"),
+        ("spectral_entropy", {"octaves": 7}, "spectral entropy of 128 returns (power at"),
+        ("wavelet_energy", {"window": 300}, "z of the wavelet energy in moves of"),
+        ("hurst_exponent", {"octaves": 8}, "Hurst exponent (rescaled range 0."),
+    ],
+)
+def test_noise_is_held_by_what_looks_at_spectra_and_scales(name: str, changed: dict[str, Any], what: str) -> None:
+    panel = panel_of(np.random.default_rng(4).normal(0.0, 0.01, 4_000))
+    (told,) = signals_of(find(name), changed, panel, 1e4)
+    assert (told.signal, told.strength) == ("HOLD", 0.0)
+    assert told.reason is not None
+    assert told.reason.statistic.startswith(what)
+    assert told.reason.low < told.reason.value < told.reason.high
+    assert "which noise leaves 5% of the time: not significant, no position is wanted" in told.words
+    (still,) = signals_of(find(name), changed, panel_of(np.zeros(4_000)), 1e4)
+    assert (still.signal, still.strength) == ("HOLD", 0.0)
+    assert "is not defined here: no position is wanted" in still.words
+
+
 def test_what_stands_still_has_no_statistic() -> None:
     panel = panel_of(np.zeros(600))
     for name in ("lag_autocorr", "variance_ratio", "pacf_spike"):

@@ -32,6 +32,7 @@ SHORT: dict[str, list[dict[str, Any]]] = {
         {"trend": 20, "exit": 5, "momentum": 8},
         {"trend": 20, "exit": 5, "momentum": 30, "rerank": 3},
     ],
+    "hurst_exponent": [{"octaves": 7, "level": 0.5, "edge": 0.0}, {"octaves": 8, "level": 0.4, "memory": 1, "full": 1.0}],
     "index_mean_reversion": [{"entry_rsi": 30.0, "exit_rsi": 70.0, "width": 0.5, "window": 10, "short": True}, {}],
     "lag_autocorr": [
         {"window": 20, "lags": 2, "level": 0.4, "edge": 0.0},
@@ -63,6 +64,11 @@ SHORT: dict[str, list[dict[str, Any]]] = {
         {"window": 70, "order": 3, "delay": 3, "level": 0.4, "full": 0.1},
     ],
     "sma_cross": [{"fast": 3, "slow": 7}, {"fast": 1, "slow": 64, "short": True}],
+    "spectral_entropy": [{"octaves": 5, "level": 0.5}, {"octaves": 6, "level": 0.5, "trend": 1, "full": 0.2}],
+    "spectral_peaks": [
+        {"octaves": 5, "shortest": 3, "cycles": 2, "level": 0.5, "edge": 0.0},
+        {"octaves": 6, "level": 0.5},
+    ],
     "true_range_divergence": [
         {"length": 5, "window": 8, "entry": 0.5, "shrink": 0.0, "hold": 4},
         {"length": 1, "window": 2, "hold": 1},
@@ -74,6 +80,7 @@ SHORT: dict[str, list[dict[str, Any]]] = {
         {"buckets": 2, "size": 0.4, "volume_window": 5, "history": 40, "hold": 3},
         {"buckets": 3, "size": 3.0, "sigma_window": 5, "volume_window": 9, "history": 30, "aside": True},
     ],
+    "wavelet_energy": [{"window": 32, "scales": 2, "level": 0.4}, {"window": 64, "scales": 3, "level": 0.4, "full": 0.3}],
     str(EXAMPLE): [{"window": 10, "entry": 1.0}],
 }
 CASES = [(name, given_params) for name in ALL for given_params in SHORT[name]]

@@ -17,6 +17,7 @@ from trimtab.strategies import BUILT_IN, find, params_of
 short = {
     "drift_significance": {"window": 30, "level": 0.3},
     "equity_trend": {"trend": 20, "exit": 5, "momentum": 8, "rerank": 3},
+    "hurst_exponent": {"octaves": 7, "level": 0.5},
     "index_mean_reversion": {"entry_rsi": 30.0, "exit_rsi": 70.0, "width": 0.5, "window": 10, "short": True},
     "lag_autocorr": {"window": 40, "level": 0.4},
     "momentum": {"lookback": 10, "vol_window": 5},
@@ -24,10 +25,13 @@ short = {
     "pairs_reversion": {"lookback": 10, "entry_z": 1.0, "stop_z": 2.5, "neutral": 1},
     "permutation_entropy": {"window": 60, "order": 3, "delay": 2, "level": 0.5},
     "sma_cross": {"fast": 3, "slow": 7, "short": True},
+    "spectral_entropy": {"octaves": 5, "level": 0.5},
+    "spectral_peaks": {"octaves": 5, "shortest": 3, "cycles": 2, "level": 0.5},
     "true_range_divergence": {"length": 5, "window": 8, "entry": 0.5, "shrink": 0.0},
     "variance_ratio": {"window": 40, "level": 0.4},
     "volatility_clustering": {"window": 50, "band": 0.0},
     "vpin": {"buckets": 3, "size": 1.5, "volume_window": 10, "history": 30, "percentile": 0.6},
+    "wavelet_energy": {"window": 32, "scales": 2, "level": 0.4},
 }
 rng = np.random.default_rng(8)
 close = 100.0 * np.exp(np.cumsum(rng.normal(0.0, 0.02, (700, 1)) + rng.normal(0.0, 0.01, (700, 2)), axis=0))
@@ -61,7 +65,7 @@ def test_compiled_and_plain_steps_agree_to_the_last_bit(tmp_path: Path) -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
         results[way] = np.load(file)
-    assert len(results["plain"].files) == 18
+    assert len(results["plain"].files) == 22
     for name in results["plain"].files:
         plain, compiled = (results[way][name] for way in ("plain", "compiled"))
         np.testing.assert_array_equal(plain, compiled, err_msg=name)
