@@ -183,8 +183,17 @@ def test_every_strategy_that_ships_keeps_the_laws_on_real_bars(indices: Panel, n
 
 
 #: On made bars in the nightly run: their windows are long, and variance_ratio, on the same kernel, is looked at by day;
-#: volatility_clustering fits in each of many folds.
-LONG = ("drift_significance", "lag_autocorr", "pacf_spike", "volatility_clustering")
+#: volatility_clustering fits in each of many folds. Of those on scaled moves spectral_entropy is looked at by day, and
+#: the two that have daily bars on real ones.
+LONG = (
+    "drift_significance",
+    "hurst_exponent",
+    "lag_autocorr",
+    "pacf_spike",
+    "spectral_peaks",
+    "volatility_clustering",
+    "wavelet_energy",
+)
 ON_MADE = [
     pytest.param(name, marks=pytest.mark.nightly) if name in LONG else name for name in [*BUILT_IN, str(EXAMPLE)]
 ]

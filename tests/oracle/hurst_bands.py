@@ -9,6 +9,8 @@ probability: 10% at the outermost, 1% at the innermost.
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 from numba import njit
 
@@ -43,7 +45,5 @@ def table(paths: int = PATHS) -> np.ndarray:
 if __name__ == "__main__":
     made = table()
     for name, side in (("LOW", 0), ("HIGH", 1)):
-        print(f"{name} = (")
-        for row in made[:, side]:
-            print("    (" + ", ".join(f"{value:.4f}" for value in row) + "),")
-        print(")")
+        lines = ["    (" + ", ".join(f"{value:.4f}" for value in row) + "),\n" for row in made[:, side]]
+        sys.stdout.writelines([f"{name} = (\n", *lines, ")\n"])

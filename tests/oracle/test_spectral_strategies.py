@@ -89,7 +89,8 @@ def h_bound(level: float, n: int) -> float:
     up, two = special.digamma(whole + 2.0), special.polygamma(1, whole + 2.0)
     j = special.digamma(a + 1.0) - up
     cross = np.outer(a * j, a * j) - two * np.outer(a, a)
-    np.fill_diagonal(cross, a * (a + 1.0) * ((special.digamma(a + 2.0) - up) ** 2 + special.polygamma(1, a + 2.0) - two))
+    same = (special.digamma(a + 2.0) - up) ** 2 + special.polygamma(1, a + 2.0) - two
+    np.fill_diagonal(cross, a * (a + 1.0) * same)
     variance = cross.sum() / (whole * (whole + 1.0)) - mean**2
     missing = math.log(n / 2) - mean
     shape = missing**2 / variance

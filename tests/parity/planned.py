@@ -94,8 +94,17 @@ SHORT: dict[str, dict[str, Any]] = {
 
 
 #: In the nightly run where a case takes seconds: others of the same form are looked at by day (variance_ratio on the
-#: same kernel, vpin on several fields), and books drawn at random have all of them.
-BY_NIGHT = ("drift_significance", "lag_autocorr", "pacf_spike", "permutation_entropy", "true_range_divergence")
+#: same kernel, spectral_peaks on the same scaled moves, vpin on several fields), and books drawn at random have all.
+BY_NIGHT = (
+    "drift_significance",
+    "hurst_exponent",
+    "lag_autocorr",
+    "pacf_spike",
+    "permutation_entropy",
+    "spectral_entropy",
+    "true_range_divergence",
+    "wavelet_energy",
+)
 
 
 def by_day(names: Iterable[str]) -> list[Any]:

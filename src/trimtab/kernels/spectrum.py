@@ -21,8 +21,8 @@ from trimtab.types import F64, I64
 class WindowSpectrum(NamedTuple):
     """Spectrum of the last `length` values, a power of two, less their mean.
 
-    power       (length / 2 + 1,)  2 / length * |X_k|^2 at k / length cycles per row, not doubled at the last; the first,
-                of the mean, is 0. NaN until the window is full, and while it holds a value that is not finite
+    power       (length / 2 + 1,)  2 / length * |X_k|^2 at k / length cycles per row, not doubled at the last; the
+                first, of the mean, is 0. NaN until the window is full, and while it holds a value that is not finite
     real, imag  (length / 2 + 1,)  X_k = sum over t = 0 … length - 1 of (x_t - mean) e^(-2 pi i k t / length)
     rho         correlation of a value with the one before it; NaN where the window does not vary
     row, run    rows read, and those of them since the last value that is not finite
@@ -148,9 +148,7 @@ def spectrum_step(s: WindowSpectrum, x: float) -> WindowSpectrum:
         s.power[:] = np.nan
         s.real[:] = np.nan
         s.imag[:] = np.nan
-    return WindowSpectrum(
-        s.ring, s.power, s.real, s.imag, s.work, s.turns, s.order, row + 1, run, n, mean, rho
-    )
+    return WindowSpectrum(s.ring, s.power, s.real, s.imag, s.work, s.turns, s.order, row + 1, run, n, mean, rho)
 
 
 # --- peaks beside red noise ------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def total_of(squares: F64, first: int, length: int) -> float:
 
 @compiled
 def wavelets_step(s: WindowWavelets, x: float) -> WindowWavelets:
-    """Read x: L multiplications twice per scale. Energies are added again every RECENTRE rows, and after a cancellation.
+    """Read x: 2 L multiplications per scale. Energies are added again every RECENTRE rows, and after a cancellation.
 
     Source: Percival, Walden (2000), Wavelet Methods for Time Series Analysis, 5.5.
     """
@@ -130,9 +130,7 @@ def wavelets_step(s: WindowWavelets, x: float) -> WindowWavelets:
             if known == n - 1 or row & (RECENTRE - 1) == 0 or not s.energy[j] >= CANCELLED * s.peak[j]:
                 s.energy[j] = s.peak[j] = total_of(s.squares[j], row + 1 - n, n)
             s.peak[j] = max(s.peak[j], s.energy[j])
-    return WindowWavelets(
-        s.past, s.squares, s.detail, s.energy, s.peak, s.low, s.high, row + 1, run, n, smooth
-    )
+    return WindowWavelets(s.past, s.squares, s.detail, s.energy, s.peak, s.low, s.high, row + 1, run, n, smooth)
 
 
 # --- what noise does -------------------------------------------------------------------------------------------------

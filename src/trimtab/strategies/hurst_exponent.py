@@ -11,8 +11,8 @@ Formula   y = log returns over the deviation of the 32 before each (at most 4 in
           Next y = b * sum of the last q = `memory` y, b = ((q + 1)^2H - q^2H - 1) / (2 q^2H): the regression of a step
           of fractional noise on the sum of the q before. forecast = next return / (deviation * full), at most 1; 0
           inside the band, and where |next return| <= edge.
-Source    Hurst (1951), Trans. American Society of Civil Engineers 116; Anis, Lloyd (1976), Biometrika 63(1); Peng et al.
-          (1994), Physical Review E 49(2); Mandelbrot, Van Ness (1968), SIAM Review 10(4). The band is ours.
+Source    Hurst (1951), Trans. American Society of Civil Engineers 116; Anis, Lloyd (1976), Biometrika 63(1); Peng et
+          al. (1994), Physical Review E 49(2); Mandelbrot, Van Ness (1968), SIAM Review 10(4). The band is ours.
 Fails     short memory looks like long memory in a short window (a correlation of neighbours moves H, in its direction);
           an exponent of the last window is late by half of it. Far from 1/2 the corrected range is drawn towards it,
           so b is too small rather than too large. While the window holds a return that is not defined (a price that is

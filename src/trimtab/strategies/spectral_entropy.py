@@ -1,7 +1,7 @@
 """Spectral entropy: follow the trend only while the market is ordered, and nothing where it is noise.
 
-Idea      noise has all frequencies alike; a market that goes somewhere has its power in a few slow ones. A trend that is
-          read off noise is luck, so it is followed only while the spectrum is less even than noise can make it.
+Idea      noise has all frequencies alike; a market that goes somewhere has its power in a few slow ones. A trend that
+          is read off noise is luck, so it is followed only while the spectrum is less even than noise can make it.
 Formula   y = log returns over the deviation of the 32 before each (at most 4 in size), over the last N = 2^octaves.
           H = entropy of the shares of the frequencies in their power, over log(N / 2 + 1). Of noise it is not 1 but
           0.91 at N = 256; its mean and variance are known exactly (shares have Dirichlet's law), and with them the

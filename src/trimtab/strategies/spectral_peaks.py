@@ -1,7 +1,8 @@
 """Spectral peaks: with the phase of a cycle in the price, where one frequency stands out of what red noise shows.
 
-Idea      a price that swings at one period can be foretold by where in its swing it is. Every window has a highest peak,
-          and persistent noise has its highest at slow frequencies; only a peak that red noise would not have counts.
+Idea      a price that swings at one period can be foretold by where in its swing it is. Every window has a highest
+          peak, and persistent noise has its highest at slow frequencies; only a peak that red noise would not have
+          counts.
 Formula   y = log returns over the deviation of the 32 before each (at most 4 in size), less their mean over the last
           N = 2^octaves: the detrended log price, by differences, which turn a trend into a mean and a random walk into
           noise. P_k = 2/N |X_k|^2, the periodogram; R_k = (1 - r^2) / (1 + r^2 - 2 r cos(2 pi k / N)), the red noise
@@ -78,7 +79,7 @@ def init(p: Params) -> State:
 @compiled
 def foretold(p: Params, spectrum: WindowSpectrum, bound: float) -> float:
     """The next move, in deviations; 0 where no peak counts, NaN where the window is not whole."""
-    if not spectrum.power[0] == 0.0:
+    if spectrum.power[0] != 0.0:  # NaN
         return math.nan
     k, g = peak(spectrum, p.cycles, fastest(p))
     return ahead(spectrum, between(spectrum, k)) if g > bound else 0.0

@@ -108,9 +108,15 @@ def test_what_stands_still_has_no_exponent_and_blocks_that_do_are_left_out() -> 
     assert wavelets(wavelets_init(20, 3, False), np.full(100, 0.1)).energy.tolist() == [0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize("make", [lambda: spectrum_init(32), lambda: hurst_init(64), lambda: wavelets_init(40, 3, True)])
-def test_a_snapshot_goes_on_to_the_last_bit(make: Any) -> None:
-    fold = {"WindowSpectrum": spectral, "WindowHurst": fractal, "WindowWavelets": wavelets}[type(make()).__name__]
+@pytest.mark.parametrize(
+    ("fold", "make"),
+    [
+        (spectral, lambda: spectrum_init(32)),
+        (fractal, lambda: hurst_init(64)),
+        (wavelets, lambda: wavelets_init(40, 3, True)),
+    ],
+)
+def test_a_snapshot_goes_on_to_the_last_bit(fold: Any, make: Any) -> None:
     x = np.random.default_rng(5).standard_t(3, 700)
     whole, s = fold(make(), x), make()
     for a, b in ((0, 31), (31, 33), (33, 300), (300, 700)):

@@ -32,7 +32,10 @@ SHORT: dict[str, list[dict[str, Any]]] = {
         {"trend": 20, "exit": 5, "momentum": 8},
         {"trend": 20, "exit": 5, "momentum": 30, "rerank": 3},
     ],
-    "hurst_exponent": [{"octaves": 7, "level": 0.5, "edge": 0.0}, {"octaves": 8, "level": 0.4, "memory": 1, "full": 1.0}],
+    "hurst_exponent": [
+        {"octaves": 7, "level": 0.5, "edge": 0.0},
+        {"octaves": 8, "level": 0.4, "memory": 1, "full": 1.0},
+    ],
     "index_mean_reversion": [{"entry_rsi": 30.0, "exit_rsi": 70.0, "width": 0.5, "window": 10, "short": True}, {}],
     "lag_autocorr": [
         {"window": 20, "lags": 2, "level": 0.4, "edge": 0.0},
@@ -80,7 +83,10 @@ SHORT: dict[str, list[dict[str, Any]]] = {
         {"buckets": 2, "size": 0.4, "volume_window": 5, "history": 40, "hold": 3},
         {"buckets": 3, "size": 3.0, "sigma_window": 5, "volume_window": 9, "history": 30, "aside": True},
     ],
-    "wavelet_energy": [{"window": 32, "scales": 2, "level": 0.4}, {"window": 64, "scales": 3, "level": 0.4, "full": 0.3}],
+    "wavelet_energy": [
+        {"window": 32, "scales": 2, "level": 0.4},
+        {"window": 64, "scales": 3, "level": 0.4, "full": 0.3},
+    ],
     str(EXAMPLE): [{"window": 10, "entry": 1.0}],
 }
 CASES = [(name, given_params) for name in ALL for given_params in SHORT[name]]

@@ -121,7 +121,7 @@ def of_order() -> Power:
 
 
 def of_scale() -> Power:
-    """Of who follows Haar's coefficient of the fourth scale: its energy is so far beyond noise that every window shows it."""
+    """Of who follows Haar's coefficient of the fourth scale: every window shows that much energy."""
     p, x = find("wavelet_energy").params, one_scale(np.random.default_rng(1), 200_000)
     h = np.repeat([1.0, -1.0], 8) / 16.0
     w = np.convolve(x, h)[: x.size]
@@ -131,10 +131,10 @@ def of_scale() -> Power:
 def of_memory(exponent: float) -> Power:
     """Of who knows the exponent, while windows show it: both estimates of 300 of them, by another writing."""
     p, rng = find("hurst_exponent").params, np.random.default_rng(1)
-    n, found = 1 << p.octaves, []
+    n, found = 1 << p.octaves, list[float]()
     sizes = [size for size in (8, 16, 32, 64, 128, 256) if size <= n // 4]
     for _ in range(300):
-        w, points = fractional_noise(exponent, rng.standard_normal(2 * n)), []
+        w, points = fractional_noise(exponent, rng.standard_normal(2 * n)), list[tuple[float, float]]()
         for size in sizes:
             blocks = w.reshape(-1, size)
             profile, t = np.cumsum(blocks - blocks.mean(axis=1, keepdims=True), axis=1), np.arange(size)
