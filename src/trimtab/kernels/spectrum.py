@@ -1,8 +1,8 @@
 """Power spectrum of the last `length` values: its peak beside red noise, and its entropy.
 
 The transform is made anew from the window on every row, by a fast Fourier transform that compiles: it depends on
-nothing but the window, so nothing drifts and nothing has to be recomputed on a schedule. For 256 values it costs as
-much as a sliding transform with all its bins, for which there would be a bound on the error to be watched.
+nothing but the window, so nothing drifts and nothing has to be recomputed on a schedule. 256 values take one or two
+microseconds; a sliding transform would take less, and have an error that grows between its recomputations.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ Source    Inouye et al. (1991), Electroencephalography and Clinical Neurophysiol
 Fails     late by a part of the window when order ends, and at every turn of the trend; a cycle faster than `trend` is
           order too and is followed at the wrong time. A steady drift is no order: it is the mean, which has no
           frequency. While the window holds a return that is not defined (a price that is not above 0) it abstains.
-Typical   on coins of 2020 to 2023, 1h and 4h, in the market 1-3% of the bars, four at a time; win rate 30-40%, payoff
-          mostly 1.5-3: -60 to 50 bps of gross profit per turnover, out of too few stretches to tell.
+Typical   on coins of 2020 to 2023, 1h and 4h, in the market 1-3% of the bars, four at a time; win rate 28-60%,
+          payoff mostly 1.5-3: -60 to 50 bps of gross profit per turnover, out of too few stretches to tell.
 """
 
 from __future__ import annotations

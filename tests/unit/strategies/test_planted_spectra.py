@@ -79,8 +79,9 @@ def of_holding(returns: np.ndarray, held: np.ndarray, shown: float, window: int)
 def of_cycle() -> Power:
     """Of who knows the cycle but for its phase's error, while it stands out.
 
-    The peak over the mean of the others is half a chi-square with two degrees of freedom, not central by half of
-    N * CYCLE; between two bins it is less by 1 / 2 on average (a half of (2 / pi)^2 + 1), and red noise takes a part.
+    The peak over the mean of the others is half a chi-square with two degrees of freedom, not central by
+    N * CYCLE / (1 - CYCLE). Half-way between two bins (2 / pi)^2 = 0.4 of it is left, so 0.7 on average; red noise that
+    is fitted to the cycle too takes its part.
     """
     p = find("spectral_peaks").params
     n = 1 << p.octaves
