@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from tests.parity.engaged import ALL_IN_ONE, EACH, Way
 from trimtab.rules.book import Setup, Style, terms_of
 from trimtab.sim.market import build_market
 from trimtab.types import (
@@ -248,6 +249,13 @@ def acted(daily: tuple[Any, ...]) -> tuple[Any, ...]:
 def acted_hourly(hourly: tuple[Any, ...]) -> tuple[Any, ...]:
     panel = acted_on(hourly[0])
     return panel, build_market(panel), hourly[2], hourly[3]
+
+
+#: By day one journal meets every way of going on. A journal for each of them takes three times as long, and finds no
+#: more than a fault that the next restart mends: by day the real sessions look for one.
+@pytest.fixture(params=[pytest.param(ALL_IN_ONE, id="one"), pytest.param(EACH, id="each", marks=pytest.mark.nightly)])
+def ways(request: pytest.FixtureRequest) -> Sequence[Way]:
+    return request.param
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -74,13 +75,16 @@ def told(account: Account) -> Run:
     return run_of_journal(account.path, account.spec, account.instruments, account.before, account.names)
 
 
-def traded(spec: Spec, panel: Panel, folder: Path, cuts: Sequence[int] = (), every: int = 0) -> Run:
-    """The Run of an engine over a panel, ended and begun again before the rows `cuts`; every: rows per snapshot."""
+def traded(spec: Spec, panel: Panel, folder: Path, cuts: Sequence[int] = (), every: Sequence[int] = (0,)) -> Run:
+    """The Run of an engine over a panel, ended and begun again before the rows `cuts`.
+
+    every: rows per snapshot, of each process in turn; the last stands for those after it, and 0 makes none.
+    """
     account = opened(spec, panel, folder)
     records: list[core.Record] = []
     live = b""
-    for stop in (*cuts, len(panel.ts)):
-        shell, watch = trade(account, head(panel, stop), Habits(snapshot_every=every))
+    for k, stop in enumerate((*cuts, len(panel.ts))):
+        shell, watch = trade(account, head(panel, stop), Habits(snapshot_every=every[min(k, len(every) - 1)]))
         records += watch.records
         live = save(shell.state)
         assert not watch.alerts, watch.alerts
@@ -114,12 +118,27 @@ def assert_same_run(backtest: Run, live: Run) -> None:
             assert getattr(a, name).tobytes() == getattr(b, name).tobytes(), f"splits.{name}"
 
 
-def assert_same(spec: Spec, panel: Panel, folder: Path, seed: int = 0, fills: int = 4) -> Run:
-    """One journal without a break, one with three restarts, one with three and snapshots: all are the backtest."""
+class Way(NamedTuple):
+    """How a panel is traded: how often the engine is begun again, and rows per snapshot of each process in turn."""
+
+    restarts: int
+    every: tuple[int, ...]
+
+
+#: A journal for each way; and one in which all are met: a stretch without a break, whose fold is the next one's
+#: beginning, then snapshots, from which the others begin.
+EACH = (Way(0, (0,)), Way(3, (0,)), Way(3, (37,)))
+ALL_IN_ONE = (Way(3, (0, 37)),)
+
+
+def assert_same(
+    spec: Spec, panel: Panel, folder: Path, ways: Sequence[Way] = EACH, seed: int = 0, fills: int = 4
+) -> Run:
+    """The journal of each way is the backtest; restarts are at rows of the seed's choice."""
     backtest = tt.backtest(spec, panel)
     assert backtest.fills.height >= fills, "nothing was traded: this proves nothing"
     rng = np.random.default_rng(seed)
-    cuts = sorted(rng.choice(np.arange(1, len(panel.ts)), 3, replace=False).tolist())
-    for name, where, every in (("whole", (), 0), ("cut", cuts, 0), ("snapshots", cuts, 37)):
-        assert_same_run(backtest, traded(spec, panel, folder / name, where, every))
+    rows = sorted(rng.choice(np.arange(1, len(panel.ts)), 3, replace=False).tolist())
+    for k, way in enumerate(ways):
+        assert_same_run(backtest, traded(spec, panel, folder / f"way{k}", rows[: way.restarts], way.every))
     return backtest

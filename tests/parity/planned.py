@@ -50,14 +50,15 @@ def fed(spec: Spec, panel: Panel, cuts: Sequence[int] = ()) -> Told:
     return Weights(*(np.concatenate(column) for column in zip(*parts, strict=True))), refused
 
 
-def assert_same(spec: Spec, panel: Panel, least: int = 20) -> None:
+def assert_same(spec: Spec, panel: Panel, least: int = 20, whole: bool = True) -> None:
+    """Row by row it is the plan of the whole panel: saved and loaded at some rows and, if `whole`, without that too."""
     plan = plan_of(spec, panel)
     want = combine(plan.streams)
     assert len(want.row) >= least, "nothing was decided: this proves nothing"
     rows = len(panel.ts)
     fits = {(refusal, s.model) for s in plan.streams for refusal in s.refused}
     splits = {(refusal, split.model) for split in plan.splits for refusal in split.refused}
-    for cuts in ((), (0, 1, rows // 7, rows // 2, rows // 2 + 1, rows - 1)):
+    for cuts in (*([()] if whole else []), (0, 1, rows // 7, rows // 2, rows // 2 + 1, rows - 1)):
         told, refused = fed(spec, panel, cuts)
         for name, a, b in zip(Weights._fields, told, want, strict=True):
             assert a.tobytes() == np.ascontiguousarray(b).tobytes(), (name, cuts)
@@ -93,23 +94,14 @@ SHORT: dict[str, dict[str, Any]] = {
 }
 
 
-#: In the nightly run where a case takes seconds: others of the same form are looked at by day (variance_ratio on the
-#: same kernel, spectral_peaks on the same scaled moves, vpin on several fields), and books drawn at random have all.
-BY_NIGHT = (
-    "drift_significance",
-    "hurst_exponent",
-    "lag_autocorr",
-    "pacf_spike",
-    "permutation_entropy",
-    "spectral_entropy",
-    "true_range_divergence",
-    "wavelet_energy",
-)
+#: One of each form: a step by itself, ranks across instruments, legs, legs that a fit selects, volume beside the close.
+#: What is the same for all strategies is looked at by day with these.
+FORMS = ("sma_cross", "equity_trend", "pairs_reversion", "pairs_selected", "vpin")
 
 
-def by_day(names: Iterable[str]) -> list[Any]:
-    """Names as parameters of a test, with the nightly mark where it belongs."""
-    return [pytest.param(name, marks=pytest.mark.nightly) if name in BY_NIGHT else name for name in names]
+def by_night_unless(kept: Iterable[str], names: Iterable[str]) -> list[Any]:
+    """Names as parameters of a test, with the nightly mark for all but those kept."""
+    return [name if name in kept else pytest.param(name, marks=pytest.mark.nightly) for name in names]
 
 
 def timeframe_for(name: str, wanted: str) -> str:

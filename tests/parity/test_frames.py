@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 import trimtab as tt
 from tests.parity import engaged
 from tests.parity.conftest import FULL, crypto
-from tests.parity.engaged import head
+from tests.parity.engaged import Way, head
 from tests.parity.planned import SHORT, assert_same, book, made
 from trimtab.engine.saving import pack, unpack
 from trimtab.research.prepared import market_of
@@ -45,7 +45,7 @@ def with_gaps(panel: Panel, seed: int) -> Panel:
 
 @pytest.mark.parametrize("when", ["always", pytest.param("on_change", marks=pytest.mark.nightly)])
 def test_the_planner_plans_what_a_backtest_does_on_days_with_gaps(when: str) -> None:
-    panel = with_gaps(synthetic_panel(3, 400, 3, "1d"), 1)
+    panel = with_gaps(synthetic_panel(3, 300, 3, "1d"), 1)
     models = (
         model("frame_reversal"),
         model("efficient_trend"),
@@ -64,11 +64,11 @@ def test_on_a_coarser_timeframe_and_sized(name: str) -> None:
     names = [name] if name else list(FRAMED)
     params = {"framed_ewm": {"half_life": 0.5}}
     plain = [model(n, timeframe="4h", params=params.get(n, {}), budget=0.2) for n in names]
-    assert_same(book(panel, *plain), panel, least=10)
+    assert_same(book(panel, *plain), panel, least=10, whole=False)
     use = SizerUse(name="volatility_target", params={"window": 10})
     sized = (msgspec.structs.replace(each, sizer=use) for each in plain)
     pace = Rebalance(buffer=0.01, min_trade=0.002, every=2 * 86_400.0)
-    assert_same(book(panel, *sized, rebalance=pace), panel, least=4)
+    assert_same(book(panel, *sized, rebalance=pace), panel, least=4, whole=False)
 
 
 @pytest.mark.parametrize("rows", [500, pytest.param(2_000, marks=pytest.mark.nightly)])
@@ -85,7 +85,7 @@ def test_real_hours_beside_other_models(rows: int, shared: Path) -> None:
     assert_same(book(panel, *models), panel, rows // 4)
 
 
-def test_backtest_engine_and_journal_are_one_run(memory_path: Path) -> None:
+def test_backtest_engine_and_journal_are_one_run(memory_path: Path, ways: Sequence[Way]) -> None:
     """Rolling means, averages that fade, a compiled step, legs with a fit, a coarser timeframe, missing bars."""
     panel = with_gaps(synthetic_panel(5, 320, 2, "1h"), 3)
     models = (
@@ -94,7 +94,7 @@ def test_backtest_engine_and_journal_are_one_run(memory_path: Path) -> None:
         model("framed_ewm", budget=0.3, params={"half_life": 0.5}),
         model("derived_pair", budget=0.2, params={"window": 8}),
     )
-    run = engaged.assert_same(book(panel, *models, costs=FULL), panel, memory_path, seed=1, fills=50)
+    run = engaged.assert_same(book(panel, *models, costs=FULL), panel, memory_path, ways, seed=1, fills=50)
     assert {int(m) for m in run.fold.weights.model} == {0, 1, 2, 3}
     block = 256 * HOUR
     assert panel.ts[0] // block != panel.ts[-1] // block, "no block ended: this proves little"
@@ -102,11 +102,11 @@ def test_backtest_engine_and_journal_are_one_run(memory_path: Path) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", list(FRAMED))
-def test_each_on_real_hours_through_the_engine(name: str, shared: Path, memory_path: Path) -> None:
+def test_each_on_real_hours_through_the_engine(name: str, shared: Path, memory_path: Path, ways: Sequence[Way]) -> None:
     panel = head(crypto(shared), 600)
     universe = panel.symbols[:2] if name == "derived_pair" else ()
     spec = book(panel, model(name, universe=universe), costs=FULL)
-    engaged.assert_same(spec, panel, memory_path, seed=len(name), fills=10)
+    engaged.assert_same(spec, panel, memory_path, ways, seed=len(name), fills=10)
 
 
 # --- where blocks begin -----------------------------------------------------------------------------------------------

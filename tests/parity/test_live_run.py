@@ -1,12 +1,13 @@
 """Law 2 for whole specs: backtest == engine on the paper venue == fold of its journal, as Runs and as bundles.
 
-Each is traded three times: without a break, with three restarts at rows of a seed's choice, and with snapshots too.
+Each is traded with three restarts at rows of a seed's choice, the first from the journal alone, the others from
+snapshots; in the nightly run, and by day where it says EACH, also without a break, and without a snapshot.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from typer.testing import CliRunner
 
 import trimtab as tt
 from tests.parity.conftest import FEES, FULL, acted_on, crypto, indices, joined_by
-from tests.parity.engaged import assert_same, assert_same_run, head, opened, told, trade, traded
-from tests.parity.planned import FOLLOWS, REGIMES, SHORT, book, by_day, timeframe_for, with_fields
+from tests.parity.engaged import EACH, Way, assert_same, assert_same_run, head, opened, told, trade, traded
+from tests.parity.planned import FOLLOWS, FORMS, REGIMES, SHORT, book, by_night_unless, timeframe_for, with_fields
 from trimtab.app.cli import app
 from trimtab.app.config import complete, read_spec
 from trimtab.app.document import Override
@@ -63,35 +64,41 @@ def place(tmp_path: Path) -> Generator[Path]:
 # --- every strategy ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", by_day(SHORT))
+#: Whom real hours could meet otherwise than days with gaps: a step by row, by day, and by two instruments at once.
+ON_HOURS = ("sma_cross", "equity_trend", "pairs_reversion")
+
+
+# The planner is held against the backtest for every strategy by day. The rest of the engine is the same for all of a
+# form, so that the others go through it in the nightly run.
+@pytest.mark.parametrize("name", by_night_unless(FORMS, SHORT))
 @pytest.mark.parametrize("when", ["on_change", pytest.param("always", marks=pytest.mark.nightly)])
-def test_every_strategy_on_days_with_gaps(name: str, when: str, place: Path) -> None:
+def test_every_strategy_on_days_with_gaps(name: str, when: str, place: Path, ways: Sequence[Way]) -> None:
     panel = synthetic_panel(3, 420, 4, timeframe_for(name, "1d"))
     spec = book(panel, Model(strategy=name, params=SHORT[name]), rebalance=Rebalance(when=when))
-    assert_same(spec, panel, place, seed=len(name))
+    assert_same(spec, panel, place, ways, seed=len(name))
 
 
-@pytest.mark.parametrize("name", by_day(n for n in SHORT if n != "crypto_momentum"))
-def test_every_strategy_on_real_hours_with_gaps(name: str, shared: Path, place: Path) -> None:
+@pytest.mark.parametrize("name", by_night_unless(ON_HOURS, (n for n in SHORT if n != "crypto_momentum")))
+def test_every_strategy_on_real_hours_with_gaps(name: str, shared: Path, place: Path, ways: Sequence[Way]) -> None:
     panel = head(crypto(shared), 900)
     universe = panel.symbols[:2] if name == "pairs_reversion" else ()
     timeframe = "1d" if name in ("equity_trend", "index_mean_reversion") else timeframe_for(name, "1h")
     spec = book(panel, Model(strategy=name, params=SHORT[name], universe=universe, timeframe=timeframe), costs=FULL)
-    assert_same(spec, panel, place, seed=len(name), fills=1)
+    assert_same(spec, panel, place, ways, seed=len(name), fills=1)
 
 
 def test_real_sessions(place: Path) -> None:
     panel = head(indices(), 900)
     names = ("buy_and_hold", "equity_trend", "index_mean_reversion", "momentum", "pairs_reversion", "sma_cross")
     models = (Model(strategy=n, params=SHORT[n], budget=0.15, name=n) for n in names)
-    assert_same(book(panel, *models, costs=FULL, rebalance=Rebalance(buffer=0.01)), panel, place, fills=100)
+    assert_same(book(panel, *models, costs=FULL, rebalance=Rebalance(buffer=0.01)), panel, place, EACH, fills=100)
 
 
-def test_days_of_seven_coins(shared: Path, place: Path) -> None:
+def test_days_of_seven_coins(shared: Path, place: Path, ways: Sequence[Way]) -> None:
     frames = shared / "data" / "crypto_binance_2024"
     panel = daily(frames, ("BTC", "ETH", "SOL", "XRP", "ADA", "LINK", "LTC"))
     spec = book(panel, Model(strategy="crypto_momentum"), base_currency="USDT", costs=FULL)
-    assert_same(spec, panel, place, fills=10)
+    assert_same(spec, panel, place, ways, fills=10)
 
 
 def daily(folder: Path, coins: tuple[str, ...]) -> Panel:
@@ -162,21 +169,21 @@ MET = ("rejects", "latency", "stop and target", "trailing", "halt", "limit order
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.nightly) if n in MET else n for n in SETTINGS])
-def test_settings_on_real_hours_with_gaps(name: str, shared: Path, place: Path) -> None:
+def test_settings_on_real_hours_with_gaps(name: str, shared: Path, place: Path, ways: Sequence[Way]) -> None:
     panel = head(crypto(shared), 1_000)
     more, words = SETTINGS[name]
     models = [TREND, MIDDLE, AGAINST]
     if name == "allocators":
         use = AllocatorUse(name="equal_risk", window=8, every=2 * 86_400.0)
         models[0] = msgspec.structs.replace(TREND, allocator=use)
-    backtest = assert_same(book(panel, *models, **more), panel, place, seed=len(name), fills=20)
+    backtest = assert_same(book(panel, *models, **more), panel, place, ways, seed=len(name), fills=20)
     acted = {*backtest.orders["reason"], *backtest.orders["waited"], *backtest.actions["limit"]}
     assert words <= acted, acted
     assert bool(backtest.splits) == (name == "allocators")
 
 
 @pytest.mark.parametrize("liquidated", [False, True])
-def test_margin_and_carry_and_cash_flows(liquidated: bool, shared: Path, place: Path) -> None:
+def test_margin_and_carry_and_cash_flows(liquidated: bool, shared: Path, place: Path, ways: Sequence[Way]) -> None:
     panel = head(crypto(shared), 1_000)
     kinds = ("perpetual", "spot", "perpetual")
     panel = replaced(panel, lambda i: {"kind": kinds[i], "initial_margin": 0.1, "maintenance_margin": 2.0 * liquidated})
@@ -186,14 +193,14 @@ def test_margin_and_carry_and_cash_flows(liquidated: bool, shared: Path, place: 
     ]
     costs = FULL._replace(funding=2e-4, borrow=0.05, margin_interest=0.08, liquidation=0.01)
     more: dict[str, Any] = {"costs": costs, "cash_flows": tuple(paid), "limits": Limits(0.9, daily_loss=0.03)}
-    backtest = assert_same(book(panel, TREND, MIDDLE, AGAINST, **more), panel, place, fills=20)
+    backtest = assert_same(book(panel, TREND, MIDDLE, AGAINST, **more), panel, place, ways, fills=20)
     assert ("margin_call" in set(backtest.actions["limit"])) == liquidated
     assert backtest.metrics["costs"]["funding"] != 0.0
     assert liquidated or backtest.metrics["costs"]["borrow"] != 0.0
     assert backtest.metrics["cash_paid_in"] == 2.1e4
 
 
-def test_funding_rates_spreads_and_several_currencies(place: Path) -> None:
+def test_funding_rates_spreads_and_several_currencies(place: Path, ways: Sequence[Way]) -> None:
     """Two wallets in euros and one in dollars, with rates that come and go."""
     panel = synthetic_panel(11, 700, 4, "4h")
     quotes = (("USD", "one"), ("EUR", "one"), ("EUR", "two"), ("USD", "one"))
@@ -219,12 +226,12 @@ def test_funding_rates_spreads_and_several_currencies(place: Path) -> None:
         limits=Limits(unusual_spread=0.003, drawdown_derisk=0.05), costs=FULL,
         rebalance=Rebalance(buffer=0.01),
     )  # fmt: skip
-    backtest = assert_same(spec, panel, place, fills=50)
+    backtest = assert_same(spec, panel, place, ways, fills=50)
     assert "cash" in set(backtest.attribution["by"])
 
 
 @pytest.mark.parametrize("timeframe", [pytest.param("1h", marks=pytest.mark.nightly), "1d"])
-def test_splits_and_dividends(timeframe: str, place: Path) -> None:
+def test_splits_and_dividends(timeframe: str, place: Path, ways: Sequence[Way]) -> None:
     """Restarts between them, members that come and go, protective orders, partial fills, and models on coarser bars."""
     panel = acted_on(with_fields(synthetic_panel(9, 700, 4, timeframe)))
     panel = joined_by(panel) if timeframe == "1d" else panel
@@ -241,13 +248,13 @@ def test_splits_and_dividends(timeframe: str, place: Path) -> None:
         limits=Limits(stop_loss=0.05, trailing_stop=0.06, take_profit=0.1, unusual_gap=0.2, group_gross=0.8),
         costs=FULL._replace(participation=0.001), rebalance=Rebalance(buffer=0.01), capital=1e7,
     )  # fmt: skip
-    backtest = assert_same(spec, panel, place, fills=100)
+    backtest = assert_same(spec, panel, place, ways, fills=100)
     assert {"split", "dividend", "stop_loss"} <= set(backtest.actions["limit"])
     assert timeframe != "1d" or "member" in set(backtest.actions["limit"])  # delistings: test_plain_fold
     assert backtest.metrics["dividends"] != 0.0
 
 
-def test_a_book_with_regimes_sizers_and_allocators(place: Path) -> None:
+def test_a_book_with_regimes_sizers_and_allocators(place: Path, ways: Sequence[Way]) -> None:
     panel = with_fields(synthetic_panel(6, 900, 4, "4h"))
     models = (
         msgspec.structs.replace(
@@ -261,7 +268,7 @@ def test_a_book_with_regimes_sizers_and_allocators(place: Path) -> None:
         panel, *models, regimes=REGIMES, allocator=AllocatorUse(name="equal_risk", window=15, every=5 * 86_400.0),
         rebalance=Rebalance(buffer=0.01, min_trade=0.003, every=86_400.0), limits=Limits(stop_loss=0.05), costs=FULL,
     )  # fmt: skip
-    backtest = assert_same(spec, panel, place, fills=100)
+    backtest = assert_same(spec, panel, place, ways, fills=100)
     assert len(backtest.splits) == 2
     assert len({name for name in backtest.attribution["by"] if name.startswith("regime")}) == 4
 
@@ -294,32 +301,32 @@ def shipped(name: str, data: Path, *settings: Override, **window: str) -> tuple[
     return spec, panel_of(spec, str(data))
 
 
-def test_the_book_of_stocks_and_coins(store: Path, place: Path) -> None:
+def test_the_book_of_stocks_and_coins(store: Path, place: Path, ways: Sequence[Way]) -> None:
     words = ("data", "synthetic", "equity=SPY,QQQ", "perpetual=BTC,ETH", "--seed", 7)
     ran(*words, "--start", "2019-01-01", "--end", "2020-12-01", "--data", store / "play")
     spec, panel = shipped("multi_model.yaml", store / "play", start="2019-02-01", end="2020-03-01")
-    backtest = assert_same(spec, panel, place, fills=50)
+    backtest = assert_same(spec, panel, place, ways, fills=50)
     assert {name for name in backtest.attribution["by"] if name.startswith("regime")}
 
 
-def test_the_laboratory_of_coins(shared: Path, store: Path, place: Path) -> None:
+def test_the_laboratory_of_coins(shared: Path, store: Path, place: Path, ways: Sequence[Way]) -> None:
     files = sorted((shared / "data" / "crypto_bitvavo").glob("*_1h.parquet"))
     ran("data", "import", *files, "--venue", "bitvavo", "--data", store / "coins")
     spec, panel = shipped("crypto_book.yaml", store / "coins", start="2021-03-02", end="2021-10-01")
-    backtest = assert_same(spec, panel, place, fills=50)
+    backtest = assert_same(spec, panel, place, ways, fills=50)
     assert {"model", "stop_loss", "take_profit"} <= set(backtest.actions["limit"])
 
 
-def test_the_neutral_pair(shared: Path, store: Path, place: Path) -> None:
+def test_the_neutral_pair(shared: Path, store: Path, place: Path, ways: Sequence[Way]) -> None:
     files = [shared / "data" / "crypto_bitvavo" / f"{name}EUR_1h.parquet" for name in ("BTC", "ETH")]
     words = ("--venue", "kraken", "--kind", "perpetual", "--data", store / "perpetuals")
     ran("data", "import", *files, *words)
     spec, panel = shipped("neutral_pairs.yaml", store / "perpetuals", start="2021-03-02", end="2021-10-01")
-    backtest = assert_same(spec, panel, place, fills=20)
+    backtest = assert_same(spec, panel, place, ways, fills=20)
     assert backtest.metrics["costs"]["funding"] != 0.0
 
 
-def test_the_book_of_stocks(shared: Path, store: Path, place: Path) -> None:
+def test_the_book_of_stocks(shared: Path, store: Path, place: Path, ways: Sequence[Way]) -> None:
     """Prices as they were, splits and all: what the specs' own tests adjust does not matter here."""
     files, data = shared / "data", store / "stocks"
     stocks = [files / f"equity_us/{name}_1d.parquet" for name in ("SPY", "IWM", "AAPL", "IBM")]
@@ -332,7 +339,7 @@ def test_the_book_of_stocks(shared: Path, store: Path, place: Path) -> None:
         pl.read_parquet(files / f"macro/{file}.parquet").select("ts", column).write_csv(csv)
         reads.append(Override(f"regimes.1.reads.{field}", f"{csv}#{column}"))
     spec, panel = shipped("equity_book.yaml", data, *reads, start="2006-01-01", end="2009-12-31")
-    backtest = assert_same(spec, panel, place, fills=50)
+    backtest = assert_same(spec, panel, place, ways, fills=50)
     assert len({name for name in backtest.attribution["by"] if name.startswith("regime")}) == 2
 
 

@@ -11,7 +11,17 @@ import pytest
 
 import trimtab as tt
 from tests.parity.conftest import acted_on, crypto, indices
-from tests.parity.planned import FOLLOWS, REGIMES, SHORT, assert_same, book, by_day, timeframe_for, with_fields
+from tests.parity.planned import (
+    FOLLOWS,
+    FORMS,
+    REGIMES,
+    SHORT,
+    assert_same,
+    book,
+    by_night_unless,
+    timeframe_for,
+    with_fields,
+)
 from trimtab.app.config import complete, read_spec
 from trimtab.data.resampling import resample
 from trimtab.portfolio.allocators import ALLOCATORS, Allocator, inverse_volatility
@@ -42,13 +52,20 @@ def test_every_strategy_on_days_with_gaps(name: str, when: str) -> None:
     assert_same(spec, panel, least=1 if when == "on_change" else 20)
 
 
-@pytest.mark.parametrize("name", [*by_day(SHORT), *(str(EXAMPLES / f"{n}.py") for n in ("autoregression", "volatility_breakout"))])  # fmt: skip  # noqa: E501
+#: Coarser bars and sizers know nothing of a strategy: by day one of each form, and one that is a file with a fit.
+COARSER = [*by_night_unless(FORMS, SHORT), str(EXAMPLES / "autoregression.py")]
+COARSER += by_night_unless((), [str(EXAMPLES / "volatility_breakout.py")])
+SHORT_FIT = {"window": 40, "every": 7}
+
+
+@pytest.mark.parametrize("name", COARSER)
 def test_every_strategy_on_a_coarser_timeframe_and_sized(name: str) -> None:
     """Days of hours, sessions and round the clock, with a sizer, a calendar and a least trade."""
-    panel = synthetic_panel(4, 24 * 270, 4, "1h")
+    panel = synthetic_panel(4, 24 * 130, 4, "1h")
     universe = panel.symbols[:2] if name == "pairs_selected" else ()
     timeframe = timeframe_for(name, "1d")
-    model = Model(strategy=name, params=SHORT.get(name, {}), timeframe=timeframe, universe=universe)
+    params = SHORT_FIT if "autoregression" in name else SHORT.get(name, {})
+    model = Model(strategy=name, params=params, timeframe=timeframe, universe=universe)
     plain = book(panel, model)
     assert_same(plain, panel, least=0)
     sized = book(
@@ -56,7 +73,7 @@ def test_every_strategy_on_a_coarser_timeframe_and_sized(name: str) -> None:
         msgspec.structs.replace(model, sizer=SizerUse(name="volatility_target", params={"window": 10})),
         rebalance=Rebalance(buffer=0.01, min_trade=0.002, every=2 * 86_400.0),
     )
-    assert_same(sized, panel, least=0)
+    assert_same(sized, panel, least=0, whole=False)
 
 
 @pytest.mark.parametrize("name", [n for n in SHORT if n != "crypto_momentum"])
@@ -79,7 +96,7 @@ def test_real_sessions() -> None:
 @pytest.mark.parametrize("grid", ["15m", "1h", "4h", "1d"])
 def test_coarser_bars_of_sessions_and_round_the_clock(grid: str) -> None:
     """A strategy that says the whole bar, so that every field of every coarser bar is compared."""
-    panel = synthetic_panel(7, {"15m": 4_000, "1h": 2_500, "4h": 900, "1d": 300}[grid], 4, grid)
+    panel = synthetic_panel(7, {"15m": 2_000, "1h": 2_500, "4h": 900, "1d": 300}[grid], 4, grid)
     fine = [t for t in ("30m", "1h", "4h", "1d", "1w") if tt.types.TIMEFRAMES[t] > tt.types.TIMEFRAMES[grid]]
     models = [Model(strategy=str(Path(__file__).parent / "bar_says.py"), timeframe=t, name=t, budget=0.1) for t in fine]
     assert_same(book(panel, *models), panel, 50)
@@ -133,8 +150,14 @@ def test_every_sizer(name: str, strategy: str) -> None:
     assert_same(book(panel, model, rebalance=Rebalance(buffer=0.01)), panel)
 
 
-@pytest.mark.parametrize("grid", ["1d", "4h"])
-@pytest.mark.parametrize("allocator", [None, "inverse_volatility", "equal_risk"])
+#: An allocator without a sizer on hours: days have met it, and the other one is of the same hours.
+SAME = pytest.param("4h", "inverse_volatility", marks=pytest.mark.nightly)
+
+
+@pytest.mark.parametrize(
+    ("grid", "allocator"),
+    [("1d", None), ("4h", None), ("1d", "inverse_volatility"), SAME, ("1d", "equal_risk"), ("4h", "equal_risk")],
+)
 def test_a_book_of_everything(grid: str, allocator: str | None) -> None:
     panel = with_fields(synthetic_panel(6, {"1d": 500, "4h": 1_500}[grid], 4, grid))
     models = (
@@ -208,7 +231,8 @@ def test_many_coins_with_calendars_and_the_shipped_book(shared: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("grid", ["1h", "4h"])
+# By hours it trades in the nightly run; by day the whole engine trades it in test_live_run.
+@pytest.mark.parametrize("grid", [pytest.param("1h", marks=pytest.mark.nightly), "4h"])
 def test_the_shipped_book_of_stocks_and_coins(grid: str) -> None:
     named = {
         **{s: Instrument(symbol=s, calendar="XNYS", asset_class="equity") for s in ("SPY", "QQQ")},
