@@ -9,6 +9,8 @@ PYTHON ?=
 # Extra words for pytest: make test ARGS="-k store"
 ARGS ?=
 
+# By day the tests of a file stay in one process, which makes its stores, runs and compiled strategies once.
+DAY := --dist loadfile
 BIN := .venv/bin
 UV := UV_PYTHON_DOWNLOADS=never .tools/bin/uv --no-progress
 COMPILE := $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
@@ -28,7 +30,7 @@ demo: .venv/.ready  ## four models on real history as one book, with a report
 
 test: .venv/.ready  ## the whole default test suite
 	@$(BIN)/python -m trimtab.app.warm
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest $(DAY) -n 2 $(ARGS)
 
 nightly: .venv/.ready  ## the long tests, then the laws on 10,000 random histories (hours; TRIMTAB_LAW_EXAMPLES=N for others)
 	@$(BIN)/python -m trimtab.app.warm

@@ -186,7 +186,11 @@ def test_after_kill_9_it_goes_on_as_if_nothing_had_been(place: Path, ground: Pat
 # --- signals ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("number", "deadline"), [(signal.SIGTERM, "60"), (signal.SIGINT, "0"), (signal.SIGHUP, "60")])
+#: SIGHUP goes SIGTERM's way: one handler, and a watchdog that passes on what it gets.
+HANG_UP = pytest.param(signal.SIGHUP, "60", marks=pytest.mark.nightly)
+
+
+@pytest.mark.parametrize(("number", "deadline"), [(signal.SIGTERM, "60"), (signal.SIGINT, "0"), HANG_UP])
 def test_a_signal_ends_it_in_good_order(place: Path, start: Any, number: int, deadline: str):
     words = ["--out", "one", "--speed", SPEED, "--deadline", deadline, "--no-report", "--json"]
     process = start("paper", "book.yaml", *words)
@@ -199,6 +203,7 @@ def test_a_signal_ends_it_in_good_order(place: Path, start: Any, number: int, de
     assert engine_pid(place / "one") == 0
 
 
+@pytest.mark.nightly  # by day the terminal sends it, in the test of the progress bar
 def test_ctrl_c_reaches_the_whole_group_and_ends_it_once(place: Path, start: Any):
     process = start("paper", "book.yaml", "--out", "one", "--speed", SPEED, "--no-report")
     until(lambda: rows_of(place / "one") > 3, process)
@@ -474,7 +479,7 @@ def test_logs_have_a_line_for_each_order_and_no_secret(place: Path):
     paper_here("--out", "one", code=4)
     run_here("resume", "one", "--reason", "password: CANARY-3")
     (place / "two").mkdir()
-    paper_here("--out", "two", "--drill")
+    paper_here("--out", "two", "--drill", "--days", "8")
     for folder in (place / "one", place / "two"):
         lines = [json.loads(x) for x in (folder / "logs" / "orders.jsonl").read_text().splitlines()]
         told = [line["client_order_id"] for line in lines if line["event"] == "order"]
@@ -483,9 +488,10 @@ def test_logs_have_a_line_for_each_order_and_no_secret(place: Path):
     assert told  # of the drill
 
 
-def test_a_progress_bar_is_shown_after_a_second_by_the_engine_under_its_watchdog(place: Path):
+def test_a_progress_bar_is_shown_by_the_engine_under_its_watchdog_and_ctrl_c_ends_both_once(place: Path):
     seen = on_a_terminal("paper", "book.yaml", "--out", "one", "--speed", SPEED, "--no-report", stop_at=b"trading one")
     assert b"trading one" in seen
+    assert seen.count(b"Bundle: one") == 1
 
 
 def on_a_terminal(*words: str, stop_at: bytes) -> bytes:
