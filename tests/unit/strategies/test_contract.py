@@ -90,6 +90,10 @@ SHORT: dict[str, list[dict[str, Any]]] = {
     str(EXAMPLE): [{"window": 10, "entry": 1.0}],
 }
 CASES = [(name, given_params) for name in ALL for given_params in SHORT[name]]
+#: A fit takes a hundred times a step: by day fewer histories of those that have one, the others in the nightly run.
+STEPPED = [case for case in CASES if find(case[0]).fit is None]
+FITTED = [case for case in CASES if case not in STEPPED]
+LONG = [*STEPPED, *(pytest.param(*case, marks=pytest.mark.nightly) for case in FITTED)]
 
 
 def rows(strategy: Strategy, seed: int, size: int, *, ties: bool = False) -> np.ndarray:
@@ -142,12 +146,21 @@ def test_a_series_that_stands_still_is_not_traded(fold: Any, name: str, changed:
     assert not np.isnan(traded).any() or strategy.fit is not None
 
 
-@pytest.mark.parametrize(("name", "changed"), CASES)
+@pytest.mark.parametrize(("name", "changed"), LONG)
 def test_forecasts_stay_in_range_and_are_taken(fold: Any, name: str, changed: dict[str, Any]) -> None:
+    assert_in_range_and_taken(fold, name, changed, 20)
+
+
+@pytest.mark.parametrize(("name", "changed"), FITTED)
+def test_fitted_forecasts_stay_in_range_and_are_taken(fold: Any, name: str, changed: dict[str, Any]) -> None:
+    assert_in_range_and_taken(fold, name, changed, 3)
+
+
+def assert_in_range_and_taken(fold: Any, name: str, changed: dict[str, Any], seeds: int) -> None:
     strategy = find(name)
     params = params_of(strategy, changed)
     seen: set[float] = set()
-    for seed in range(20):
+    for seed in range(seeds):
         for ties in (False, True):
             _, out = fold(strategy, params, rows(strategy, seed, 500, ties=ties))
             warm = out[~np.isnan(out)]
@@ -156,13 +169,24 @@ def test_forecasts_stay_in_range_and_are_taken(fold: Any, name: str, changed: di
             seen |= set(np.sign(warm) if name != "volatility_clustering" else np.round(warm, 1))
     if name != "buy_and_hold":
         assert 1.0 in seen
-        assert len(seen) > 1, "it never changed its mind on 20,000 rows"
+        assert len(seen) > 1, f"it never changed its mind on {seeds * 1_000} rows"
 
 
-@pytest.mark.parametrize(("name", "changed"), CASES)
+@pytest.mark.parametrize(("name", "changed"), LONG)
 @settings(max_examples=40)
 @given(data=st.data())
 def test_cutting_and_resuming_changes_no_bit(fold: Any, name: str, changed: dict[str, Any], data: Any) -> None:
+    assert_resumed_is_whole(fold, name, changed, data)
+
+
+@pytest.mark.parametrize(("name", "changed"), FITTED)
+@settings(max_examples=8)
+@given(data=st.data())
+def test_cutting_and_resuming_fits_changes_no_bit(fold: Any, name: str, changed: dict[str, Any], data: Any) -> None:
+    assert_resumed_is_whole(fold, name, changed, data)
+
+
+def assert_resumed_is_whole(fold: Any, name: str, changed: dict[str, Any], data: Any) -> None:
     strategy = find(name)
     params = params_of(strategy, changed)
     size = 300
