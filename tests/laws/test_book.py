@@ -127,7 +127,14 @@ def test_cutting_history_changes_nothing_before_the_cut(name: str) -> None:
             assert early.share.tobytes() == late.share[: len(early.row)].tobytes()
 
 
-@pytest.mark.parametrize("name", SPECS)
+#: skfolio's optimisers take seconds. By day hierarchical_risk_parity stands for both, and the cut for another future.
+CONVEX = "maximum_diversification"
+BY_SKFOLIO = "both, by skfolio"
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.nightly) if name == BY_SKFOLIO else name for name in SPECS]
+)
 def test_another_future_changes_nothing_before_it(name: str) -> None:
     whole = tt.backtest(SPECS[name], PANEL)
     rng = np.random.default_rng(5)
@@ -191,7 +198,9 @@ def test_an_allocator_gives_more_to_what_moves_less() -> None:
     assert (panel.ts[np.unique(w.row[w.row > 20 * 6])] % (7 * DAY) == 4 * DAY).all()  # Mondays
 
 
-@pytest.mark.parametrize("name", ALLOCATORS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.nightly) if name == CONVEX else name for name in ALLOCATORS]
+)
 def test_wherever_history_begins_the_same_shares_are_chosen(name: str) -> None:
     """Of instruments and of models that do not remember: a later start misses only looks without a window."""
     use = tt.AllocatorUse(name=name, window=15, every=2 * 86_400.0)

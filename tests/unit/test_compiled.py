@@ -235,7 +235,8 @@ print(json.dumps([imported, good, bool(arraymath._HAVE_BLAS), "scipy.linalg" in 
 USED_BEFORE = "assert numba.njit(lambda a: np.convolve(a, a))(np.ones(3)).sum() == 9.0"
 
 
-@pytest.mark.parametrize("before", ["", USED_BEFORE])
+# Where scipy is there before us nothing of ours acts: numba alone, for the nightly run.
+@pytest.mark.parametrize("before", ["", pytest.param(USED_BEFORE, marks=pytest.mark.nightly)])
 def test_a_users_linear_algebra_works_and_is_not_imported_for_a_run(before: str) -> None:
     pytest.importorskip("scipy")
     script = ALGEBRA.format(before=before)
