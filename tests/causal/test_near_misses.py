@@ -182,7 +182,7 @@ def test_every_strategy_that_ships_keeps_the_laws_on_real_bars(indices: Panel, n
 
 
 #: On made bars by day: who is not on real ones, since it is made for hours; and one that is, and one that is a file. In
-#: the nightly run all. There alone: who has long windows, and beside whom another on the same kernel is looked at by day
+#: the nightly run all. There alone: who has long windows, where another on the same kernel is looked at by day
 #: (variance_ratio, spectral_entropy).
 LONG = ("pacf_spike", "spectral_peaks")
 HOURLY = [name for name in BUILT_IN if "1d" not in find(name).timeframes and name not in LONG]
