@@ -39,6 +39,11 @@ def entropy(x: Any) -> Any:
     return library.perm_entropy(x, order=3, normalize=True)
 
 
+def spectrum(x: Any) -> Any:
+    library: Any = antropy
+    return library.spectral_entropy(x, sf=1.0, method="fft", normalize=True)
+
+
 def partial(x: Any) -> Any:
     found: Any = pacf(x, nlags=10, method="burg")
     return found
@@ -50,6 +55,7 @@ def main() -> None:
     ways: dict[str, tuple[Callable[[Any], Any], Any]] = {
         "permutation_entropy": (entropy, prices),
         "hurst_exponent": (hurst, returns),
+        "spectral_entropy": (spectrum, returns),
         "pacf_spike": (partial, returns),
     }
     answers = [

@@ -29,6 +29,7 @@ PEER: Final = Peer(("antropy==0.2.2", "nolds==0.6.2", "statsmodels==0.15.0"), No
 BESIDE: Final = {
     "permutation_entropy": "antropy.perm_entropy",
     "hurst_exponent": "nolds.hurst_rs + dfa",
+    "spectral_entropy": "antropy.spectral_entropy",
     "pacf_spike": "statsmodels.pacf",
 }
 
@@ -63,13 +64,18 @@ def figures() -> Iterator[Figure]:
     yield from _libraries(spent)
 
 
+def _window(params: Any) -> int:
+    """Returns that a strategy looks at."""
+    return int(params.window) if hasattr(params, "window") else 1 << int(params.octaves)
+
+
 def _libraries(spent: dict[str, Sample]) -> Iterator[Figure]:
     try:
         python = environment("windows", PEER)
     except Absent as reason:
         print(f"  skipped: {reason}")
         return
-    windows = {name: int(find(name).params.window) for name in BESIDE if name in spent}
+    windows = {name: _window(find(name).params) for name in BESIDE if name in spent}
     prices = np.exp(np.cumsum(np.random.default_rng(0).normal(0.0, 0.01, 4_000)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "windows.npz"
