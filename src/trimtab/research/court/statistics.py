@@ -109,7 +109,7 @@ def deflated(case: Case) -> Finding:
         )
     elif m.sharpe <= count.hurdle:
         told, outcome = f"a Sharpe of {own:.2f} is not above {against}", FAILED
-        needed = f"a Sharpe above {bar:.2f}: at {own:.2f} more days do not help"
+        needed = f"a Sharpe above {bar:.2f}, which more days like these do not bring"
     else:
         told = f"a Sharpe of {own:.2f} is above {against}, but only with a probability of {figure:.1%}"
         outcome, needed = SHORT, _more_days(case, minimum_track_record(m, count.hurdle, CONFIDENCE) - m.n)
