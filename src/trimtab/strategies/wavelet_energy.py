@@ -118,9 +118,9 @@ def step(p: Params, s: State, x: F64) -> tuple[State, float]:
 
 
 def warmup(p: Params) -> int:
-    if p.window < 8 << p.scales:
+    if p.window < 4 << p.scales:
         raise TrimtabError(
-            f"wavelet_energy: window ({p.window}) must be at least {8 << p.scales}, eight times 2^scales: the slowest "
+            f"wavelet_energy: window ({p.window}) must be at least {4 << p.scales}, four times 2^scales: the slowest "
             "scale needs some moves to be measured by."
         )
     return RECENT + p.window + reach(2, p.scales) - 1

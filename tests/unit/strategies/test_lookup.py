@@ -202,7 +202,7 @@ def test_installed_packages_offer_strategies(monkeypatch: pytest.MonkeyPatch, tm
         ("permutation_entropy", {"order": 2}, "permutation_entropy.order: expected a whole number from 3 to 5, got 2"),
         ("spectral_peaks", {"octaves": 5, "shortest": 9}, "spectral_peaks: cycles (4) must be below 2^octaves / "),
         ("spectral_entropy", {"octaves": 5, "trend": 33}, "spectral_entropy: trend (33) must not be above 2^octaves"),
-        ("wavelet_energy", {"window": 255}, "wavelet_energy: window (255) must be at least 256, eight times 2^scales"),
+        ("wavelet_energy", {"window": 127}, "wavelet_energy: window (127) must be at least 128, four times 2^scales"),
         ("hurst_exponent", {"octaves": 6}, "hurst_exponent.octaves: expected a whole number from 7 to 12, got 6"),
         ("index_mean_reversion", {"entry_rsi": 95}, "index_mean_reversion: entry_rsi (95.0) must be below exit_rsi"),
     ],
