@@ -145,8 +145,11 @@ def hold_back(book):
 
 
 @part
-def divide(book, i, ts):
-    """Remember how the gate's cut is shared between models, and whether two of them want opposite changes."""
+def divide(book, market, i, row, ts):
+    """Remember how the gate's cut is shared between models, and whether two of them want opposite changes.
+
+    Of what may not be held no model has anything, also where their wishes would cancel each other.
+    """
     position = book.positions[i]
     wanted, allowed = book.wanted[i], book.allowed[i]
     if book.dirty[i] == 0:  # its models' wish stands, only the gate's cut is new
@@ -159,6 +162,8 @@ def divide(book, i, ts):
     if position.closing == 1:
         position.scale = 0.0
         return
+    if is_out(market, row, i):
+        position.scale = 0.0
     if models == 1:
         return
     up, down = 0, 0
@@ -225,7 +230,7 @@ def decide_row(book, log, weights, market, setup, row, forced):
         hold_back(book)
     for k in range(todo):
         i = book.todo[k]
-        divide(book, i, ts)
+        divide(book, market, i, row, ts)
         own = 0 if is_out(market, row, i) else book.dirty[i]  # its sale does not wait for a price
         book.goal[i] = book.allowed[i]
         book.dirty[i] = 0

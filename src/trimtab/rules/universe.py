@@ -13,7 +13,7 @@ from trimtab.rules.account import rate_of
 from trimtab.rules.book import TARGET
 from trimtab.rules.fills import Execution, ask_again, end_order, place, set_band, settle
 from trimtab.rules.limits import DELISTED, FLATTEN, note
-from trimtab.rules.orders import GONE, NO_REASON, UNPROTECTED, net
+from trimtab.rules.orders import GONE, NO_REASON, UNPROTECTED
 from trimtab.types import GTC, MARKET, Order
 
 
@@ -76,6 +76,8 @@ def turn_members(book, log, market, setup, t):
         elif is_back(market, t, i):
             ask_again(book, i)  # the decision sizes what models want anew, see decide.take_up
         elif t > 0 and is_out(market, t, i) and not is_out(market, t - 1, i):
-            wanted = book.positions[i].lots != 0 or book.positions[i].live != 0 or net(book.target, i) != 0
+            wanted = book.positions[i].lots != 0 or book.positions[i].live != 0
+            for m in range(book.held.shape[0]):  # each of them: opposite ones are nothing together
+                wanted |= book.held[m, i] != 0.0 or book.target[m, i] != 0.0
             if wanted:
                 ask_again(book, i)

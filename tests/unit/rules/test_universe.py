@@ -122,3 +122,12 @@ def test_each_model_gives_back_what_it_holds(play: Play, flat: Flat) -> None:
     result = play(bars, [(0, 0, 0, 0.8), (0, 1, 0, -0.3)], capital=1_000.0, member=[1, 1, 1, -1, 0])
     assert result.book.held.tolist() == [[0.0], [0.0]]
     assert result.pnl[-1].tolist() == pytest.approx([-160.0, 60.0])
+
+
+def test_opposite_wishes_of_two_models_do_not_meet_in_what_may_not_be_held(play: Play, flat: Flat) -> None:
+    decisions = [(0, 0, 0, 0.5), (0, 1, 0, -0.5)]
+    result = play(flat(10.0, 6), decisions, capital=1_000.0, member=[0, 0, 0, 1, 1, 1])
+    assert result.fills["row"].tolist() == [4]  # they cross when it is listed
+    left = play(flat(10.0, 6), decisions, capital=1_000.0, member=[1, 1, 0, 0, 0, 0])
+    assert left.fills["row"].tolist() == [1, 3]  # and what each of them had is given back when it leaves
+    assert left.book.held[:, 0].tolist() == [0.0, 0.0]
