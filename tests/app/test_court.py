@@ -121,6 +121,14 @@ def test_the_document_has_everything(place: Path) -> None:
     assert {"jitter", "cost_multiple", "noise", "entries", "starts", "periods", "capacity", "bootstrap"} < {
         each["name"] for each in document["findings"]
     }
+    page = (Path(__file__).resolve().parents[2] / "docs" / "validate.md").read_text(encoding="utf-8")
+    assert not [each["title"] for each in document["findings"] if f"\n| {each['title']} " not in page]
+    thresholds = {each["name"]: each["threshold"] for each in document["findings"]}
+    assert thresholds == {  # as the page says them
+        "costs": None, "length": 60.0, "psr": 0.95, "dsr": 0.95, "pbo": 0.5, "spa": 0.05, "bootstrap": 0.0,
+        "jitter": 0.5, "cost_multiple": 1.5, "noise": 0.5, "entries": 0.05, "starts": 0.75, "periods": 0.75,
+        "capacity": None,
+    }  # fmt: skip
     assert document["hurdles"][0]["hurdle_annual"] == 0.0  # nothing else was ever tried
 
 
@@ -198,7 +206,7 @@ def test_the_examples_of_the_help_run(place: Path, tmp_path: Path) -> None:
     source = Path(__file__).resolve().parents[2] / "examples" / "volatility_breakout.py"
     (tmp_path / "my_strategy.py").write_text(source.read_text().replace("State", "Judged"))
     swaps = {
-        "BTCEUR_1h.csv": "WAVE_1d.parquet", "BTCEUR": "WAVE", "1h": "1d", "validate momentum --data": "validate sma_cross --data",
+        "BTCEUR_1h.csv": "WAVE_1d.parquet", "BTCEUR": "WAVE", "1h": "1d", "validate momentum": "validate sma_cross",
         "models.0.params.lookback=20,50,100": "models.0.params.fast=4,5", "lookback=50": "window=20",
     }  # fmt: skip
     for example in examples:
