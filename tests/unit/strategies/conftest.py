@@ -1,34 +1,20 @@
-"""A compiled fold of any strategy, and rows to put through it."""
+"""The compiled fold of any strategy, as a backtest has it and the disk keeps it, and rows to put through it."""
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 import pytest
-from numba import njit
 
 from trimtab.strategies.fitting import NEVER
-from trimtab.strategies.folding import memory_of, resume_dense
+from trimtab.strategies.folding import folds_of, memory_of, resume_dense
 from trimtab.strategies.indicators import Origin
 from trimtab.types import DAY, Strategy
 
 #: The close of the first row that a strategy with a fit sees; the others are a day apart.
 FIRST = 19_000 * DAY
 DAILY = Origin("1d")
-
-
-@functools.cache
-def _fold(init: Any, step: Any) -> Any:
-    @njit
-    def fold(p, s, x):
-        out = np.empty(x.shape[0])
-        for t in range(x.shape[0]):
-            s, out[t] = step(p, s, x[t])
-        return s, out
-
-    return fold
 
 
 class Fold:
@@ -43,8 +29,9 @@ class Fold:
             last = FIRST - DAY if memory.ts == NEVER else memory.ts
             ts = last + DAY * np.arange(1, len(x) + 1, dtype=np.int64)
             return resume_dense(strategy, params, memory, ts, np.ascontiguousarray(x), out, DAILY)[0], out
-        s = strategy.init(params) if state is None else state
-        return _fold(strategy.init, strategy.step)(params, s, x)
+        folds, out = folds_of(strategy), np.empty(len(x))
+        s = folds.start(params) if state is None else state
+        return folds.dense(params, s, np.ascontiguousarray(x), out), out
 
     def closes(self, strategy: Strategy, close: Any, **changed: Any) -> np.ndarray:
         """Forecasts of a single-leg strategy that reads one price."""
