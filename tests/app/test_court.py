@@ -89,7 +89,7 @@ def place(ground: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     [
         ("WAVE", 0, "PASS", "Deflated Sharpe: a Sharpe of"),
         ("WALK", 1, "FAIL", "Deflated Sharpe: a Sharpe of"),
-        ("SHORT", 3, "NOT ENOUGH DATA", "Length of the record: 58 daily returns say nothing"),
+        ("SHORT", 3, "NOT ENOUGH DATA", "daily returns are not 0: they say nothing"),
     ],
 )
 def test_the_exit_code_is_the_verdict(place: Path, name: str, code: int, word: str, reason: str) -> None:
@@ -102,7 +102,13 @@ def test_the_exit_code_is_the_verdict(place: Path, name: str, code: int, word: s
     document = told(*words, "--quick", code=code)
     assert (document["word"], document["entries"]) == (word, 1)  # asked twice, tried once
     assert document["headline"].startswith(word)
-    assert {each["name"] for each in document["findings"] if each["decides"]} == {"costs", "length", "dsr", "pbo"}
+    assert {each["name"] for each in document["findings"] if each["decides"]} == {
+        "ledger",
+        "costs",
+        "length",
+        "dsr",
+        "pbo",
+    }
     assert not re.search(r"\b(nan|inf)\b", done.output)
 
 
@@ -110,7 +116,7 @@ def test_the_document_has_everything(place: Path) -> None:
     document = told("validate", place / "book.yaml", code=0)
     assert set(document) == {
         "word", "reasons", "needed", "concerns", "findings", "hurdles", "hypothesis", "hypothesis_id", "run_id",
-        "data_hash", "code_version", "ledger", "entries", "days", "sharpe", "periods", "headline", "page",
+        "data_hash", "code_version", "ledger", "entries", "place", "days", "sharpe", "periods", "headline", "page",
     }  # fmt: skip
     assert document["days"] == 700
     assert document["sharpe"] > 0.0
@@ -125,9 +131,9 @@ def test_the_document_has_everything(place: Path) -> None:
     assert not [each["title"] for each in document["findings"] if f"\n| {each['title']} " not in page]
     thresholds = {each["name"]: each["threshold"] for each in document["findings"]}
     assert thresholds == {  # as the page says them
-        "costs": None, "length": 60.0, "psr": 0.95, "dsr": 0.95, "pbo": 0.5, "spa": 0.05, "bootstrap": 0.0,
-        "jitter": 0.5, "cost_multiple": 1.5, "noise": 0.5, "entries": 0.05, "starts": 0.75, "periods": 0.75,
-        "capacity": None,
+        "ledger": None, "costs": None, "length": 60.0, "psr": 0.95, "dsr": 0.95, "pbo": None, "spa": 0.05,
+        "bootstrap": 0.0, "jitter": 0.5, "cost_multiple": 1.5, "noise": 0.5, "entries": 0.05, "starts": 0.75,
+        "periods": 0.75, "capacity": None,
     }  # fmt: skip
     assert document["hurdles"][0]["hurdle_annual"] == 0.0  # nothing else was ever tried
 

@@ -55,6 +55,7 @@ def test_each_part_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_damaged_ledger_of_the_user_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "PARTS", tuple(part for part in doctor.PARTS if part[0] == "trials"))
+    monkeypatch.delenv("TRIMTAB_TRIALS")
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials" / "ledger.sqlite").write_bytes(b"no ledger" * 1_000)
     (told,) = doctor.examine(str(tmp_path))

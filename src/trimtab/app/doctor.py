@@ -82,10 +82,11 @@ class Warned(Exception):
 
 
 class Bench(NamedTuple):
-    """Where the parts are tried: a folder that is thrown away, and the store of the user."""
+    """Where the parts are tried: a folder that is thrown away; the store of the user, and the folder of its ledger."""
 
     folder: Path
     root: str | None
+    trials: Path
 
 
 Part = Callable[[Bench], str]
@@ -104,11 +105,13 @@ def examine(root: str | None = None) -> Generator[Told]:
 @contextmanager
 def _bench(root: str | None) -> Generator[Bench]:
     """A temporary folder, with a trial ledger of its own: what is tried here is no trial of anybody's."""
-    before = os.environ.get("TRIMTAB_TRIALS")
+    from trimtab.research.ledger.file import folder_of
+
+    before, own = os.environ.get("TRIMTAB_TRIALS"), folder_of(root)
     with tempfile.TemporaryDirectory(prefix="trimtab-doctor-") as folder:
         os.environ["TRIMTAB_TRIALS"] = str(Path(folder) / "trials")
         try:
-            yield Bench(Path(folder), root)
+            yield Bench(Path(folder), root, own)
         finally:
             if before is None:
                 del os.environ["TRIMTAB_TRIALS"]
@@ -201,10 +204,9 @@ def _store(bench: Bench) -> str:
 
 def _ledger(bench: Bench) -> str:
     """The user's own ledger, which the temporary one hides."""
-    from trimtab.data.store import open_store
     from trimtab.research.ledger.reading import verify
 
-    report = verify(open_store(bench.root).root / "trials")
+    report = verify(bench.trials)
     if report.faults:
         raise TrimtabError(f"{report.path}: {report.faults[0]}; see trimtab trials verify")
     return f"{report.trials:,} trials in {report.entries:,} entries, whole"

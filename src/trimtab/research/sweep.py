@@ -120,16 +120,18 @@ def sweep(
     return table_of(sets, list(grid), swept.figures)
 
 
-def try_all(specs: Sequence[Spec], panel: Panel, root: str | Path | None = None) -> None:
-    """Specs that differ in parameters alone, each as a trial over all bars: for whoever chooses from them."""
+def try_all(specs: Sequence[Spec], panel: Panel, root: str | Path | None = None) -> bool:
+    """Specs that differ in parameters alone, each as a trial over all bars: for whoever chooses from them.
+
+    ->  are all of them in the ledger now?
+    """
     first = specs[0]
     if len(first.models) != 1 or first.cash_flows:
-        for spec in specs:
-            record_run(run_spec(spec, panel), root)
-        return
+        return all(record_run(run_spec(spec, panel), root).recorded is not None for spec in specs)
     strategy = find(first.models[0].strategy)
     sets = [params_of(strategy, spec.models[0].params) for spec in specs]
-    record_sweep(first, panel, sets, run_sets(first, panel, strategy, sets, os.cpu_count() or 1, None), root)
+    swept = run_sets(first, panel, strategy, sets, os.cpu_count() or 1, None)
+    return record_sweep(first, panel, sets, swept, root) is not None
 
 
 def parameter_sets(strategy: Strategy, grid: Mapping[str, Iterable[Any]]) -> list[Any]:

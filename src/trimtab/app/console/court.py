@@ -57,7 +57,9 @@ def print_verdict(console: Console, verdict: Verdict, case: Case) -> None:
         console.print(f"  Needed: {escaped(need)}")
     for concern in verdict.concerns:
         console.print(f"  Concern: {escaped(concern)}")
-    console.print(f"[dim]Trial ledger: {verdict.entries:,} entries, head {verdict.ledger[:16]}[/]")
+    console.print(
+        f"[dim]Trial ledger: {verdict.entries:,} entries, head {verdict.ledger[:16]}, in {escaped(verdict.place)}[/]"
+    )
 
 
 def print_field(console: Console, judged: Sequence[Judged], refused: Sequence[Refused]) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from trimtab.research.backtest import GIVEN
 from trimtab.research.curves import periods_of
 from trimtab.research.inference.sharpe import Moments, moments_of
 from trimtab.research.ledger.counting import Count, Record, Tried, counts, is_of_family, is_of_hypothesis, tried
@@ -28,6 +29,8 @@ class Case(NamedTuple):
     periods   days per year
     counts    what has to be beaten: of the hypothesis and of the family, by every trial and by groups
     trials    of the hypothesis, and of the family, on the record's days
+    sets      those of the hypothesis that differ from the run in parameters alone: what it could have been chosen from
+    place     of the ledger
     head      hash of the ledger's last entry when it was read, in hex; entries: how many there were
     """
 
@@ -41,6 +44,8 @@ class Case(NamedTuple):
     counts: tuple[Count, ...]
     trials: Tried
     family: Tried
+    sets: Tried
+    place: str
     head: str
     entries: int
 
@@ -65,15 +70,34 @@ def case_of(run: Run, root: str | Path | None = None) -> Case:
     hypothesis = hypothesis_of(run.spec)
     record = Record(hypothesis, int(run.panel.ts[0]), int(run.panel.ts[-1]), run.curves.ts)
     with opened(folder_of(root)) as ledger:
-        key = identity_of(run.spec, run.data_hash).keys([values_of(run.spec)])[0]
+        identity = identity_of(run.spec, run.data_hash)
+        key = identity.keys([values_of(run.spec)])[0]
         if ledger.seq_of(key) is None:
             raise TrimtabError(f"the trial ledger in {folder_of(root)} does not hold this run: name its own store")
         rows = list(ledger.rows())
-        own = tried(ledger, (row for row in rows if is_of_hypothesis(row, record)), record)
+        mine = [row for row in rows if is_of_hypothesis(row, record)]
+        own = tried(ledger, mine, record)
+        given = any(model.strategy == GIVEN for model in run.spec.models)  # whose numbers are their parameters
+        sets = tried(ledger, (row for row in mine if given or row.entry.template == identity.template), record)
         family = tried(ledger, (row for row in rows if is_of_family(row, record)), record)
         head = ledger.head
     periods = periods_of(run.panel)
     rate = per_period(run.spec.risk_free_rate, periods)
     moments = moments_of(returns, rate) if not ruin else Moments(len(returns), np.nan, np.nan, np.nan)
     found = (*counts("hypothesis", own), *counts("family", family))
-    return Case(run, hypothesis, returns, ruin, moments, rate, periods, found, own, family, head, len(rows))
+    return Case(
+        run,
+        hypothesis,
+        returns,
+        ruin,
+        moments,
+        rate,
+        periods,
+        found,
+        own,
+        family,
+        sets,
+        str(ledger.path),
+        head,
+        len(rows),
+    )

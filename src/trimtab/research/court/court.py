@@ -14,6 +14,7 @@ from trimtab.research.court.statistics import statistics
 from trimtab.research.court.stress import Progress, Stressed, concerns, stress
 from trimtab.research.court.verdict import Verdict, judge
 from trimtab.research.court.walk import walk, walked
+from trimtab.research.ledger.identity import is_own
 from trimtab.research.run import Run
 from trimtab.strategies import find
 from trimtab.types import TrimtabError
@@ -59,11 +60,15 @@ def lawful(run: Run) -> tuple[Finding, ...]:
 
     Built-in ones are held against the laws by the tests of Trimtab itself.
     """
-    own = {model.strategy: model for model in run.spec.models if model.strategy.endswith(".py")}
     found: list[Finding] = []
-    for name, model in own.items():
-        broken = [each for each in check_strategy(find(name), run.panel, model.params) if not each.passed]
-        told = f"{Path(name).name}: {broken[0].law}: {broken[0].seen}" if broken else f"{Path(name).name} keeps them"
-        outcome, needed = (FAILED, f"trimtab check {name}") if broken else (PASSED, "")
-        found.append(Finding(name="laws", title="Laws", outcome=outcome, decides=True, told=told, needed=needed))
+    for model in run.spec.models:
+        name = Path(model.strategy).name
+        if model.strategy == GIVEN:
+            told = "weights that were given cannot be asked what they knew"
+            found.append(Finding(name="laws", title="Laws", outcome=FAILED, told=told))
+        elif is_own(model.strategy):
+            broken = [e for e in check_strategy(find(model.strategy), run.panel, model.params) if not e.passed]
+            told = f"{name}: {broken[0].law}: {broken[0].seen}" if broken else f"{name} keeps them"
+            outcome, needed = (FAILED, f"trimtab check {model.strategy}") if broken else (PASSED, "")
+            found.append(Finding(name="laws", title="Laws", outcome=outcome, decides=True, told=told, needed=needed))
     return tuple(found)

@@ -90,7 +90,8 @@ def _tried(name: str, panel: Panel, root: str | Path | None, capital: float) -> 
     around, _, _ = neighbours_of(spec, parameters_of(spec, AROUND)[0], AROUND)
     sets: list[Any] = [params_of(strategy, one.models[0].params) for one in (spec, *around)]
     swept = run_sets(spec, panel, strategy, sets, os.cpu_count() or 1, None)
-    record_sweep(spec, panel, sets, swept, root)
+    if record_sweep(spec, panel, sets, swept, root) is None:
+        raise NotEnoughData(f"no set of {name} has enough bars for a forecast, or none could be recorded")
     return record_run(run_spec(spec, panel), root)
 
 

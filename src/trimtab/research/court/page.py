@@ -213,8 +213,8 @@ def _jitter(of: Stressed) -> go.Figure | None:
                 "size": 8,
                 "opacity": 0.7,
             },
-            customdata=[[each.value] for each in of.jitter.neighbours],
-            hovertemplate="%{x} %{customdata[0]:.4g}: %{y:.2f}<extra></extra>",
+            # Without their values: to take the best of them would be a choice that nobody counted.
+            hovertemplate="%{x}: %{y:.2f}<extra></extra>",
         )
     )
     figure.add_hline(y=of.jitter.centre.sharpe, line={"color": figures.MUTED, "dash": "dot"})

@@ -26,6 +26,8 @@ MOST_OVERFIT: Final = 0.5
 #: Paths of the reality check, and its level.
 _PATHS, _LEVEL = 2_000, 0.05
 _BLOCKS: Final = 16
+#: Costs of trading, by their names in the metrics.
+_TRADING: Final = ("fee", "spread", "slippage", "impact", "latency")
 #: Years beyond which nobody waits.
 _LIFETIME: Final = 100.0
 #: Share of the record's days that a trial has to have, to be put beside the others.
@@ -36,18 +38,29 @@ def statistics(case: Case, seed: int = 0) -> tuple[Finding, ...]:
     """All of them, in the order in which they are read."""
     matrix = trials_matrix(case)
     return (
+        counted(case),
         net_of_costs(case),
         length(case),
         probabilistic(case),
         deflated(case),
-        overfitting(matrix),
+        overfitting(matrix, len(case.sets.sharpe) + case.sets.unread),
         superiority(matrix, seed),
     )
 
 
+def counted(case: Case) -> Finding:
+    """Is all that was tried known? Trials whose returns are gone are counted, and how they differed is not known."""
+    gone = max(case.trials.unread, case.family.unread)
+    told, outcome, needed = f"{case.entries:,} entries, all of them read", PASSED, ""
+    if gone:
+        told, outcome = f"the returns of {gone:,} trials are gone, so nobody knows what chance shows among them", SHORT
+        needed = "the files of the ledger as they were; trimtab trials verify names them"
+    return Finding(name="ledger", title="Trial ledger", outcome=outcome, decides=True, told=told, needed=needed)
+
+
 def net_of_costs(case: Case) -> Finding:
-    """A record without costs is no record."""
-    paid = sum(abs(v) for v in case.run.metrics["costs"].values())
+    """A record without costs is no record. What holding cost or earned is no price of trading."""
+    paid = sum(case.run.metrics["costs"][kind] for kind in _TRADING)
     traded = float(case.run.result.book.head[0]["traded"])
     rate = paid / traded if traded > 0.0 else math.nan
     told = f"costs of {1e4 * rate:.1f} bps of what was traded are in the record"
@@ -64,13 +77,16 @@ def net_of_costs(case: Case) -> Finding:
 
 
 def length(case: Case) -> Finding:
-    """Days enough for the moments of the record."""
-    days = case.moments.n
-    told, needed, outcome = f"{days:,} daily returns", "", PASSED
+    """Days enough for the moments of the record; a day on which nothing moved says nothing.
+
+    One lucky day among zeros has a Sharpe of one standard error for each day of them, however few they are.
+    """
+    days = moved(case)
+    told, needed, outcome = f"{days:,} of {case.moments.n:,} daily returns are not 0", "", PASSED
     if case.ruin:
         told, outcome = case.ruin, FAILED
     elif days < LEAST_DAYS:
-        told, outcome, needed = f"{days:,} daily returns say nothing", SHORT, f"{LEAST_DAYS - days:,} more days"
+        told, outcome, needed = f"{told}: they say nothing", SHORT, f"{LEAST_DAYS - days:,} more days in the market"
     elif why := why_undefined(case.moments):
         told, outcome = why, SHORT
         needed = "a record in which something was traded"
@@ -80,11 +96,16 @@ def length(case: Case) -> Finding:
     )  # fmt: skip
 
 
+def moved(case: Case) -> int:
+    """Days on which the record was not flat."""
+    return int(np.count_nonzero(case.returns))
+
+
 def probabilistic(case: Case) -> Finding:
     """PSR against 0: what the record would prove if nothing else had ever been tried."""
     figure = _psr(case, 0.0)
     told = f"the true Sharpe is above 0 with a probability of {figure:.1%}, were this the only thing ever tried"
-    outcome = held(figure, CONFIDENCE) if case.moments.n >= LEAST_DAYS else SHORT
+    outcome = held(figure, CONFIDENCE) if moved(case) >= LEAST_DAYS else SHORT
     return Finding(
         name="psr", title="Probabilistic Sharpe", outcome=outcome, figure=number(figure),
         threshold=CONFIDENCE, told=told if not math.isnan(figure) else "undefined",
@@ -99,8 +120,8 @@ def deflated(case: Case) -> Finding:
     against = f"{bar:.2f}, what the best of {_of(count)} shows without skill" if count.trials > 1 else "0"
     if math.isnan(figure):
         told, outcome, needed = "undefined", SHORT, ""
-    elif m.n < LEAST_DAYS:
-        told, outcome, needed = f"a Sharpe of {own:.2f} over {m.n:,} days says nothing", SHORT, ""
+    elif moved(case) < LEAST_DAYS:
+        told, outcome, needed = f"a Sharpe of {own:.2f} over {moved(case):,} days says nothing", SHORT, ""
     elif figure >= CONFIDENCE:
         told, outcome, needed = (
             f"a Sharpe of {own:.2f} is above {against}, with a probability of {figure:.1%}",
@@ -142,11 +163,11 @@ def _psr(case: Case, hurdle: float) -> float:
 
 
 def trials_matrix(case: Case) -> F64:
-    """(T, N) excess returns of the hypothesis' trials on the days that all of them have; flat ones stand aside.
+    """(T, N) excess returns of the sets beside the record, on the days that all of them have; flat ones stand aside.
 
-    Trials that have less than half of the record's days are left out: they would leave no common days.
+    Sets that have less than half of the record's days are left out: they would leave no common days.
     """
-    returns = case.trials.returns
+    returns = case.sets.returns
     there = ~np.isnan(returns)
     returns = returns[:, there.mean(axis=0) >= _SHARE] if returns.size else returns
     common = ~np.isnan(returns).any(axis=1)
@@ -156,18 +177,22 @@ def trials_matrix(case: Case) -> F64:
     return returns[:, ~flat_columns(returns)] - case.rate
 
 
-def overfitting(matrix: F64) -> Finding:
-    """PBO by CSCV: does the best set of one half of the time do well in the other half?"""
+def overfitting(matrix: F64, sets: int) -> Finding:
+    """PBO by CSCV: does the best set of one half of the time do well in the other half?
+
+    sets  that were tried beside each other, also those that have too few of the days
+    """
     title = "Probability of overfitting"
     rest: dict[str, Any] = {
         "name": "pbo",
         "title": title,
         "decides": True,
-        "threshold": MOST_OVERFIT,
-        "at_least": False,
     }
+    if sets < 2:
+        return Finding(**rest, outcome=ABSENT, told="no other set was tried at these costs: nothing was chosen")
     if matrix.shape[1] < 2:
-        return Finding(**rest, outcome=ABSENT, told="one parameter set was tried: nothing was chosen")
+        told = f"of {sets:,} sets no two traded on half of these days; the deflated Sharpe counts them"
+        return Finding(**rest, outcome=ABSENT, told=told)
     if len(matrix) < LEAST_DAYS:
         return Finding(**rest, outcome=ABSENT, told=f"{len(matrix):,} days that all sets have say nothing")
     try:
@@ -178,7 +203,8 @@ def overfitting(matrix: F64) -> Finding:
         f"of {matrix.shape[1]:,} sets, the best of one half of the time is below the median of the other half in "
         f"{found.pbo:.0%} of {len(found.logits):,} splits, and loses there in {found.loss:.0%}"
     )
-    # On a plateau all sets are good and the best is any of them: PBO alone would fail what has an edge everywhere.
+    # On a plateau all sets are good and the best is any of them: PBO alone would fail what has an edge everywhere. So
+    # no threshold stands beside it.
     chosen_by_chance = found.pbo > MOST_OVERFIT and found.loss > MOST_OVERFIT
     needed = "fewer parameters, or a rule that chooses the middle of a plateau" if chosen_by_chance else ""
     return Finding(

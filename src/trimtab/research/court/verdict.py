@@ -24,7 +24,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     reasons     what it follows from; needed: what would be needed for a PASS
     concerns    what does not decide and failed
     hurdles     what had to be beaten, by each way of counting
-    ledger      hash of the trial ledger's last entry; entries: how many there were
+    ledger      hash of the trial ledger's last entry; entries: how many there were; place: its file
     """
 
     word: str
@@ -40,6 +40,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     code_version: str
     ledger: str
     entries: int
+    place: str
     days: int
     sharpe: float | None
     periods: float
@@ -71,6 +72,7 @@ def judge(case: Case, findings: tuple[Finding, ...]) -> Verdict:
         code_version=run.code_version,
         ledger=case.head,
         entries=case.entries,
+        place=case.place,
         days=case.moments.n,
         sharpe=number(case.annual(case.moments.sharpe)),
         periods=case.periods,

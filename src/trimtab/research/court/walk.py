@@ -14,6 +14,7 @@ from trimtab.research.run import Run
 from trimtab.research.sweep import try_all
 from trimtab.research.validation_page import headline
 from trimtab.research.walkforward import Walked, walk_forward
+from trimtab.types import TrimtabError
 
 #: Anchored folds over all of a record: the first train is as long as a test.
 SCHEME: Final = Scheme(folds=6, anchored=True)
@@ -32,7 +33,8 @@ def walk(
             progress("walking forward", done, total)
 
     found = walk_forward(run.spec, run.panel, grid, SCHEME, progress=tell)
-    try_all(found.sets.specs, run.panel, root)
+    if not try_all(found.sets.specs, run.panel, root):
+        raise TrimtabError("the sets of the grid could not be recorded as trials: without that there is no verdict")
     return found
 
 

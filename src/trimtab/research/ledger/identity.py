@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import msgspec
 
 from trimtab.research.canonical import canonical_json
 from trimtab.research.run import hash_file
-from trimtab.strategies import find, params_of
+from trimtab.strategies import BUILT_IN, find, params_of
 from trimtab.strategies.files import rooted
 from trimtab.types import Spec
 
@@ -78,9 +79,21 @@ def identity_of(spec: Spec, data: str) -> Identity:
         for model in spec.models
     )
     bare = msgspec.structs.replace(spec, name="", start="", end="", models=models)
-    files = [hash_file(model.strategy) for model in models if model.strategy.endswith(".py")]
+    files = [hash_file(file_of(model.strategy)) for model in models if is_own(model.strategy)]
     names = tuple(f"{m}.{name}" for m, params in enumerate(_params(spec)) for name in params)
     return Identity(hypothesis_of(spec), "\n".join((canonical_json(bare), *files)), data, names)
+
+
+def is_own(strategy: str) -> bool:
+    """Is a strategy none that Trimtab ships, but a file, or another package's? Then its text is part of a trial."""
+    return strategy != _GIVEN and strategy not in BUILT_IN
+
+
+def file_of(strategy: str) -> str:
+    """The file that a strategy's `step` is written in."""
+    if strategy.endswith(".py"):
+        return strategy
+    return str(sys.modules[find(strategy).step.__module__].__file__)
 
 
 def values_of(spec: Spec) -> tuple[float, ...]:

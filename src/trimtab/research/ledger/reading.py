@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Ledger:
-    """A ledger that is read, by `opened`; it sees what was there when it was opened, and later entries too."""
+    """A ledger that is read, by `opened`: as it was when it was first asked."""
 
     def __init__(self, folder: Path, db: sqlite3.Connection | None) -> None:
         self.folder = folder
@@ -111,6 +111,8 @@ def opened(folder: Path) -> Generator[Ledger]:
         yield Ledger(folder, None)
         return
     with contextlib.closing(chained.connect(LEDGER, path, write=False)) as db:
+        with chained.failing(LEDGER, path, "reading"):
+            db.execute("BEGIN")  # entries and head are those of one moment, whatever others append meanwhile
         yield Ledger(folder, db)
 
 

@@ -41,11 +41,12 @@ def case_of_moments(
     trials: F64 | None = None,
     ruin: str = "",
 ) -> Case:
-    own = np.empty(0) if returns is None else returns
+    own = np.full(moments.n, 0.01) if returns is None else returns
     beside = own[:, None] if trials is None else np.column_stack([own, trials])
     those = Tried(np.full(beside.shape[1], moments.sharpe), beside, 0)
+    bars = found or (count_of(),)
     return Case(
-        run, hypothesis_of(run.spec), own, ruin, moments, 0.0, YEAR, found or (count_of(),), those, those, "ab" * 32, 1
+        run, hypothesis_of(run.spec), own, ruin, moments, 0.0, YEAR, bars, those, those, those, "here", "ab" * 32, 1
     )
 
 

@@ -122,7 +122,8 @@ def test_too_few_days(ledger: Path) -> None:
         panel, side = planted(rows, 0.5, seed=0)
         verdict = hold(tt.simulate(panel, side, costs=NEARLY_FREE), stressed=False).verdict
         assert verdict.word == NOT_ENOUGH
-        assert f"{60 - rows} more days" in verdict.needed
+        # Nothing is held on the first day: a decision trades at the next open.
+        assert f"{61 - rows} more days in the market" in verdict.needed
         lost = hold(tt.simulate(panel, -side, costs=NEARLY_FREE), stressed=False).verdict
         assert lost.word == NOT_ENOUGH  # so few say nothing against it either
 

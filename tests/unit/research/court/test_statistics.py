@@ -22,6 +22,7 @@ from tests.unit.research.court.making import (
     weighed,
 )
 from trimtab.research.court import statistics
+from trimtab.research.court.case import case_of
 from trimtab.research.court.finding import ABSENT, FAILED, PASSED, SHORT
 from trimtab.research.inference.bootstrap import Resampling, block_length
 from trimtab.research.inference.overfitting import probability_of_overfitting
@@ -58,10 +59,10 @@ def test_costs_are_those_of_what_was_traded(ledger: object) -> None:
 @pytest.mark.parametrize(
     ("returns", "ruin", "outcome", "needed"),
     [
-        (record_with(1.0, 59), "", SHORT, "1 more days"),
+        (record_with(1.0, 59), "", SHORT, "1 more days in the market"),
         (record_with(1.0, 60), "", PASSED, ""),
         (record_with(1.0, 200), "the book lost all that it had", FAILED, ""),
-        (np.zeros(200), "", SHORT, "a record in which something was traded"),
+        (np.zeros(200), "", SHORT, "60 more days in the market"),
     ],
 )
 def test_a_record_is_as_long_as_it_must_be(
@@ -156,7 +157,7 @@ def test_overfitting_is_that_of_the_formula_and_takes_both_conditions() -> None:
     edge[:, 5] += 0.004
     seen: set[tuple[bool, bool]] = set()
     for matrix, outcome in ((lost, FAILED), (least, PASSED), (edge, PASSED)):
-        found, formula = statistics.overfitting(matrix), probability_of_overfitting(matrix, 16)
+        found, formula = statistics.overfitting(matrix, matrix.shape[1]), probability_of_overfitting(matrix, 16)
         assert found.figure == pytest.approx(formula.pbo, abs=1e-12)
         assert (found.outcome, found.decides) == (outcome, True)
         assert bool(found.needed) == (outcome == FAILED)
@@ -169,14 +170,14 @@ def test_a_plateau_may_have_a_high_probability_and_pass() -> None:
     for seed in range(50):
         matrix = 1e-4 * noise(320, 8, seed) + 0.01 * noise(320, 1, 99) + 0.0005
         if probability_of_overfitting(matrix, 16).pbo > 0.5:
-            assert statistics.overfitting(matrix).outcome == PASSED
+            assert statistics.overfitting(matrix, matrix.shape[1]).outcome == PASSED
             return
     pytest.fail("no such plateau")
 
 
 @pytest.mark.parametrize("matrix", [np.empty((0, 0)), noise(300, 1), noise(20, 5)])
 def test_where_nothing_was_chosen_nothing_is_overfitted(matrix: np.ndarray) -> None:
-    found = statistics.overfitting(matrix)
+    found = statistics.overfitting(matrix, matrix.shape[1])
     assert (found.outcome, found.figure) == (ABSENT, None)
 
 
@@ -191,3 +192,38 @@ def test_superiority_is_that_of_the_formula() -> None:
     assert statistics.superiority(noise(400, 6, 7) - 0.001, seed=0).outcome == FAILED
     for nothing in (np.empty((0, 0)), noise(6, 3)):
         assert statistics.superiority(nothing, 0).outcome == ABSENT
+
+
+# --- what a reader of the code found ---------------------------------------------------------------------------------
+
+
+def test_one_lucky_day_among_zeros_is_no_record(anyone: Run) -> None:
+    returns = np.zeros(1_000)
+    returns[[3, 700]] = -0.001, 0.05
+    case = case_by_hand(anyone, returns)
+    found = [statistics.length(case), statistics.probabilistic(case), statistics.deflated(case)]
+    assert probabilistic_sharpe(case.moments, 0.0) > 0.95  # what the formula says of it
+    assert [each.outcome for each in found] == [SHORT] * 3
+
+
+def test_trials_whose_returns_are_gone_leave_no_verdict(anyone: Run) -> None:
+    case = case_by_hand(anyone, record_with(3.0, 700))
+    assert statistics.counted(case).outcome == PASSED
+    gone = statistics.counted(case._replace(family=case.family._replace(unread=40)))
+    assert (gone.outcome, gone.decides) == (SHORT, True)
+    assert "40 trials" in gone.told
+
+
+def test_sets_at_other_costs_are_not_put_beside_a_record(ledger: object) -> None:
+    panel = panel_from(noise(200, 1, seed=4)[:, 0])
+    for costs in (tt.Costs(), tt.Costs(taker_fee=1e-3)):
+        tt.sweep("sma_cross", panel, {"fast": [3, 4, 5], "slow": [10, 20]}, costs=costs)
+    case = case_of(tt.backtest("sma_cross", panel, params={"fast": 4, "slow": 20}, costs=tt.Costs(taker_fee=1e-3)))
+    assert (len(case.trials.sharpe), len(case.sets.sharpe)) == (12, 6)
+    assert statistics.trials_matrix(case).shape[1] == 6
+
+
+def test_what_holding_earned_is_no_cost_of_trading(anyone: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = dict.fromkeys(anyone.metrics["costs"], 0.0) | {"funding": -1_000.0}
+    monkeypatch.setitem(anyone.metrics, "costs", free)
+    assert statistics.net_of_costs(case_by_hand(anyone, record_with(1.0, 90))).outcome == FAILED
