@@ -8,7 +8,7 @@ import sqlite3
 import zlib
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+_OF_ONE: Final = "SELECT seq, ts, kind, body FROM entries WHERE key = ? ORDER BY seq"
+_OF_ALL: Final = "SELECT seq, ts, kind, body FROM entries WHERE ? = '' ORDER BY seq"
+
+
 class Ledger:
     """A ledger that is read, by `opened`: as it was when it was first asked."""
 
@@ -45,15 +49,20 @@ class Ledger:
         """Hash of the last entry in hex; "" where nothing was ever tried."""
         return "" if self._db is None else head(self._db, self.path)[1]
 
+    @property
+    def _written(self) -> sqlite3.Connection:
+        """The file that a row came from."""
+        if self._db is None:
+            raise LedgerFailed(f"{self.path}: there is no such trial ledger")
+        return self._db
+
     def rows(self, hypothesis: str = "") -> Iterator[Row]:
         """All entries in order; hypothesis: only those of the one with this id."""
         if self._db is None:
             return
-        where = "WHERE key = ? ORDER BY seq" if hypothesis else "WHERE ? = '' ORDER BY seq"
+        asked = _OF_ONE if hypothesis else _OF_ALL
         with chained.failing(LEDGER, self.path, "reading"):
-            for seq, ts, kind, body in self._db.execute(
-                f"SELECT seq, ts, kind, body FROM entries {where}", (hypothesis,)
-            ):
+            for seq, ts, kind, body in self._db.execute(asked, (hypothesis,)):
                 yield Row(seq, ts, kind, _decoded(self.path, seq, body))
 
     def seq_of(self, key: bytes) -> int | None:
@@ -69,9 +78,9 @@ class Ledger:
         ts = self.days(row)
         if row.entry.file:
             return _read(self.folder / "sweeps" / row.entry.file, row, ts)
-        assert self._db is not None  # a row came from it
+        db = self._written
         with chained.failing(LEDGER, self.path, "reading"):
-            found = self._db.execute("SELECT bytes FROM returns WHERE seq = ?", (row.seq,)).fetchone()
+            found = db.execute("SELECT bytes FROM returns WHERE seq = ?", (row.seq,)).fetchone()
         if found is None or hashlib.sha256(found[0]).hexdigest() != row.entry.sha256:
             raise LedgerFailed(f"{self.path}: the returns of entry {row.seq} are not those that were recorded")
         moments = np.array([[np.nan if value is None else value for value in row.entry.moments]])
@@ -91,11 +100,10 @@ class Ledger:
         return frame.select(row.entry.names).to_numpy().astype(np.float64), frame["sharpe"].to_numpy()
 
     def days(self, row: Row) -> I64:
-        assert self._db is not None  # a row came from it
+        db = self._written
         with chained.failing(LEDGER, self.path, "reading"):
-            found = self._db.execute(
-                "SELECT bytes FROM days WHERE digest = ?", (bytes.fromhex(row.entry.days),)
-            ).fetchone()
+            asked = "SELECT bytes FROM days WHERE digest = ?"
+            found = db.execute(asked, (bytes.fromhex(row.entry.days),)).fetchone()
         with contextlib.suppress(zlib.error, ValueError):
             ts = np.frombuffer(zlib.decompress(found[0]), np.int64) if found is not None else np.empty(0, np.int64)
             if digest(ts).hex() == row.entry.days:
