@@ -12,6 +12,7 @@ import hashlib
 import os
 import sqlite3
 import sys
+import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -142,7 +143,7 @@ def _opened(path: Path, write: bool) -> sqlite3.Connection:
 
 
 def _prepare(kind: Kind, db: sqlite3.Connection) -> None:
-    db.execute("PRAGMA journal_mode = WAL")
+    _log_ahead(db)
     db.execute(f"PRAGMA synchronous = {'FULL' if kind.is_durable else 'NORMAL'}")
     if sys.platform == "darwin":  # where fsync alone stops at the disk's own memory
         db.execute("PRAGMA fullfsync = ON")
@@ -150,6 +151,19 @@ def _prepare(kind: Kind, db: sqlite3.Connection) -> None:
     db.execute("PRAGMA foreign_keys = ON")
     db.execute("PRAGMA recursive_triggers = ON")
     db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+
+
+def _log_ahead(db: sqlite3.Connection) -> None:
+    """Write ahead to a log. SQLite does not wait by itself where another process makes the file at the same moment."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def _check_kind(kind: Kind, path: Path, db: sqlite3.Connection, write: bool) -> None:
