@@ -63,7 +63,8 @@ def orthogonality(
     Tells the correlation of daily returns (net of costs) and of forecasts, how
     many independent bets the parts are worth, which of them are one thing, and
     what each adds to the Sharpe of a book of all: in equal parts, or of models
-    at their budgets. Writes nothing, or the page of --html; counts as no trial.
+    at their budgets. Each run is a trial, once. Writes nothing else, or the page
+    of --html.
 
     Exit codes: 2 a mistake in what was asked, 3 fewer than 30 common days.
 
@@ -159,14 +160,16 @@ def _panel(plain: Sequence[str], data: str | None, symbols: str | None, timefram
 def _run(target: str, root: str | None, panel: Panel | None) -> tuple[str, Run]:
     """A name for a part, and its run: of a strategy over the panel, or of a spec or bundle over its own bars."""
     from trimtab.research.backtest import run_spec, spec_of
+    from trimtab.research.ledger.record import record_run
 
     if panel is not None:
-        return Path(target).stem if target.endswith(".py") else target, run_spec(spec_of(target, panel), panel)
+        run = record_run(run_spec(spec_of(target, panel), panel), root)
+        return Path(target).stem if target.endswith(".py") else target, run
     from trimtab.app.wire import panel_of
 
     spec, name = _spec(target)
     with cli_advice.given(lambda: spec, root, near=(Path(target).parent / "data",)):
-        return name, run_spec(spec, panel_of(spec, root))
+        return name, record_run(run_spec(spec, panel_of(spec, root)), root)
 
 
 def _spec(target: str) -> tuple[Spec, str]:
