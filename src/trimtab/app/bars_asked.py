@@ -31,6 +31,11 @@ AskedTimeframe = Annotated[
 ]
 
 
+def is_spec(target: str) -> bool:
+    """Does a target name a file that holds a spec, and not a strategy?"""
+    return Path(target).suffix.lower() in (".yaml", ".yml", ".json")
+
+
 def panel_asked(symbols: str | None, timeframe: str, data: str | None, reads: Sequence[str]) -> Panel | None:
     """The bars to look at, of the store or of files, with the slower fields that are read; None: nothing was named."""
     from trimtab.types import TrimtabError

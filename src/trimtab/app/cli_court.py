@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from trimtab.app import cli_advice, console
-from trimtab.app.bars_asked import AskedSymbols, AskedTimeframe, panel_asked
+from trimtab.app.bars_asked import AskedSymbols, AskedTimeframe, is_spec, panel_asked
 from trimtab.app.cli_config import read
 from trimtab.app.cli_options import JsonOption
 from trimtab.app.cli_strategies import params_given
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from trimtab.research.run import Run
     from trimtab.types import Panel, Spec
 
-#: Endings of files that hold a spec.
-SPECS: Final = (".yaml", ".yml", ".json")
 CAPITAL: Final = 1_000_000.0
 _NO_DATA: Final = "there is no --data: give symbols of the store or a file of bars, e.g. --data BTCEUR_1h.csv"
 
@@ -96,11 +94,11 @@ def validate(
         _unused(quick, settings, grid, page)
         raise typer.Exit(_several(targets, (data, symbols, timeframe), capital or CAPITAL, table, as_json))
     target = targets[0]
-    is_spec = Path(target).suffix.lower() in SPECS
-    _unused_of_one(is_spec, capital, table)
-    root = data if is_spec or symbols is not None else None
+    whole = is_spec(target)
+    _unused_of_one(whole, capital, table)
+    root = data if whole or symbols is not None else None
     with console.progress(shown=not as_json) as progress:
-        if is_spec:
+        if whole:
             spec, panel = _spec_asked(target, settings, root), None
         else:
             spec, panel = _strategy_asked(target, settings, capital or CAPITAL, (data, symbols, timeframe))
@@ -130,13 +128,13 @@ def _unused(quick: bool, settings: list[str] | None, grid: list[str] | None, pag
         raise TrimtabError(f"{wrong[0]} is of one strategy or spec: validate them one by one, or leave it out")
 
 
-def _unused_of_one(is_spec: bool, capital: float | None, table: Path | None) -> None:
+def _unused_of_one(whole: bool, capital: float | None, table: Path | None) -> None:
     """TrimtabError where something was asked of one strategy or spec that it cannot have."""
     from trimtab.types import TrimtabError
 
     if table is not None:
         raise TrimtabError("--markdown is of several strategies: name more than one, or take --html or --json")
-    if is_spec and capital is not None:
+    if whole and capital is not None:
         raise TrimtabError("--capital is of a strategy: a spec says its own, or --set capital=…")
 
 
@@ -155,7 +153,7 @@ def _several(
     from trimtab.strategies import find
     from trimtab.types import TrimtabError
 
-    if specs := [name for name in names if Path(name).suffix.lower() in SPECS]:
+    if specs := [name for name in names if is_spec(name)]:
         raise TrimtabError(f"{specs[0]} is a spec: validate it alone")
     if twice := [name for k, name in enumerate(names) if name in names[:k]]:
         raise TrimtabError(f"{twice[0]} is named twice: once will do")

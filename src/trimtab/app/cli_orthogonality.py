@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from trimtab.app import cli_advice, console
-from trimtab.app.bars_asked import panel_asked
+from trimtab.app.bars_asked import is_spec, panel_asked
 from trimtab.app.cli_config import read
 from trimtab.app.cli_options import JsonOption
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from trimtab.research.run import Run
     from trimtab.types import Panel, Spec
 
-#: Endings of files that hold a spec.
-SPECS: Final = (".yaml", ".yml", ".json")
 #: Parts up to which the correlations are printed in full.
 SHOWN: Final = 12
 
@@ -130,17 +128,13 @@ def _parts(
     return parts, periods, rates.pop()
 
 
-def _is_spec(target: str) -> bool:
-    return Path(target).suffix.lower() in SPECS
-
-
 def _is_strategy(target: str) -> bool:
     """A name or a Python file; a path to anything else, and a folder that is no strategy's name, is a bundle."""
     from trimtab.strategies import names
 
     if target.endswith(".py") or target in names():
         return True
-    return not _is_spec(target) and "/" not in target and not Path(target).is_dir()
+    return not is_spec(target) and "/" not in target and not Path(target).is_dir()
 
 
 def _panel(plain: Sequence[str], data: str | None, symbols: str | None, timeframe: str) -> Panel:
@@ -176,7 +170,7 @@ def _spec(target: str) -> tuple[Spec, str]:
     from trimtab.app.wire import spec_of_bundle
     from trimtab.research.bundle import found_bundle
 
-    if _is_spec(target):
+    if is_spec(target):
         spec = read(Path(target))
         return spec, spec.name or Path(target).stem
     bundle = found_bundle(Path(target))
